@@ -1,1 +1,25 @@
-//! Skeleton.
+//! Per-kind data and behaviour for the generic API engine: defaults, validation, preparation, printer columns,
+//! selectable fields, scale paths and deletion, as pure functions over JSON.
+//!
+//! No I/O, no tasks, no clocks: time comes in through [`Context`], stored objects through [`Cluster`].
+//! A kind is a row in [`served`]'s table and, where it needs one, a small file in `kinds/`.
+
+pub mod context;
+pub mod delete;
+pub mod invalid;
+pub mod kinds;
+pub mod meta;
+pub mod names;
+pub mod scale;
+pub mod strategy;
+pub mod table;
+pub mod time;
+pub mod value;
+
+pub use context::{Cluster, Context, EmptyCluster, Settings};
+pub use delete::{DeleteMode, DeleteOptions, Propagation};
+pub use invalid::{Denied, Invalid, Kind, aggregate};
+pub use kinds::{served, strategy};
+pub use meta::{validate_object_meta, validate_object_meta_update};
+pub use names::NameRule;
+pub use strategy::{Column, Plain, ScalePaths, Strategy};
