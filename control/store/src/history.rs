@@ -1,0 +1,94 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::range::Overrides;
+use crate::{Event, ReadError};
+
+/// The recent events, oldest first, one per revision, bounded by number and by bytes.
+#[derive(Debug)]
+pub(crate) struct History {
+    events: VecDeque<Arc<Event>>,
+    /// The state can be rebuilt at this revision and at every later one.
+    oldest: u64,
+    bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+impl History {
+    pub(crate) fn new(revision: u64, max_events: usize, max_bytes: usize) -> Self {
+        History {
+            events: VecDeque::new(),
+            oldest: revision,
+            bytes: 0,
+            max_events,
+            max_bytes,
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: Arc<Event>) {
+        self.bytes += cost(&event);
+        self.events.push_back(event);
+        while self.events.len() > self.max_events || self.bytes > self.max_bytes {
+            if !self.drop_oldest() {
+                break;
+            }
+        }
+    }
+
+    pub(crate) fn compact(&mut self, revision: u64) {
+        while self.events.front().is_some_and(|event| event.revision() <= revision) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some(event) = self.events.pop_front() else {
+            return false;
+        };
+        self.bytes -= cost(&event);
+        self.oldest = event.revision();
+        true
+    }
+
+    /// Fails if the revision was compacted or does not exist yet.
+    pub(crate) fn check(&self, revision: u64, current: u64) -> Result<(), ReadError> {
+        if revision < self.oldest {
+            Err(ReadError::Compacted {
+                requested: revision,
+                oldest: self.oldest,
+            })
+        } else if revision > current {
+            Err(ReadError::Future {
+                requested: revision,
+                current,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The events after a revision.
+    pub(crate) fn after(&self, revision: u64) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
+        let start = self.events.partition_point(|event| event.revision() <= revision);
+        self.events.range(start..)
+    }
+
+    /// What has to be undone below a prefix to get from now to the revision.
+    pub(crate) fn undo(&self, prefix: &str, revision: u64) -> Overrides {
+        let mut overrides = Overrides::new();
+        for event in self
+            .after(revision)
+            .rev()
+            .filter(|event| event.object.key().starts_with(prefix))
+        {
+            overrides.insert(event.object.shared_key(), event.previous.clone());
+        }
+        overrides
+    }
+}
+
+/// Bytes that an event keeps alive beyond the current objects, roughly: its own state and its bookkeeping.
+fn cost(event: &Event) -> usize {
+    event.object.bytes().len() + 256
+}

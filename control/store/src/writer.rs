@@ -1,0 +1,216 @@
+//! The thread through which every write goes. It takes all writes that wait, checks and numbers them, makes them
+//! durable with one sync, shows them to readers and watchers, and answers. While it syncs, the next group gathers.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+
+use tokio::sync::oneshot;
+
+use crate::disk::Disk;
+use crate::state::State;
+use crate::watch::{self, SharedRegistry};
+use crate::{Change, Error, Event, EventKind, Expect, Object, Write, WriteError};
+
+type Reply = Result<Arc<Object>, WriteError>;
+
+/// Some writes of one caller and where their results go.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) reply: oneshot::Sender<Vec<Reply>>,
+}
+
+/// Where callers leave their writes.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    waiting: Mutex<(Vec<Job>, bool)>,
+    ready: Condvar,
+}
+
+impl Inbox {
+    /// Queues a job; gives it back if the store is closed.
+    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.1 {
+            return Err(job);
+        }
+        waiting.0.push(job);
+        drop(waiting);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    pub(crate) fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.ready.notify_one();
+    }
+
+    /// Everything that waits; `None` once closed and empty.
+    fn take(&self) -> Option<Vec<Job>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if !waiting.0.is_empty() {
+                return Some(std::mem::take(&mut waiting.0));
+            }
+            if waiting.1 {
+                return None;
+            }
+            waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+pub(crate) struct Writer {
+    pub(crate) disk: Disk,
+    pub(crate) state: Arc<RwLock<State>>,
+    pub(crate) registry: SharedRegistry,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) volatile: Vec<String>,
+    /// Keys whose current object is newer than the one on disk.
+    pub(crate) dirty: BTreeSet<Arc<str>>,
+}
+
+/// A group of writes on its way: what was accepted so far.
+#[derive(Default)]
+struct Group {
+    events: Vec<Arc<Event>>,
+    /// The state of the keys that the accepted writes touched.
+    touched: HashMap<Arc<str>, Option<Arc<Object>>>,
+    durable: bool,
+}
+
+impl Writer {
+    pub(crate) fn run(mut self) {
+        while let Some(jobs) = self.inbox.take() {
+            self.group(jobs);
+        }
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let (revision, extra) = (state.revision, unwritten(&self.dirty, &state));
+        drop(state);
+        if let Err(error) = self.disk.finish(&extra, revision) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the store could not be closed cleanly"
+            );
+        }
+        watch::lock(&self.registry).close();
+    }
+
+    fn group(&mut self, jobs: Vec<Job>) {
+        let mut group = Group::default();
+        let mut answers = Vec::with_capacity(jobs.len());
+        let extra = {
+            // Only this thread writes to the state, so what is read here stays true until `publish`.
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            let mut revision = state.revision;
+            for job in jobs {
+                let results = job.writes.into_iter().map(|write| {
+                    let accepted = accept(&state, &mut group, write, revision + 1, &self.volatile);
+                    revision += u64::from(accepted.is_ok());
+                    accepted
+                });
+                answers.push((job.reply, results.collect::<Vec<Reply>>()));
+            }
+            group.durable |= !self.disk.covers(revision);
+            if group.durable {
+                unwritten(&self.dirty, &state)
+            } else {
+                Vec::new()
+            }
+        };
+        let outcome = self.persist(&group, &extra);
+        match outcome {
+            Ok(()) => self.publish(group.events),
+            Err(error) => {
+                tracing::error!(error = &*error as &dyn std::error::Error, "a commit failed");
+                for result in answers.iter_mut().flat_map(|(_, results)| results) {
+                    if result.is_ok() {
+                        *result = Err(WriteError::Storage(error.clone()));
+                    }
+                }
+            }
+        }
+        for (reply, results) in answers {
+            // A caller that went away does not want its answer.
+            let _ = reply.send(results);
+        }
+    }
+
+    fn persist(&mut self, group: &Group, extra: &[Arc<Object>]) -> Result<(), Arc<Error>> {
+        let Some(last) = group.events.last() else { return Ok(()) };
+        if !group.durable {
+            self.dirty
+                .extend(group.events.iter().map(|event| event.object.shared_key()));
+            return Ok(());
+        }
+        match self.disk.commit(&group.events, extra, last.revision()) {
+            Ok(()) => {}
+            Err(error) if self.disk.landed(&group.events) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a commit failed but reached the disk"
+                );
+            }
+            Err(error) => return Err(Arc::new(error)),
+        }
+        self.dirty.clear();
+        Ok(())
+    }
+
+    fn publish(&self, events: Vec<Arc<Event>>) {
+        let mut registry = watch::lock(&self.registry);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for event in &events {
+            state.apply(event.clone());
+        }
+        drop(state);
+        for event in &events {
+            registry.dispatch(event);
+        }
+    }
+}
+
+fn unwritten(dirty: &BTreeSet<Arc<str>>, state: &State) -> Vec<Arc<Object>> {
+    dirty.iter().filter_map(|key| state.get(key).cloned()).collect()
+}
+
+/// Checks one write against the state and the writes before it, and numbers it.
+fn accept(state: &State, group: &mut Group, write: Write, revision: u64, volatile: &[String]) -> Reply {
+    let Write { key, expect, change } = write;
+    let current = match group.touched.get(key.as_str()) {
+        Some(touched) => touched.clone(),
+        None => state.get(&key).cloned(),
+    };
+    let holds = match (expect, &current) {
+        (Expect::Absent, None) => true,
+        (Expect::Revision(expected), Some(object)) => object.revision() == expected,
+        _ => false,
+    };
+    if !holds {
+        return Err(WriteError::Conflict { current });
+    }
+    let key: Arc<str> = current
+        .as_ref()
+        .map_or_else(|| key.as_str().into(), |object| object.shared_key());
+    let created = current.as_ref().map_or(revision, |object| object.created());
+    let (kind, object) = match (change, &current) {
+        (Change::Put(encoded), None) => (EventKind::Added, encoded.commit(key.clone(), created, revision)),
+        (Change::Put(encoded), Some(_)) => (EventKind::Modified, encoded.commit(key.clone(), created, revision)),
+        (Change::Delete { last: Some(encoded) }, _) => {
+            (EventKind::Deleted, encoded.commit(key.clone(), created, revision))
+        }
+        (Change::Delete { last: None }, Some(current)) => (EventKind::Deleted, current.at(revision)),
+        (Change::Delete { last: None }, None) => return Err(WriteError::Conflict { current: None }),
+    };
+    group.durable |= kind != EventKind::Modified || !volatile.iter().any(|prefix| key.starts_with(prefix.as_str()));
+    let object = Arc::new(object);
+    group
+        .touched
+        .insert(key, (kind != EventKind::Deleted).then(|| object.clone()));
+    group.events.push(Arc::new(Event {
+        kind,
+        object: object.clone(),
+        previous: current,
+    }));
+    Ok(object)
+}
