@@ -1,0 +1,105 @@
+//! `barepod agent`: the node agent in the foreground.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::daemon::Running;
+use crate::paths::Paths;
+use crate::{install, node};
+
+/// The bridge that pods are on.
+pub const BRIDGE: &str = "barepod0";
+
+/// Options of `agent`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// The node's name [default: the host name]
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// The node's address [default: that of the interface with the default route]
+    #[arg(long)]
+    pub node_ip: Option<Ipv4Addr>,
+    /// Address and port of the node API (logs, exec, attach, port-forward)
+    #[arg(long = "agent-listen", default_value = "0.0.0.0:10250")]
+    pub listen: SocketAddr,
+    /// The API server
+    #[arg(long, default_value = "https://127.0.0.1:6443")]
+    pub api: String,
+    /// A label of the node, as key=value; may be repeated
+    #[arg(long = "node-label", value_parser = key_value)]
+    pub labels: Vec<(String, String)>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| format!("{text:?} is not key=value"))
+}
+
+/// Runs until a signal ends it. Pods go on running.
+pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    init_logging();
+    paths.create()?;
+    let _running = Running::take("agent", &paths.pid_file("agent"))?;
+    install::runtime(paths)?;
+    let node_name = options.node_name.clone().map_or_else(node::name, Ok)?;
+    let node_ip = options.node_ip.unwrap_or_else(|| node::address(BRIDGE));
+    let pki = install::agent(paths, &node_name, node_ip, &options.api)?;
+    let config = barepod_agent::Config {
+        node_name,
+        node_ip,
+        kubeconfig: paths.agent_kubeconfig(),
+        conf_dir: paths.conf_dir.clone(),
+        state_dir: paths.state_dir.clone(),
+        run_dir: paths.run_dir.clone(),
+        cgroup_parent: paths.cgroup_parent.clone().into(),
+        runtime: paths.runtime(),
+        bridge: BRIDGE.to_owned(),
+        listen: options.listen,
+        tls_cert: pki.server.cert,
+        tls_key: pki.server.key,
+        tls_ca: pki.ca,
+        service_cidr: node::SERVICE_CIDR.parse()?,
+        cluster_cidr: node::CLUSTER_CIDR.parse()?,
+        labels: options.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(barepod_agent::run(config, shutdown_signal()?, || {
+        if let Err(error) = Running::ready() {
+            tracing::warn!("cannot say that it is ready: {error:#}");
+        }
+    }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs to standard error; `RUST_LOG` chooses what, `BAREPOD_LOG_FORMAT=json` the form.
+pub fn init_logging() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn,hyper=warn,rustls=warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var_os("BAREPOD_LOG_FORMAT").is_some_and(|form| form == "json") {
+        logs.json().init();
+    } else {
+        logs.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+    // Every TLS connection of this process uses ring; rustls wants to be told once.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Ends when SIGTERM or SIGINT arrives.
+pub fn shutdown_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            tracing::error!("signals cannot be caught; end this process with SIGKILL");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}

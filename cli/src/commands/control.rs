@@ -1,0 +1,60 @@
+//! `barepod control`: the control service in the foreground.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::daemon::Running;
+use crate::paths::Paths;
+use crate::{install, node};
+
+use super::agent::{init_logging, shutdown_signal};
+
+/// Options of `control`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Address and port of the API server
+    #[arg(long, default_value = "0.0.0.0:6443")]
+    pub listen: SocketAddr,
+    /// Address at which pods and other nodes reach the API server [default: this node's address]
+    #[arg(long)]
+    pub advertise: Option<Ipv4Addr>,
+    /// Addresses of pods
+    #[arg(long, default_value = node::CLUSTER_CIDR)]
+    pub cluster_cidr: String,
+    /// Addresses of Services
+    #[arg(long, default_value = node::SERVICE_CIDR)]
+    pub service_cidr: String,
+}
+
+/// Runs until a signal ends it.
+pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    init_logging();
+    paths.create()?;
+    let _running = Running::take("control service", &paths.pid_file("control"))?;
+    let advertise = options.advertise.unwrap_or_else(|| node::address(super::agent::BRIDGE));
+    let pki = install::control(paths, &node::name()?, advertise, options.listen.port())?;
+    let config = barepod_control::Config {
+        state_dir: paths.state_dir.join("store"),
+        listen: options.listen,
+        advertise,
+        ca: pki.ca,
+        server_cert: pki.server.cert,
+        server_key: pki.server.key,
+        node_client_cert: pki.node_client.cert,
+        node_client_key: pki.node_client.key,
+        service_cidr: options.service_cidr.clone(),
+        cluster_cidr: options.cluster_cidr.clone(),
+        node_port_range: 30000..=32767,
+        controllers: true,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(barepod_control::run(config, shutdown_signal()?, |_| {
+        if let Err(error) = Running::ready() {
+            tracing::warn!("cannot say that it is ready: {error:#}");
+        }
+    }))?;
+    Ok(ExitCode::SUCCESS)
+}
