@@ -4,9 +4,11 @@
 //! directories and a cgroup parent of its own. When it is dropped, `barepod reset` must leave nothing behind, and the
 //! end of the namespaces ends whatever a broken build might have left.
 
+pub mod api;
 mod cluster;
 mod images;
 mod leak;
+pub mod stats;
 mod wait;
 
 pub use cluster::{Cluster, Options, Ran};
