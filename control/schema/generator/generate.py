@@ -219,7 +219,7 @@ def numbers(documents, name, properties):
 
 
 def write_type(out, documents, name, properties, schema, inline=False):
-    package, _, kind = name.rpartition(".")
+    package, _, kind = schema.get("within", name).rpartition(".")
     gvks = schema.get("x-kubernetes-group-version-kind", [])
     # DeleteOptions and WatchEvent belong to every group and version.
     joined = "*" if len(gvks) > 5 else ",".join(f"{g['group']}/{g['version']}/{g['kind']}" for g in gvks)
@@ -241,7 +241,8 @@ def write_type(out, documents, name, properties, schema, inline=False):
         if target not in documents.schemas:
             # A message that exists only on the wire: its fields appear in the JSON of the type that embeds it.
             wire = {plain(field) for _, field, _ in documents.messages[message]}
-            INLINE.setdefault(target, {p: s for p, s in properties.items() if plain(p) in wire})
+            INLINE.setdefault(target, ({p: s for p, s in properties.items() if plain(p) in wire},
+                                       {"within": name, "required": schema.get("required", [])}))
 
 
 INLINE = {}
@@ -279,7 +280,7 @@ def main():
         schema = documents.schemas[name]
         write_type(out, documents, name, schema.get("properties", {}), schema)
     for name in sorted(INLINE):
-        write_type(out, documents, name, INLINE[name], {}, inline=True)
+        write_type(out, documents, name, *INLINE[name], inline=True)
     sys.stdout.write("\n".join(out) + "\n")
 
 

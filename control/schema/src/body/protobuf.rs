@@ -1,0 +1,3 @@
+use serde_json::Value;
+use super::DecodeError;
+pub(super) fn decode(_bytes: &[u8]) -> Result<Value, DecodeError> { Err(DecodeError::Protobuf{message:"",offset:0}) }

@@ -1,0 +1,74 @@
+//! Field ownership (`metadata.managedFields`) and server-side apply.
+
+use serde_json::Value;
+
+use crate::TypeRef;
+
+/// Who updates, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateOptions<'a> {
+    /// The field manager.
+    pub manager: &'a str,
+    /// `apiVersion` of the request.
+    pub api_version: &'a str,
+    /// The subresource of the request, or empty.
+    pub subresource: &'a str,
+    /// Time of the request, RFC 3339 in seconds.
+    pub now: &'a str,
+    /// Fields that this endpoint ignores and that therefore nobody comes to own through it, as dotted paths (`status`, `metadata.labels`).
+    pub reset_fields: &'a [&'a str],
+}
+
+/// Who applies, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct ApplyOptions<'a> {
+    /// The field manager.
+    pub manager: &'a str,
+    /// Take over fields that others own.
+    pub force: bool,
+    /// `apiVersion` of the request.
+    pub api_version: &'a str,
+    /// The subresource of the request, or empty.
+    pub subresource: &'a str,
+    /// Time of the request, RFC 3339 in seconds.
+    pub now: &'a str,
+    /// As in [`UpdateOptions::reset_fields`].
+    pub reset_fields: &'a [&'a str],
+}
+
+/// Why a configuration could not be applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// Other managers own fields with other values; kube answers 409 with one cause of type `FieldManagerConflict` for each.
+    #[error("{message}")]
+    Conflicts {
+        /// Worded as kube words it: `Apply failed with 1 conflict: conflict with "kubectl" using apps/v1: .spec.replicas`.
+        message: String,
+        /// One for each field.
+        causes: Vec<Conflict>,
+    },
+    /// The configuration or the live object cannot be applied to; kube answers 400 or 422.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// One field in conflict, as a cause of a `Status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// `conflict with "kubectl" using apps/v1`.
+    pub message: String,
+    /// `.spec.replicas`.
+    pub field: String,
+}
+
+/// Server-side apply: merges `config` into `live` (nothing, when it is a create), removes what the manager applied before and no longer
+/// does, and keeps the books in `metadata.managedFields`. Without a type, structure is deduced from the values and lists are atomic.
+pub fn apply(ty: Option<TypeRef>, live: Option<&Value>, config: &Value, options: &ApplyOptions<'_>) -> Result<Value, ApplyError> {
+    let _ = (ty, live, options);
+    Ok(config.clone())
+}
+
+/// Books every field that `new` changes against `old` (nothing, when it is a create) under the manager, in `new.metadata.managedFields`.
+pub fn update(ty: Option<TypeRef>, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
+    let _ = (ty, old, new, options);
+}

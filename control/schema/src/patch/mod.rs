@@ -1,0 +1,42 @@
+//! Patches: RFC 6902, RFC 7386 and Kubernetes' strategic merge.
+
+mod strategic;
+
+use serde_json::Value;
+
+use crate::TypeRef;
+
+/// Why a patch could not be applied.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PatchError {
+    /// The patch itself is wrong; kube answers 400.
+    #[error("{0}")]
+    Malformed(String),
+    /// The patch does not fit the object (a failed test, a path that is not there); kube answers 422.
+    #[error("the server rejected our request due to an error in our request: {0}")]
+    Unprocessable(String),
+}
+
+/// Applies a JSON patch (RFC 6902), a list of operations.
+pub fn json(current: &Value, patch: &Value) -> Result<Value, PatchError> {
+    let patch: json_patch::Patch = serde::Deserialize::deserialize(patch)
+        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
+    let mut patched = current.clone();
+    json_patch::patch(&mut patched, &patch).map_err(|error| PatchError::Unprocessable(error.to_string()))?;
+    Ok(patched)
+}
+
+/// Applies a JSON merge patch (RFC 7386).
+pub fn merge(current: &Value, patch: &Value) -> Result<Value, PatchError> {
+    if !patch.is_object() {
+        return Err(PatchError::Malformed("a merge patch must be an object".to_owned()));
+    }
+    let mut patched = current.clone();
+    json_patch::merge(&mut patched, patch);
+    Ok(patched)
+}
+
+/// Applies a strategic merge patch: lists are merged by the keys the table states, and the `$`-directives are obeyed.
+pub fn strategic(ty: TypeRef, current: &Value, patch: &Value) -> Result<Value, PatchError> {
+    strategic::apply(ty, current, patch)
+}
