@@ -141,7 +141,12 @@ impl Cluster {
 
     /// `barepod up` with further arguments; panics with the daemons' logs if it fails.
     pub fn up(&self, args: &[&str]) -> String {
-        let ran = self.barepod(&[&["up"], args].concat());
+        self.up_as(self.command(barepod()), args)
+    }
+
+    /// [`Cluster::up`] by a command of one's own, which must be `barepod` itself.
+    pub fn up_as(&self, command: Command, args: &[&str]) -> String {
+        let ran = self.barepod_as(command, &[&["up"], args].concat());
         assert!(
             ran.code == 0,
             "barepod up: {}{}\n{}",
@@ -192,7 +197,10 @@ impl Cluster {
 
     /// Runs `barepod` with the node's directories.
     pub fn barepod(&self, args: &[&str]) -> Ran {
-        let mut command = self.command(barepod());
+        self.barepod_as(self.command(barepod()), args)
+    }
+
+    fn barepod_as(&self, mut command: Command, args: &[&str]) -> Ran {
         for (option, name) in [("--conf-dir", "etc"), ("--state-dir", "lib"), ("--run-dir", "run")] {
             command.arg(option).arg(self.dir.join(name));
         }

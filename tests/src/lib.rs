@@ -11,7 +11,7 @@ mod leak;
 pub mod stats;
 mod wait;
 
-pub use cluster::{Cluster, Options, Ran};
+pub use cluster::{Cluster, Options, Ran, barepod};
 pub use images::images;
 pub use leak::Snapshot;
 pub use wait::{eventually, within};
