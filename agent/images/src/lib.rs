@@ -28,6 +28,8 @@ mod reference;
 mod store;
 mod sys;
 mod tarball;
+#[cfg(test)]
+mod testing;
 mod unpack;
 pub mod user;
 mod view;
