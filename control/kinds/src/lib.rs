@@ -12,6 +12,7 @@ pub mod labels;
 pub mod meta;
 pub mod names;
 pub mod path;
+pub mod podspec;
 pub mod quantity;
 pub mod scale;
 pub mod strategy;
