@@ -85,6 +85,8 @@ ZERO_IS_MEANT = {
     "CSIVolumeSource": "readOnly",
     "Endpoint": "hostname nodeName zone",
     "EndpointPort": "name protocol appProtocol",
+    "GRPCAction": "service",
+    "HostPathVolumeSource": "type",
     "HorizontalPodAutoscalerStatus": "observedGeneration",
     "IngressSpec": "ingressClassName",
     "LeaseSpec": "holderIdentity",

@@ -14,8 +14,10 @@ pub mod defaults;
 pub mod fields;
 pub mod openapi;
 pub mod patch;
+pub mod quantity;
 pub mod selector;
 mod table;
+mod time;
 
 pub use table::{
     Container, Field, Group, GroupVersion, Item, ListType, PatchStrategy, Resource, Subresource, TypeKind, TypeRef, groups, resource,
