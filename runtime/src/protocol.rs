@@ -351,6 +351,9 @@ pub struct ContainerState {
     pub started_at: Option<String>,
     /// How it ended.
     pub exit: Option<Exit>,
+    /// Bytes of output that are not in the log because its file system was full.
+    #[serde(default)]
+    pub log_dropped_bytes: u64,
     /// As given.
     pub annotations: BTreeMap<String, String>,
 }

@@ -1,0 +1,64 @@
+//! Compiles pause, which the monitor carries inside itself, and links the program at a fixed address.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let source = manifest.join("../pause/src/main.rs");
+    println!("cargo:rerun-if-changed={}", source.display());
+    println!("cargo:rerun-if-changed=build.rs");
+    pause(&source);
+    // A static program at a fixed address has nothing to relocate, so none of its pages is written at start and all
+    // monitors share them. What comes last wins over the -static-pie that rustc passes.
+    if env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|features| features.split(',').any(|f| f == "crt-static")) {
+        println!("cargo:rustc-link-arg-bins=-no-pie");
+        println!("cargo:rustc-link-arg-bins=-static");
+    }
+}
+
+/// Runs the compiler on `source` with the flags a program without any library needs.
+fn pause(source: &Path) {
+    let rustc = env::var_os("RUSTC").expect("cargo sets RUSTC");
+    let target = env::var("TARGET").expect("cargo sets TARGET");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("pause");
+    let mut command = Command::new(rustc);
+    command.args([
+        "--edition=2024",
+        "--crate-name=pause",
+        "--crate-type=bin",
+        "--target",
+        &target,
+    ]);
+    command.args([
+        "-Cpanic=abort",
+        "-Copt-level=z",
+        "-Ccodegen-units=1",
+        "-Cstrip=symbols",
+        "-Crelocation-model=static",
+    ]);
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut argument = std::ffi::OsString::from("-Clinker=");
+        argument.push(linker);
+        command.arg(argument);
+    }
+    for argument in [
+        "-nostartfiles",
+        "-nostdlib",
+        "-static",
+        "-no-pie",
+        "-Wl,--build-id=none,--no-eh-frame-hdr",
+        // No page-aligned gap between headers and text: the whole file is less than one page.
+        "-Wl,-z,norelro,-z,noseparate-code",
+    ] {
+        command.arg(format!("-Clink-arg={argument}"));
+    }
+    command.arg("-o").arg(&out).arg(source);
+    // The build's own flags (such as crt-static) must not reach this compiler.
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let status = command
+        .status()
+        .expect("the compiler that builds this crate can be run");
+    assert!(status.success(), "compiling pause failed: {status}");
+}

@@ -1,0 +1,344 @@
+//! What is written down of a sandbox, so that it can be found, adopted or cleaned after any crash.
+//!
+//! ```text
+//! DIR/record.json                  the sandbox, written before anything is made in the kernel, again when it is ready
+//! DIR/monitor.sock                 where its monitor listens
+//! DIR/monitor.log                  what the monitor could tell nobody
+//! DIR/containers/ID.config.json    a container as it was asked for, written before anything is made in the kernel
+//! DIR/containers/ID.json           what is known of it, at each change
+//! ```
+//!
+//! Files are replaced by renaming. They are not synced: after a power cut nothing of what they describe exists.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cgroup::{self, Cgroup, Layout};
+use crate::client;
+use crate::error::{During, Error, Result};
+use crate::protocol::{ContainerState, SandboxState};
+
+/// The sandbox's record.
+pub const RECORD: &str = "record.json";
+/// The monitor's socket.
+pub const SOCKET: &str = "monitor.sock";
+/// The monitor's own log.
+pub const LOG: &str = "monitor.log";
+/// The directory of the containers' records.
+pub const CONTAINERS: &str = "containers";
+
+/// How long what was killed may take to be gone.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// A sandbox as its records and the kernel tell it.
+#[derive(Debug, Clone, Serialize)]
+pub struct SandboxRecord {
+    /// The directory of its records.
+    pub dir: PathBuf,
+    /// What was written down; of the containers, what their own records say.
+    pub state: SandboxState,
+    /// The monitor answers.
+    pub monitor_alive: bool,
+    /// pause runs.
+    pub pause_alive: bool,
+    /// The processes of each container that the kernel knows, in the caller's PID namespace.
+    pub pids: BTreeMap<String, Vec<i32>>,
+}
+
+/// Reads every record below `run_dir` (itself, its children, and the children of its `pods`), sorted by name. What
+/// cannot be read is left out.
+#[must_use]
+pub fn list(run_dir: &Path) -> Vec<SandboxRecord> {
+    let children = |dir: PathBuf| {
+        fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let mut dirs = vec![run_dir.to_owned()];
+    dirs.extend(children(run_dir.to_owned()));
+    dirs.extend(children(run_dir.join("pods")));
+    let mut records: Vec<_> = dirs.iter().filter_map(|dir| load(dir).ok()).collect();
+    records.sort_by(|a, b| (&a.state.config.name, &a.state.config.id).cmp(&(&b.state.config.name, &b.state.config.id)));
+    records
+}
+
+/// Reads the record in one directory and asks the kernel what is left of it.
+///
+/// # Errors
+/// There is no record, or it cannot be read.
+pub fn load(dir: &Path) -> Result<SandboxRecord> {
+    let path = dir.join(RECORD);
+    let text = fs::read(&path).during("read", path.display())?;
+    let mut state: SandboxState = serde_json::from_slice(&text).map_err(|source| Error::Document {
+        object: path.display().to_string(),
+        source,
+    })?;
+    state.containers = containers(dir);
+    let layout = Layout::detect()?;
+    let keepers =
+        cgroup::procs(&Cgroup::new(&layout, &cgroup::keeper(&state.config.cgroup)).tracker()).unwrap_or_default();
+    let monitor_alive = client::connect_nonblocking(&dir.join(SOCKET)).is_ok() || keepers.contains(&state.monitor_pid);
+    let pause_alive = state.pause_pid.is_some_and(|pid| keepers.contains(&pid));
+    let pids = state
+        .containers
+        .iter()
+        .map(|container| {
+            let dir = Cgroup::new(&layout, &container.cgroup).tracker();
+            (container.id.clone(), cgroup::procs(&dir).unwrap_or_default())
+        })
+        .collect();
+    Ok(SandboxRecord {
+        dir: dir.to_owned(),
+        state,
+        monitor_alive,
+        pause_alive,
+        pids,
+    })
+}
+
+/// The containers' records in a sandbox's directory, oldest first.
+fn containers(dir: &Path) -> Vec<ContainerState> {
+    let mut states: Vec<ContainerState> = fs::read_dir(dir.join(CONTAINERS))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| !entry.file_name().as_encoded_bytes().ends_with(CONFIG_SUFFIX.as_bytes()))
+        .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
+        .collect();
+    states.sort_by(|a, b| (&a.created_at, &a.id).cmp(&(&b.created_at, &b.id)));
+    states
+}
+
+/// Kills what is left of a sandbox, its monitor included, and removes its cgroups and files, as far as possible; the
+/// directory itself is its maker's. Runs every step whatever fails, and may be run again.
+#[must_use]
+pub fn cleanup(record: &SandboxRecord) -> Vec<Error> {
+    match Layout::detect() {
+        Ok(layout) => {
+            let mut errors = remove_kernel(&layout, &record.state.config.cgroup);
+            if errors.is_empty() {
+                errors = remove_files(&record.dir);
+            }
+            errors
+        }
+        Err(error) => vec![error],
+    }
+}
+
+/// Kills everything in a pod's cgroup and its keeper's, and removes both.
+#[must_use]
+pub fn remove_kernel(layout: &Layout, pod: &Path) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let cgroups = [Cgroup::new(layout, &cgroup::keeper(pod)), Cgroup::new(layout, pod)];
+    for cgroup in &cgroups {
+        let dir = cgroup.tracker();
+        errors.extend(cgroup::kill(&dir).during("kill the processes of", dir.display()).err());
+    }
+    for cgroup in &cgroups {
+        let dir = cgroup.tracker();
+        if !cgroup::wait_empty(&dir, DEATH) {
+            errors.push(Error::State(format!("processes in {} do not die", dir.display())));
+            continue;
+        }
+        errors.extend(remove_patiently(cgroup));
+    }
+    errors
+}
+
+/// A v1 directory is busy for a moment after its last process has died.
+fn remove_patiently(cgroup: &Cgroup<'_>) -> Vec<Error> {
+    for _ in 0..200 {
+        let errors = cgroup.remove();
+        if !errors.iter().any(|error| error.errno() == Some(libc::EBUSY)) {
+            return errors;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    cgroup.remove()
+}
+
+/// Removes the files of a sandbox, the record last: as long as it is there, the rest will be looked for.
+#[must_use]
+pub fn remove_files(dir: &Path) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let containers = dir.join(CONTAINERS);
+    let mut step = |operation, path: &Path, result: io::Result<()>| match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            errors.push(Error::System {
+                operation,
+                object: path.display().to_string(),
+                source: error,
+            });
+        }
+        _ => {}
+    };
+    step("remove", &containers, fs::remove_dir_all(&containers));
+    for file in [SOCKET, LOG, RECORD] {
+        let path = dir.join(file);
+        step("remove", &path, fs::remove_file(&path));
+    }
+    errors
+}
+
+/// Writes a sandbox's record.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(state: &SandboxState) -> Result<()> {
+    replace(&state.config.dir.join(RECORD), &to_json(state))
+}
+
+/// Writes a container's record.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_container(dir: &Path, state: &ContainerState) -> Result<()> {
+    replace(&container_path(dir, &state.id), &to_json(state))
+}
+
+/// Writes down a container's configuration as it was received.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_config(dir: &Path, id: &str, config: &[u8]) -> Result<()> {
+    replace(&config_path(dir, id), config)
+}
+
+/// Reads a container's configuration.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_config(dir: &Path, id: &str) -> Result<Vec<u8>> {
+    let path = config_path(dir, id);
+    fs::read(&path).during("read", path.display())
+}
+
+/// Forgets a container.
+pub fn remove_container(dir: &Path, id: &str) {
+    for path in [container_path(dir, id), config_path(dir, id)] {
+        // Not there is what is wanted; a file that cannot be removed goes with the sandbox.
+        let _ = fs::remove_file(path);
+    }
+}
+
+const CONFIG_SUFFIX: &str = ".config.json";
+
+fn container_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(CONTAINERS).join(format!("{id}.json"))
+}
+
+fn config_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(CONTAINERS).join(format!("{id}{CONFIG_SUFFIX}"))
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("records have text keys and nothing that fails to serialise")
+}
+
+/// Replaces a file in one step. Records hold environments: nobody else may read them.
+fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let open = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)
+    };
+    let mut file = match open() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let dir = path.parent().unwrap_or(Path::new("/"));
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .during("make", dir.display())?;
+            open()
+        }
+        other => other,
+    }
+    .during("create", Path::new(&new).display())?;
+    file.write_all(content).during("write", Path::new(&new).display())?;
+    fs::rename(&new, path).during("rename to", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Phase, SandboxConfig};
+
+    fn temporary(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("barepodtest-records-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    fn sandbox(dir: &Path) -> SandboxState {
+        SandboxState {
+            config: SandboxConfig {
+                id: "uid".to_owned(),
+                name: "default/web".to_owned(),
+                dir: dir.to_owned(),
+                cgroup: PathBuf::from("/barepodtest-records/none"),
+                ..SandboxConfig::default()
+            },
+            monitor_pid: 0,
+            pause_pid: None,
+            created_at: String::new(),
+            containers: Vec::new(),
+        }
+    }
+
+    fn container(id: &str, created_at: &str) -> ContainerState {
+        ContainerState {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            phase: Phase::Created,
+            pid: None,
+            cgroup: PathBuf::from("/barepodtest-records/none").join(id),
+            log_path: PathBuf::new(),
+            created_at: created_at.to_owned(),
+            started_at: None,
+            exit: None,
+            log_dropped_bytes: 0,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn records_are_found_and_forgotten() {
+        let run = temporary("list");
+        let dir = run.join("pods/uid");
+        fs::create_dir_all(&dir).unwrap();
+        write(&sandbox(&dir)).unwrap();
+        write_config(&dir, "b", b"{}").unwrap();
+        write_container(&dir, &container("b", "1")).unwrap();
+        write_container(&dir, &container("a", "2")).unwrap();
+        let found = list(&run);
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].monitor_alive && !found[0].pause_alive);
+        let ids: Vec<_> = found[0].state.containers.iter().map(|c| c.id.as_str()).collect();
+        assert_eq!(ids, ["b", "a"], "in the order they were made");
+        assert_eq!(read_config(&dir, "b").unwrap(), b"{}");
+        remove_container(&dir, "b");
+        assert_eq!(load(&dir).unwrap().state.containers.len(), 1);
+        assert!(remove_files(&dir).is_empty());
+        assert!(remove_files(&dir).is_empty(), "twice is as good as once");
+        assert!(list(&run).is_empty());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        fs::remove_dir_all(&run).unwrap();
+    }
+}

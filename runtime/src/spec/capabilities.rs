@@ -1,0 +1,106 @@
+//! Capabilities by name and number.
+
+use oci_spec::runtime::{Capabilities, Capability};
+
+/// What a container has unless it asks for more or less.
+#[must_use]
+pub fn default_capabilities() -> Capabilities {
+    [
+        Capability::AuditWrite,
+        Capability::Chown,
+        Capability::DacOverride,
+        Capability::Fowner,
+        Capability::Fsetid,
+        Capability::Kill,
+        Capability::Mknod,
+        Capability::NetBindService,
+        Capability::NetRaw,
+        Capability::Setfcap,
+        Capability::Setgid,
+        Capability::Setpcap,
+        Capability::Setuid,
+        Capability::SysChroot,
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// Every capability there is, for privileged containers. What the machine itself has not is left out when it is
+/// applied.
+#[must_use]
+pub fn all_capabilities() -> Capabilities {
+    ALL.into_iter().collect()
+}
+
+/// The number the kernel knows a capability by.
+#[must_use]
+pub fn capability_number(capability: Capability) -> u32 {
+    let at = ALL.iter().position(|known| *known == capability);
+    at.and_then(|at| u32::try_from(at).ok())
+        .expect("the list has every capability")
+}
+
+/// In the order of their numbers: capabilities(7), `linux/capability.h`.
+const ALL: [Capability; 41] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::DacReadSearch,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
+    Capability::LinuxImmutable,
+    Capability::NetBindService,
+    Capability::NetBroadcast,
+    Capability::NetAdmin,
+    Capability::NetRaw,
+    Capability::IpcLock,
+    Capability::IpcOwner,
+    Capability::SysModule,
+    Capability::SysRawio,
+    Capability::SysChroot,
+    Capability::SysPtrace,
+    Capability::SysPacct,
+    Capability::SysAdmin,
+    Capability::SysBoot,
+    Capability::SysNice,
+    Capability::SysResource,
+    Capability::SysTime,
+    Capability::SysTtyConfig,
+    Capability::Mknod,
+    Capability::Lease,
+    Capability::AuditWrite,
+    Capability::AuditControl,
+    Capability::Setfcap,
+    Capability::MacOverride,
+    Capability::MacAdmin,
+    Capability::Syslog,
+    Capability::WakeAlarm,
+    Capability::BlockSuspend,
+    Capability::AuditRead,
+    Capability::Perfmon,
+    Capability::Bpf,
+    Capability::CheckpointRestore,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_kernels() {
+        for (capability, number) in [
+            (Capability::Chown, 0),
+            (Capability::SysAdmin, 21),
+            (Capability::Mknod, 27),
+            (Capability::Setfcap, 31),
+            (Capability::CheckpointRestore, 40),
+        ] {
+            assert_eq!(capability_number(capability), number);
+        }
+        assert_eq!(all_capabilities().len(), 41);
+        assert_eq!(default_capabilities().len(), 14);
+    }
+}

@@ -1,0 +1,73 @@
+//! Loading and attaching a device filter: on cgroup v2 devices are a BPF program, not files.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::{check, check_fd};
+
+/// One instruction of extended BPF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u8,
+    /// Destination register in the low four bits, source register in the high ones.
+    pub registers: u8,
+    /// Jump distance or memory offset.
+    pub offset: i16,
+    /// Number in the instruction.
+    pub immediate: i32,
+}
+
+/// Loads a program of type `BPF_PROG_TYPE_CGROUP_DEVICE` and attaches it to a v2 cgroup, where it stays when the
+/// descriptors are closed.
+///
+/// # Errors
+/// What `bpf(2)` says.
+pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: &[Instruction], license: &CStr) -> io::Result<()> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Load {
+        program_type: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buffer: u64,
+        kernel_version: u32,
+        flags: u32,
+    }
+    #[repr(C)]
+    struct Attach {
+        target: u32,
+        program: u32,
+        kind: u32,
+        flags: u32,
+    }
+    let load = Load {
+        program_type: BPF_PROG_TYPE_CGROUP_DEVICE,
+        count: u32::try_from(program.len()).map_err(io::Error::other)?,
+        instructions: program.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        ..Load::default()
+    };
+    // SAFETY: the attribute is a prefix of bpf_attr as BPF_PROG_LOAD reads it; what it points to outlives the call.
+    let program =
+        check_fd(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of_val(&load)) })?;
+    let attach = Attach {
+        target: cgroup.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        kind: BPF_CGROUP_DEVICE,
+        flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: the attribute is a prefix of bpf_attr as BPF_PROG_ATTACH reads it, and both descriptors are open.
+    check(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attach, size_of_val(&attach)) }).map(drop)
+}
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;

@@ -1,0 +1,63 @@
+//! Opening beneath a directory with `openat2(2)`.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::NixPath;
+use nix::sys::statfs::{FsType, fstatfs};
+
+use super::check_fd;
+
+/// How far a path may lead, for [`open_beneath`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The directory is the root: `/` and `..` stop there, links are followed inside.
+    InRoot,
+    /// Leaving the directory is an error, even for a moment; links inside are followed.
+    Beneath,
+    /// As `Beneath`, and no link is followed.
+    NoLinks,
+}
+
+/// Opens `path` below `dir`, close-on-exec. Links of `/proc` that jump elsewhere are never followed.
+///
+/// # Errors
+/// What `openat2(2)` says: `EXDEV` if the path leads out, `ELOOP` if a link is in the way.
+pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, scope: Scope) -> io::Result<OwnedFd> {
+    let resolve = libc::RESOLVE_NO_MAGICLINKS
+        | match scope {
+            Scope::InRoot => libc::RESOLVE_IN_ROOT,
+            Scope::Beneath => libc::RESOLVE_BENEATH,
+            Scope::NoLinks => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+        };
+    // SAFETY: all fields of the structure are plain numbers for which zero means "not used".
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
+    how.mode = u64::from(mode);
+    how.resolve = resolve;
+    // SAFETY: the path is a C string for the length of the call, the structure outlives it and its size is given.
+    path.with_nix_path(|path| {
+        loop {
+            let opened = check_fd(unsafe {
+                libc::syscall(
+                    libc::SYS_openat2,
+                    dir.as_raw_fd(),
+                    path.as_ptr(),
+                    &raw const how,
+                    size_of_val(&how),
+                )
+            });
+            // A rename anywhere in the system may make the kernel unsure whether `..` stayed inside: openat2(2).
+            match opened {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                other => break other,
+            }
+        }
+    })?
+}
+
+/// Whether a descriptor is on procfs, and not on something a container put in its place.
+pub fn is_procfs(fd: BorrowedFd<'_>) -> bool {
+    fstatfs(fd).is_ok_and(|stat| stat.filesystem_type() == FsType(libc::PROC_SUPER_MAGIC))
+}
