@@ -61,7 +61,7 @@ impl Embedded {
             history,
             revision,
         }));
-        let registry = SharedRegistry::new(Mutex::new(Registry::default()));
+        let registry = SharedRegistry::new(Mutex::new(Registry::at(revision)));
         let inbox = Arc::new(Inbox::default());
         let writer = Writer {
             disk,

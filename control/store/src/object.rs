@@ -90,8 +90,8 @@ impl Object {
         self.key.clone()
     }
 
-    /// The same object as its removal at `revision` shows it.
-    pub(crate) fn at(&self, revision: u64) -> Object {
+    /// The same object, with `revision` as its revision: as its removal, or its leaving of a selection, shows it.
+    pub fn at(&self, revision: u64) -> Object {
         let (before, rest) = self.bytes.split_at(self.splice);
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         Object {

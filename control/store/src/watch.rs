@@ -22,6 +22,8 @@ pub(crate) struct Registry {
     by_prefix: HashMap<Box<str>, Vec<Subscriber>>,
     last_id: u64,
     closed: bool,
+    /// Events up to this revision have been handed to the watchers.
+    pub(crate) settled: u64,
 }
 
 /// The registry as the writer and the watchers share it.
@@ -32,6 +34,13 @@ pub(crate) fn lock(registry: &SharedRegistry) -> MutexGuard<'_, Registry> {
 }
 
 impl Registry {
+    pub(crate) fn at(revision: u64) -> Self {
+        Registry {
+            settled: revision,
+            ..Registry::default()
+        }
+    }
+
     /// Hands an event to everyone who watches its key, without waiting for anyone.
     pub(crate) fn dispatch(&mut self, event: &Arc<Event>) {
         let key = event.object.key();
@@ -122,6 +131,12 @@ impl Watcher {
             Some(event) => std::task::Poll::Ready(Some(Delivery::new(event))),
             None => self.queue.poll_recv(context),
         }
+    }
+
+    /// A revision up to which every event is in this watcher's queue already. When the queue has been emptied after
+    /// this call, the watcher has seen the world up to here.
+    pub fn settled(&self) -> u64 {
+        lock(&self.registry).settled
     }
 
     /// Whether the watch ended because this watcher did not keep up.

@@ -166,6 +166,7 @@ impl Writer {
         drop(state);
         for event in &events {
             registry.dispatch(event);
+            registry.settled = event.revision();
         }
     }
 }

@@ -1,0 +1,158 @@
+//! Which representation the client wants.
+
+use http::HeaderMap;
+
+use super::request::header;
+
+/// The form of objects in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The object itself.
+    Object,
+    /// Rows for people.
+    Table,
+    /// `metadata` only.
+    Metadata,
+}
+
+/// The `Accept` and `Accept-Encoding` headers.
+#[derive(Debug, Clone, Default)]
+pub struct Accept {
+    ranges: Vec<MediaRange>,
+    /// Whether gzip is welcome.
+    pub gzip: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct MediaRange {
+    media: String,
+    as_: String,
+    group: String,
+    version: String,
+    quality: f32,
+}
+
+impl Accept {
+    /// Reads the headers.
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        let encodings = header(headers, http::header::ACCEPT_ENCODING);
+        let gzip = encodings.split(',').any(|part| {
+            let (name, rest) = part.split_once(';').unwrap_or((part, ""));
+            name.trim() == "gzip" && rest.trim() != "q=0"
+        });
+        let values = headers
+            .get_all(http::header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        Accept {
+            ranges: parse(&values.collect::<Vec<_>>().join(",")),
+            gzip,
+        }
+    }
+
+    /// The first form that the client wants and the engine has; `None` if there is none.
+    pub fn form(&self) -> Option<Form> {
+        if self.ranges.is_empty() {
+            return Some(Form::Object);
+        }
+        self.ranges.iter().find_map(|range| {
+            if !range.json() {
+                return None;
+            }
+            let known = range.group == "meta.k8s.io" && range.version == "v1";
+            match range.as_.as_str() {
+                "" => Some(Form::Object),
+                "Table" if known => Some(Form::Table),
+                "PartialObjectMetadata" | "PartialObjectMetadataList" if known => Some(Form::Metadata),
+                _ => None,
+            }
+        })
+    }
+
+    /// The version of aggregated discovery that the client wants before plain discovery, if any.
+    pub fn aggregated_discovery(&self) -> Option<&'static str> {
+        for range in self.ranges.iter().filter(|range| range.json()) {
+            match (range.as_.as_str(), range.group.as_str(), range.version.as_str()) {
+                ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => return Some("v2"),
+                ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => return Some("v2beta1"),
+                ("", _, _) => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether any JSON would do.
+    pub fn json(&self) -> bool {
+        self.ranges.is_empty() || self.ranges.iter().any(MediaRange::json)
+    }
+}
+
+impl MediaRange {
+    fn json(&self) -> bool {
+        matches!(self.media.as_str(), "application/json" | "application/*" | "*/*")
+    }
+}
+
+fn parse(text: &str) -> Vec<MediaRange> {
+    let mut ranges: Vec<MediaRange> = text
+        .split(',')
+        .filter(|part| !part.trim().is_empty())
+        .map(|part| {
+            let mut pieces = part.split(';').map(str::trim);
+            let media = pieces.next().unwrap_or("").to_ascii_lowercase();
+            let mut range = MediaRange {
+                media,
+                quality: 1.0,
+                ..MediaRange::default()
+            };
+            for (key, value) in pieces.filter_map(|piece| piece.split_once('=')) {
+                match key {
+                    "as" => range.as_ = value.to_owned(),
+                    "g" => range.group = value.to_owned(),
+                    "v" => range.version = value.to_owned(),
+                    "q" => range.quality = value.parse().unwrap_or(0.0),
+                    _ => {}
+                }
+            }
+            range
+        })
+        .filter(|range| range.quality > 0.0)
+        .collect();
+    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(text: &str) -> Accept {
+        Accept {
+            ranges: parse(text),
+            gzip: false,
+        }
+    }
+
+    #[test]
+    fn what_kubectl_sends() {
+        let get = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        assert_eq!(accept(get).form(), Some(Form::Table));
+        assert_eq!(
+            accept("application/vnd.kubernetes.protobuf,application/json").form(),
+            Some(Form::Object)
+        );
+        assert_eq!(accept("application/vnd.kubernetes.protobuf").form(), None);
+        assert_eq!(accept("").form(), Some(Form::Object));
+        assert_eq!(accept("*/*").form(), Some(Form::Object));
+        let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        assert_eq!(accept(partial).form(), Some(Form::Metadata));
+        let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+        assert_eq!(accept(discovery).aggregated_discovery(), Some("v2"));
+        assert_eq!(accept("application/json").aggregated_discovery(), None);
+        assert_eq!(
+            accept("text/html;q=0.9,application/json;q=0.1").form(),
+            Some(Form::Object)
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Making objects.
+
+use barepod_kinds::time::rfc3339;
+use barepod_kinds::{Invalid, Kind as ErrorKind};
+use barepod_schema::fields::{self, UpdateOptions};
+use barepod_store::{Change, Expect, Write, WriteError};
+use http::Response;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::body::Body;
+use super::decode::{self, Expected};
+use super::encode::encode;
+use super::head::Head;
+use super::options::WriteOptions;
+use super::registry::Kind;
+use super::reply::{self, Answer};
+use super::request::Request;
+use super::status::{ApiError, ApiResult};
+use super::{Engine, Target, meta, storage_error};
+
+/// How often another name is tried when a generated one is taken.
+const NAME_ATTEMPTS: usize = 8;
+
+impl Engine {
+    pub(super) async fn create(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+        let kind = target.kind;
+        let options = WriteOptions::parse(request, "CreateOptions")?;
+        let expected = Expected {
+            api_version: &kind.api_version,
+            kind: kind.resource.kind,
+            ty: Some(kind.ty),
+        };
+        let (object, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        let answer = self.create_object(request, target, object, &options, true).await?;
+        let mut response = reply::object(request, kind, 201, &answer)?;
+        reply::warn(&mut response, &warnings);
+        Ok(response)
+    }
+
+    /// Creates an object that was decoded already. `book` says whether field ownership is still to be booked, which
+    /// an apply has done itself.
+    pub(super) async fn create_object(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+        book: bool,
+    ) -> ApiResult<Answer> {
+        let kind = target.kind;
+        let now = Timestamp::now();
+        meta::set_namespace(&mut object, target)?;
+        if !matches!(meta::text(&object, "resourceVersion"), "" | "0") {
+            return Err(ApiError::plain(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        let base = meta::text(&object, "generateName").to_owned();
+        let generated = meta::text(&object, "name").is_empty() && !base.is_empty();
+        require_name(kind, &object)?;
+        for attempt in 0.. {
+            let mut object = object.clone();
+            if generated {
+                meta::of(&mut object).insert("name".into(), meta::generate_name(&base).into());
+            }
+            let result = self.create_once(request, target, object, options, book, now).await;
+            match result {
+                Err(error) if generated && error.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
+                result => return result,
+            }
+        }
+        Err(ApiError::internal("no free name was found"))
+    }
+
+    async fn create_once(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+        book: bool,
+        now: Timestamp,
+    ) -> ApiResult<Answer> {
+        let kind = target.kind;
+        let name = meta::text(&object, "name").to_owned();
+        let target = Target { name: &name, ..target };
+        // Kinds whose preparation allocates something unique must not prepare two objects at a time.
+        let _serial = if kind.strategy.serial() {
+            Some(kind.serial.lock().await)
+        } else {
+            None
+        };
+        barepod_schema::defaults::apply(kind.ty, &mut object);
+        kind.strategy.default(&mut object);
+        meta::fill_new(&mut object, now);
+        if book {
+            let update = UpdateOptions {
+                manager: &options.manager,
+                api_version: &kind.api_version,
+                subresource: "",
+                now: &rfc3339(now),
+                reset_fields: reset_fields(kind, ""),
+            };
+            meta::of(&mut object).remove("managedFields");
+            fields::update(Some(kind.ty), None, &mut object, &update);
+        }
+        let context = self.context(now, &request.user.name, target.namespace);
+        let prepared = kind.strategy.prepare_create(&context, &mut object);
+        prepared.map_err(|denied| ApiError::denied(kind, &name, denied))?;
+        kind.strategy.set_generation(&mut object, None);
+        validate(kind, &name, &object, None)?;
+        self.admit_namespace(target)?;
+        let key = target.key();
+        if options.dry_run {
+            if self.store.get(&key).is_some() {
+                return Err(ApiError::already_exists(kind, &name));
+            }
+            return Ok(Answer::Loose(object));
+        }
+        let encoded = encode(&object).with_cached(Head::new(kind, &object).cached());
+        let write = Write {
+            key,
+            expect: Expect::Absent,
+            change: Change::Put(encoded),
+        };
+        match self.store.write(write).await {
+            Ok(stored) => Ok(Answer::Stored(stored)),
+            Err(WriteError::Conflict { .. }) => Err(ApiError::already_exists(kind, &name)),
+            Err(WriteError::Storage(error)) => Err(storage_error(&error)),
+        }
+    }
+}
+
+fn require_name(kind: &Kind, object: &Value) -> ApiResult<()> {
+    if !meta::text(object, "name").is_empty() || !meta::text(object, "generateName").is_empty() {
+        return Ok(());
+    }
+    let error = Invalid {
+        field: "metadata.name".into(),
+        kind: ErrorKind::Required,
+        value: Value::Null,
+        detail: "name or generateName is required".into(),
+    };
+    Err(ApiError::invalid(kind.resource.group, kind.resource.kind, "", &[error]))
+}
+
+/// All field errors of an object, as one error.
+pub(super) fn validate(kind: &Kind, name: &str, new: &Value, old: Option<&Value>) -> ApiResult<()> {
+    let mut errors = match old {
+        None => barepod_kinds::validate_object_meta(new, kind.strategy.name_rule()),
+        Some(old) => barepod_kinds::validate_object_meta_update(new, old),
+    };
+    errors.extend(kind.strategy.validate(new, old));
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(
+        kind.resource.group,
+        kind.resource.kind,
+        name,
+        &errors,
+    ))
+}
+
+/// Fields that writes through an endpoint do not change, so that nobody comes to own them that way.
+pub(super) fn reset_fields(kind: &Kind, subresource: &str) -> &'static [&'static str] {
+    match subresource {
+        "status" => &["spec"],
+        "" if kind.resource.subresource("status").is_some() => &["status"],
+        _ => &[],
+    }
+}

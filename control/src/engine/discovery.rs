@@ -1,0 +1,270 @@
+//! Discovery: which groups, versions and resources are served.
+
+use barepod_schema::openapi;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use serde_json::{Value, json};
+
+use super::body::Body;
+use super::encode::to_bytes;
+use super::registry::{Kind, Registry};
+use super::request::Request;
+use super::status::{ApiError, ApiResult};
+use super::{Engine, reply, version};
+
+/// Documents that depend only on what is served.
+pub(super) struct Documents {
+    core_aggregated: Bytes,
+    aggregated: Bytes,
+    groups: Value,
+    openapi: openapi::Documents,
+}
+
+impl Documents {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let groups = groups(registry);
+        let named: Vec<Value> = groups
+            .iter()
+            .filter(|group| !group.is_empty())
+            .map(|name| group(registry, name))
+            .collect();
+        let aggregated = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| aggregated_group(registry, name)).collect();
+            let list = json!({
+                "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
+            });
+            Bytes::from(to_bytes(&list, false))
+        };
+        let others: Vec<&str> = groups.iter().copied().filter(|group| !group.is_empty()).collect();
+        Documents {
+            core_aggregated: aggregated(&[""]),
+            aggregated: aggregated(&others),
+            groups: json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named}),
+            openapi: openapi::Documents::new(&|resource| registry.serves(resource)),
+        }
+    }
+
+    pub(super) fn openapi(&self) -> &openapi::Documents {
+        &self.openapi
+    }
+}
+
+/// The served groups in the order of discovery.
+fn groups(registry: &Registry) -> Vec<&'static str> {
+    let mut groups: Vec<&'static str> = Vec::new();
+    for kind in registry.kinds() {
+        if !groups.contains(&kind.resource.group) {
+            groups.push(kind.resource.group);
+        }
+    }
+    groups
+}
+
+/// The served versions of a group, the preferred one first.
+fn versions(registry: &Registry, group: &str) -> Vec<&'static str> {
+    let mut versions: Vec<&'static str> = Vec::new();
+    for kind in registry.kinds().iter().filter(|kind| kind.resource.group == group) {
+        if !versions.contains(&kind.resource.version) {
+            versions.push(kind.resource.version);
+        }
+    }
+    versions
+}
+
+fn group(registry: &Registry, name: &str) -> Value {
+    let versions: Vec<Value> = versions(registry, name)
+        .into_iter()
+        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
+        .collect();
+    json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
+}
+
+fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<Value> {
+    let mut resources = Vec::new();
+    let in_version = |kind: &&std::sync::Arc<Kind>| kind.resource.group == group && kind.resource.version == version;
+    for kind in registry.kinds().iter().filter(in_version) {
+        let facts = kind.resource;
+        let mut row = json!({
+            "name": facts.plural, "singularName": facts.singular, "namespaced": facts.namespaced,
+            "kind": facts.kind, "verbs": facts.verbs, "storageVersionHash": storage_hash(kind),
+        });
+        if !facts.short_names.is_empty() {
+            row["shortNames"] = json!(facts.short_names);
+        }
+        if !facts.categories.is_empty() {
+            row["categories"] = json!(facts.categories);
+        }
+        resources.push(row);
+        for subresource in facts
+            .subresources
+            .iter()
+            .filter(|subresource| kind.has_subresource(subresource.name))
+        {
+            let mut row = json!({
+                "name": format!("{}/{}", facts.plural, subresource.name), "singularName": "",
+                "namespaced": facts.namespaced, "kind": subresource.kind, "verbs": subresource.verbs,
+            });
+            if (subresource.group, subresource.version) != (facts.group, facts.version) {
+                row["group"] = subresource.group.into();
+                row["version"] = subresource.version.into();
+            }
+            resources.push(row);
+        }
+    }
+    if resources.is_empty() {
+        return None;
+    }
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}))
+}
+
+/// Something that names the stored form of a resource and does not change.
+fn storage_hash(kind: &Kind) -> String {
+    use base64::Engine as _;
+    let text = format!("{}/{}", kind.api_version, kind.resource.kind);
+    // FNV-1a, see RFC 9923.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    base64::engine::general_purpose::STANDARD.encode(hash.to_be_bytes())
+}
+
+fn aggregated_group(registry: &Registry, name: &str) -> Value {
+    let versions: Vec<Value> = versions(registry, name)
+        .into_iter()
+        .map(|version| {
+            let kinds = registry.kinds().iter();
+            let kinds = kinds.filter(|kind| kind.resource.group == name && kind.resource.version == version);
+            let resources: Vec<Value> = kinds.map(|kind| aggregated_resource(kind)).collect();
+            json!({"version": version, "freshness": "Current", "resources": resources})
+        })
+        .collect();
+    let metadata = if name.is_empty() {
+        json!({"creationTimestamp": null})
+    } else {
+        json!({"name": name, "creationTimestamp": null})
+    };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn aggregated_resource(kind: &Kind) -> Value {
+    let facts = kind.resource;
+    let mut row = json!({
+        "resource": facts.plural, "singularResource": facts.singular, "verbs": facts.verbs,
+        "scope": if facts.namespaced { "Namespaced" } else { "Cluster" },
+        "responseKind": {"group": facts.group, "version": facts.version, "kind": facts.kind},
+    });
+    if !facts.short_names.is_empty() {
+        row["shortNames"] = json!(facts.short_names);
+    }
+    if !facts.categories.is_empty() {
+        row["categories"] = json!(facts.categories);
+    }
+    let subresources: Vec<Value> = facts
+        .subresources
+        .iter()
+        .filter(|subresource| kind.has_subresource(subresource.name))
+        .map(|subresource| {
+            json!({
+                "subresource": subresource.name, "verbs": subresource.verbs,
+                "responseKind": {
+                    "group": subresource.group, "version": subresource.version, "kind": subresource.kind,
+                },
+            })
+        })
+        .collect();
+    if !subresources.is_empty() {
+        row["subresources"] = subresources.into();
+    }
+    row
+}
+
+impl Engine {
+    /// Paths that are no resources.
+    pub(super) fn plain_path(&self, request: &Request) -> ApiResult<Response<Body>> {
+        if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
+            return Err(ApiError::method_not_allowed());
+        }
+        let segments: Vec<&str> = request.path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let aggregated = |bytes: &Bytes, version: &str| {
+            let text = if version == "v2" {
+                bytes.clone()
+            } else {
+                Bytes::from(
+                    String::from_utf8_lossy(bytes).replace("apidiscovery.k8s.io/v2\"", "apidiscovery.k8s.io/v2beta1\""),
+                )
+            };
+            let mut response = reply::json(200, text);
+            let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+            if let Ok(media) = HeaderValue::from_str(&media) {
+                response.headers_mut().insert(header::CONTENT_TYPE, media);
+            }
+            response
+                .headers_mut()
+                .insert(header::VARY, HeaderValue::from_static("Accept"));
+            Ok(response)
+        };
+        match segments.as_slice() {
+            [] => Ok(reply::value(request, 200, &self.paths())),
+            ["api"] => match request.accept.aggregated_discovery() {
+                Some(version) => aggregated(&self.discovery.core_aggregated, version),
+                None => {
+                    let versions = json!({
+                        "kind": "APIVersions", "versions": ["v1"],
+                        "serverAddressByClientCIDRs": [],
+                    });
+                    Ok(reply::value(request, 200, &versions))
+                }
+            },
+            ["apis"] => match request.accept.aggregated_discovery() {
+                Some(version) => aggregated(&self.discovery.aggregated, version),
+                None => Ok(reply::value(request, 200, &self.discovery.groups)),
+            },
+            ["api", version] => self.version_resources(request, "", version),
+            ["apis", name] if groups(&self.registry).contains(name) => {
+                let mut group = group(&self.registry, name);
+                group["kind"] = "APIGroup".into();
+                group["apiVersion"] = "v1".into();
+                Ok(reply::value(request, 200, &group))
+            }
+            ["apis", group, version] => self.version_resources(request, group, version),
+            ["version"] => Ok(version::version(request)),
+            [endpoint @ ("healthz" | "livez" | "readyz")] => Ok(self.health(request, endpoint, "")),
+            [endpoint @ ("healthz" | "livez" | "readyz"), check] => Ok(self.health(request, endpoint, check)),
+            ["openapi", rest @ ..] => self.openapi(request, &rest.join("/")),
+            _ => Err(ApiError::no_such_resource()),
+        }
+    }
+
+    fn version_resources(&self, request: &Request, group: &str, version: &str) -> ApiResult<Response<Body>> {
+        let list = resource_list(&self.registry, group, version).ok_or_else(ApiError::no_such_resource)?;
+        Ok(reply::value(request, 200, &list))
+    }
+
+    /// What `/` lists.
+    fn paths(&self) -> Value {
+        let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
+        for group in groups(&self.registry).into_iter().filter(|group| !group.is_empty()) {
+            paths.push(format!("/apis/{group}"));
+            paths.extend(
+                versions(&self.registry, group)
+                    .iter()
+                    .map(|version| format!("/apis/{group}/{version}")),
+            );
+        }
+        let others = [
+            "/healthz",
+            "/livez",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/readyz",
+            "/version",
+        ];
+        paths.extend(others.map(str::to_owned));
+        json!({"paths": paths})
+    }
+}

@@ -1,0 +1,277 @@
+//! Reading many objects, page by page if wanted.
+
+use std::sync::Arc;
+
+use barepod_kinds::{Invalid, Kind as ErrorKind};
+use barepod_store::{Object, Page, Range, ReadError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::Response;
+use serde_json::{Value, json};
+
+use super::accept::Form;
+use super::body::{Body, ListBody};
+use super::encode::to_bytes;
+use super::get::revision;
+use super::request::Request;
+use super::select::{Scope, Selection};
+use super::status::{ApiError, ApiResult};
+use super::table::{self, Include, ListMeta, Source};
+use super::{Engine, Target, reply};
+
+/// Where a list goes on.
+#[derive(Debug, PartialEq, Eq)]
+struct Continue {
+    /// The revision of the first page; `None` goes on with the current state.
+    at: Option<u64>,
+    /// The key after which to go on, relative to the resource's prefix.
+    start: String,
+}
+
+impl Continue {
+    fn encode(&self) -> String {
+        let revision = self.at.map_or(-1, |at| i64::try_from(at).unwrap_or(i64::MAX));
+        let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": self.start});
+        URL_SAFE_NO_PAD.encode(token.to_string())
+    }
+
+    fn decode(text: &str) -> ApiResult<Self> {
+        let invalid = |why: &str| ApiError::bad_request(format!("continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|error| invalid(&error.to_string()))?;
+        let token: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+        if token["v"] != "meta.k8s.io/v1" {
+            return Err(invalid("server does not recognize this encoded version"));
+        }
+        let start = token["start"].as_str().filter(|start| !start.is_empty());
+        let start = start.ok_or_else(|| invalid("encoded start key missing"))?.to_owned();
+        let at = match token["rv"].as_i64() {
+            Some(-1) => None,
+            Some(at) if at > 0 => u64::try_from(at).ok(),
+            _ => return Err(invalid("incorrect encoded start resourceVersion")),
+        };
+        Ok(Continue { at, start })
+    }
+}
+
+/// A page of selected objects.
+pub(super) struct Listed {
+    pub(super) objects: Vec<Arc<Object>>,
+    pub(super) revision: u64,
+    /// How many more there are; only known without a selector.
+    remaining: usize,
+    last: Option<String>,
+}
+
+impl Engine {
+    pub(super) fn list(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+        let kind = target.kind;
+        let namespace = (!target.namespace.is_empty()).then_some(target.namespace);
+        let selection = Selection::parse(kind, &request.query)?;
+        let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
+        let limit: usize = request
+            .query
+            .number::<i64>("limit")?
+            .map_or(0, |limit| usize::try_from(limit).unwrap_or(0));
+        let (at, after) = self.starting_point(request, kind.prefix.as_str())?;
+        let scope = selection.scope(kind, namespace);
+        let listed = self
+            .select(kind, &selection, &scope, after.as_deref(), limit, at)
+            .map_err(|error| match error {
+                ReadError::Compacted { .. } if after.is_some() => {
+                    let start = after
+                        .as_deref()
+                        .and_then(|key| key.strip_prefix(&kind.prefix))
+                        .unwrap_or("")
+                        .to_owned();
+                    ApiError::expired_continue(Continue { at: None, start }.encode())
+                }
+                ReadError::Compacted { requested, oldest } => ApiError::expired(requested, oldest),
+                ReadError::Future { requested, current } => ApiError::future(requested, current),
+            })?;
+        let mut meta = ListMeta {
+            revision: listed.revision.to_string(),
+            ..ListMeta::default()
+        };
+        if let Some(last) = listed.last.as_deref().and_then(|key| key.strip_prefix(&kind.prefix)) {
+            meta.continue_token = Continue {
+                at: Some(listed.revision),
+                start: last.to_owned(),
+            }
+            .encode();
+            meta.remaining = selection.is_all().then_some(listed.remaining);
+        }
+        let body = match form {
+            Form::Object => {
+                let list = object_list(&kind.resource.list_kind(), &kind.api_version, &meta, listed.objects);
+                if request.pretty() {
+                    indent(list)
+                } else {
+                    Body::List(list)
+                }
+            }
+            Form::Table => {
+                let include = Include::parse(&request.query)?;
+                let sources = listed.objects.iter().map(|object| Source::Stored(object));
+                let text = Bytes::from(table::table(kind, sources, &meta, include, true));
+                Body::from(if request.pretty() { reply::indent(&text) } else { text })
+            }
+            Form::Metadata => {
+                let text = Bytes::from(partial_list(&meta, &listed.objects));
+                Body::from(if request.pretty() { reply::indent(&text) } else { text })
+            }
+        };
+        Ok(reply::json(200, body))
+    }
+
+    /// The revision to read at and the key after which to start.
+    fn starting_point(&self, request: &Request, prefix: &str) -> ApiResult<(Option<u64>, Option<String>)> {
+        let query = &request.query;
+        let asked = revision(request)?;
+        let matching = query.text("resourceVersionMatch");
+        let forbidden = |detail: &str| {
+            let detail = detail.to_owned();
+            let field = "resourceVersionMatch".into();
+            let error = Invalid {
+                field,
+                kind: ErrorKind::Forbidden,
+                value: Value::Null,
+                detail,
+            };
+            Err(ApiError::invalid_options("ListOptions", error))
+        };
+        if !matching.is_empty() && query.text("resourceVersion").is_empty() {
+            return forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        let token = query.text("continue");
+        if !token.is_empty() {
+            if !matching.is_empty() {
+                return forbidden("resourceVersionMatch is forbidden when continue is provided");
+            }
+            if asked.is_some() {
+                let message = "specifying resource version is not allowed when using continue";
+                return Err(ApiError::bad_request(message));
+            }
+            let token = Continue::decode(token)?;
+            return Ok((token.at, Some(format!("{prefix}{}", token.start))));
+        }
+        match matching {
+            "Exact" if asked.is_none() => {
+                forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+            }
+            "Exact" => Ok((asked, None)),
+            "" | "NotOlderThan" => {
+                self.check_revision(request)?;
+                Ok((None, None))
+            }
+            other => {
+                let detail = "supported values: \"Exact\", \"NotOlderThan\"".into();
+                let field = "resourceVersionMatch".into();
+                let error = Invalid {
+                    field,
+                    kind: ErrorKind::NotSupported,
+                    value: other.into(),
+                    detail,
+                };
+                Err(ApiError::invalid_options("ListOptions", error))
+            }
+        }
+    }
+
+    /// Selected objects of a part of the key space, at most `limit` if that is not 0.
+    pub(super) fn select(
+        &self,
+        kind: &super::Kind,
+        selection: &Selection,
+        scope: &Scope,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<u64>,
+    ) -> Result<Listed, ReadError> {
+        let everything = selection.is_all() && matches!(scope, Scope::Below(_));
+        let store_limit = if everything { limit } else { 0 };
+        let page = self.store.range(&Range {
+            prefix: scope.text(),
+            after,
+            limit: store_limit,
+            at,
+        })?;
+        let Page {
+            mut objects,
+            revision,
+            remaining,
+        } = page;
+        if everything {
+            let last = (remaining > 0)
+                .then(|| objects.last().map(|object| object.key().to_owned()))
+                .flatten();
+            return Ok(Listed {
+                objects,
+                revision,
+                remaining,
+                last,
+            });
+        }
+        objects.retain(|object| scope.contains(object.key()) && selection.matches(kind, object));
+        let mut last = None;
+        if limit > 0 && objects.len() > limit {
+            objects.truncate(limit);
+            last = objects.last().map(|object| object.key().to_owned());
+        }
+        Ok(Listed {
+            objects,
+            revision,
+            remaining: 0,
+            last,
+        })
+    }
+}
+
+/// A list of stored objects that is put together while it is sent.
+pub(super) fn object_list(list_kind: &str, api_version: &str, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ListBody {
+    let mut head = format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").into_bytes();
+    head.extend_from_slice(&to_bytes(&meta.to_value(), false));
+    head.extend_from_slice(b",\"items\":[");
+    ListBody::new(head.into(), objects)
+}
+
+fn indent(list: ListBody) -> Body {
+    Body::from(reply::indent(&list.collect()))
+}
+
+fn partial_list(meta: &ListMeta, objects: &[Arc<Object>]) -> Vec<u8> {
+    let mut out = br#"{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":"#.to_vec();
+    out.extend_from_slice(&to_bytes(&meta.to_value(), false));
+    out.extend_from_slice(br#","items":["#);
+    for (at, object) in objects.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        table::partial(object.bytes(), &mut out);
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn continue_tokens() {
+        let token = Continue {
+            at: Some(7),
+            start: "a/b".into(),
+        };
+        assert_eq!(Continue::decode(&token.encode()).unwrap(), token);
+        let inconsistent = Continue {
+            at: None,
+            start: "a/b".into(),
+        };
+        assert_eq!(Continue::decode(&inconsistent.encode()).unwrap(), inconsistent);
+        assert_eq!(Continue::decode("?").unwrap_err().code, 400);
+        assert_eq!(Continue::decode(&URL_SAFE_NO_PAD.encode("{}")).unwrap_err().code, 400);
+    }
+}

@@ -1,0 +1,167 @@
+//! The one engine behind every kind: verbs, metadata, concurrency, selection and representation.
+//!
+//! A kind is a row of facts plus a strategy; nothing here knows one by name, except the few resources whose
+//! subresources are verbs of their own (bindings, evictions, namespace finalization).
+
+pub mod accept;
+mod admit;
+mod binding;
+pub mod body;
+mod cluster;
+mod create;
+mod decode;
+mod delete;
+mod deletecollection;
+mod discovery;
+mod encode;
+mod eviction;
+mod finalize;
+mod get;
+mod head;
+mod health;
+pub mod identity;
+mod list;
+mod meta;
+mod openapi;
+mod options;
+mod patch;
+pub mod registry;
+mod reply;
+pub mod request;
+mod route;
+mod scale;
+mod select;
+pub mod status;
+mod table;
+mod update;
+mod version;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use barepod_kinds::Settings;
+use barepod_store::Store;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use registry::{Kind, Registry};
+use status::{ApiError, ApiResult};
+
+/// The engine.
+pub struct Engine {
+    store: Arc<dyn Store>,
+    registry: Registry,
+    settings: Settings,
+    ready: AtomicBool,
+    discovery: discovery::Documents,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine over a store.
+    pub fn new(store: Arc<dyn Store>, settings: Settings) -> Self {
+        let registry = Registry::new();
+        let discovery = discovery::Documents::new(&registry);
+        Engine {
+            store,
+            registry,
+            settings,
+            ready: AtomicBool::new(false),
+            discovery,
+        }
+    }
+
+    /// Says whether `/readyz` is to report success.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Whether the engine is ready.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// What is served.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// An object by resource and name, for parts of this process.
+    pub fn lookup(&self, group: &str, resource: &str, namespace: &str, name: &str) -> ApiResult<Value> {
+        let kind = self
+            .registry
+            .find_any(group, resource)
+            .ok_or_else(ApiError::no_such_resource)?;
+        let object = self
+            .store
+            .get(&kind.key(namespace, name))
+            .ok_or_else(|| ApiError::not_found(kind, name))?;
+        Ok(head::parse(&object))
+    }
+
+    /// Every object of a resource in a namespace, for parts of this process.
+    pub fn lookup_all(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value> {
+        let Some(kind) = self.registry.find_any(group, resource) else {
+            return Vec::new();
+        };
+        let prefix = kind.prefix_in(Some(namespace));
+        let range = barepod_store::Range {
+            prefix: &prefix,
+            ..barepod_store::Range::default()
+        };
+        let page = self.store.range(&range).unwrap_or_default();
+        page.objects.iter().map(|object| head::parse(object)).collect()
+    }
+
+    fn context<'a>(&'a self, now: Timestamp, user: &'a str, namespace: &'a str) -> barepod_kinds::Context<'a> {
+        barepod_kinds::Context {
+            now,
+            user,
+            namespace,
+            cluster: self,
+            settings: &self.settings,
+        }
+    }
+}
+
+/// The object a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) kind: &'a Arc<Kind>,
+    /// Empty for cluster-scoped kinds and for requests across namespaces.
+    pub(crate) namespace: &'a str,
+    /// Empty where the name comes from the body.
+    pub(crate) name: &'a str,
+}
+
+impl Target<'_> {
+    pub(crate) fn key(&self) -> String {
+        self.kind.key(self.namespace, self.name)
+    }
+
+    pub(crate) fn not_found(&self) -> ApiError {
+        ApiError::not_found(self.kind, self.name)
+    }
+}
+
+/// A storage failure as an API error.
+pub(crate) fn storage_error(error: &barepod_store::Error) -> ApiError {
+    match error {
+        barepod_store::Error::Full { .. } => ApiError::internal(error),
+        barepod_store::Error::Closed => ApiError::unavailable("the control service is stopping"),
+        other => {
+            let cause = std::error::Error::source(other)
+                .map(|source| format!(": {source}"))
+                .unwrap_or_default();
+            ApiError::internal(format!("{other}{cause}"))
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `/openapi/v3` and `/openapi/v2`: the documents of what is served.
+
+use barepod_schema::openapi::Document;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::body::Body;
+use super::request::Request;
+use super::status::{ApiError, ApiResult};
+use super::{Engine, reply};
+
+impl Engine {
+    /// `path` is what follows `/openapi/`.
+    pub(super) fn openapi(&self, request: &Request, path: &str) -> ApiResult<Response<Body>> {
+        let documents = self.discovery.openapi();
+        match path.trim_end_matches('/') {
+            "v3" => Ok(reply::json(200, documents.v3_index())),
+            "v2" => {
+                if !request.accept.json() {
+                    return Err(ApiError::not_acceptable());
+                }
+                Ok(document(request, &documents.v2(), false))
+            }
+            path => {
+                let group = path.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;
+                let found = documents.v3(group).ok_or_else(ApiError::no_such_resource)?;
+                let wanted = request.query.text("hash");
+                if !wanted.is_empty() && wanted != found.etag {
+                    let mut response = reply::json(301, Bytes::new());
+                    let location = format!("/openapi/{path}?hash={}", found.etag);
+                    if let Ok(location) = HeaderValue::from_str(&location) {
+                        response.headers_mut().insert(header::LOCATION, location);
+                    }
+                    return Ok(response);
+                }
+                Ok(document(request, &found, !wanted.is_empty()))
+            }
+        }
+    }
+}
+
+fn document(request: &Request, document: &Document, immutable: bool) -> Response<Body> {
+    let etag = format!("\"{}\"", document.etag);
+    let known = request
+        .if_none_match
+        .split(',')
+        .any(|tag| tag.trim().trim_start_matches("W/") == etag);
+    let mut response = if known {
+        let mut response = reply::json(200, Bytes::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else if request.accept.gzip {
+        let mut response = reply::json(200, document.gzip.clone());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    } else {
+        reply::json(200, document.plain())
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    if immutable {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    response
+}

@@ -1,0 +1,142 @@
+//! What is served: one row for every resource, joined from the table of facts and the kind's strategy.
+
+use std::sync::Arc;
+
+use barepod_kinds::Strategy;
+use barepod_schema::{Resource, TypeRef};
+
+/// Subresources that the engine has a way to serve, where the kind has them.
+const SUBRESOURCES: [&str; 10] = [
+    "status",
+    "scale",
+    "binding",
+    "eviction",
+    "exec",
+    "attach",
+    "log",
+    "portforward",
+    "proxy",
+    "finalize",
+];
+
+/// A served resource.
+pub struct Kind {
+    /// Its facts.
+    pub resource: &'static Resource,
+    /// Its behaviour.
+    pub strategy: &'static dyn Strategy,
+    /// The type of its objects.
+    pub ty: TypeRef,
+    /// The prefix of its keys in the store, with a slash at both ends.
+    pub prefix: String,
+    /// `v1`, `apps/v1`.
+    pub api_version: String,
+    /// Held across prepare and commit where preparing allocates something unique.
+    pub serial: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kind")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kind {
+    /// The key of an object.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        if self.resource.namespaced {
+            format!("{}{namespace}/{name}", self.prefix)
+        } else {
+            format!("{}{name}", self.prefix)
+        }
+    }
+
+    /// The prefix of the keys in a namespace, or of all.
+    pub fn prefix_in(&self, namespace: Option<&str>) -> String {
+        match namespace {
+            Some(namespace) if self.resource.namespaced => format!("{}{namespace}/", self.prefix),
+            _ => self.prefix.clone(),
+        }
+    }
+
+    /// Whether a subresource is served.
+    pub fn has_subresource(&self, name: &str) -> bool {
+        SUBRESOURCES.contains(&name) && self.resource.subresource(name).is_some()
+    }
+
+    /// Whether this is the resource of that name in the core group.
+    pub fn is_core(&self, plural: &str) -> bool {
+        self.resource.group.is_empty() && self.resource.plural == plural
+    }
+}
+
+/// All served resources.
+#[derive(Debug)]
+pub struct Registry {
+    kinds: Vec<Arc<Kind>>,
+}
+
+impl Registry {
+    /// Joins the tables. Of several versions of a resource the first stable one is served.
+    pub fn new() -> Self {
+        let served = barepod_kinds::served();
+        let mut kinds: Vec<Arc<Kind>> = Vec::new();
+        for resource in barepod_schema::resources() {
+            let wanted = served.contains(&(resource.group, resource.plural));
+            let stable = !resource.version.contains("alpha") && !resource.version.contains("beta");
+            let known = kinds
+                .iter()
+                .any(|kind| kind.resource.group == resource.group && kind.resource.plural == resource.plural);
+            let ty = barepod_schema::type_of(resource.group, resource.version, resource.kind);
+            let (true, true, false, Some(ty)) = (wanted, stable, known, ty) else {
+                continue;
+            };
+            let prefix = if resource.group.is_empty() {
+                format!("/{}/", resource.plural)
+            } else {
+                format!("/{}/{}/", resource.group, resource.plural)
+            };
+            kinds.push(Arc::new(Kind {
+                resource,
+                strategy: barepod_kinds::strategy(resource.group, resource.plural),
+                ty,
+                prefix,
+                api_version: resource.api_version(),
+                serial: tokio::sync::Mutex::new(()),
+            }));
+        }
+        Registry { kinds }
+    }
+
+    /// Every served resource, by group in the order of discovery.
+    pub fn kinds(&self) -> &[Arc<Kind>] {
+        &self.kinds
+    }
+
+    /// A served resource by path.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.kinds.iter().find(|kind| {
+            kind.resource.plural == plural && kind.resource.group == group && kind.resource.version == version
+        })
+    }
+
+    /// A served resource by name, in whatever version it is served.
+    pub fn find_any(&self, group: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.kinds
+            .iter()
+            .find(|kind| kind.resource.plural == plural && kind.resource.group == group)
+    }
+
+    /// Whether a row of the table of facts is served.
+    pub fn serves(&self, resource: &Resource) -> bool {
+        self.kinds.iter().any(|kind| std::ptr::eq(kind.resource, resource))
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,114 @@
+//! Answers: objects in the form that the client asked for, and errors.
+
+use std::sync::Arc;
+
+use barepod_store::Object;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use serde_json::Value;
+
+use super::accept::Form;
+use super::body::Body;
+use super::encode::to_bytes;
+use super::registry::Kind;
+use super::request::Request;
+use super::status::{ApiError, ApiResult};
+use super::table::{self, Include, ListMeta, Source};
+
+/// An object to answer with.
+#[derive(Debug)]
+pub enum Answer {
+    /// As stored.
+    Stored(Arc<Object>),
+    /// Not stored: a dry run, a scale, a status.
+    Loose(Value),
+}
+
+/// A JSON response of some bytes.
+pub fn json(code: u16, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// A plain text response.
+pub fn text(code: u16, text: impl Into<String>) -> Response<Body> {
+    let mut response = json(code, Bytes::from(text.into()));
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+/// A JSON response of a value.
+pub fn value(request: &Request, code: u16, value: &Value) -> Response<Body> {
+    json(code, to_bytes(value, request.pretty()))
+}
+
+/// The response of a failed request.
+pub fn error(error: &ApiError, pretty: bool) -> Response<Body> {
+    json(error.code, to_bytes(&error.to_value(), pretty))
+}
+
+/// The response of a request for one object.
+pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> ApiResult<Response<Body>> {
+    let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
+    let text = match answer {
+        Answer::Stored(object) => object.bytes().clone(),
+        Answer::Loose(value) => Bytes::from(to_bytes(value, false)),
+    };
+    let own = match answer {
+        Answer::Stored(_) => true,
+        Answer::Loose(value) => value.get("kind").is_some_and(|name| name == kind.resource.kind),
+    };
+    let bytes = match form {
+        Form::Object => text,
+        _ if !own => text,
+        Form::Metadata => {
+            let mut out = Vec::new();
+            table::partial(&text, &mut out);
+            out.into()
+        }
+        Form::Table => {
+            let include = Include::parse(&request.query)?;
+            let source = match answer {
+                Answer::Stored(object) => Source::Stored(object),
+                Answer::Loose(value) => Source::Loose(value, &text),
+            };
+            let revision = match answer {
+                Answer::Stored(object) => object.revision().to_string(),
+                Answer::Loose(value) => value
+                    .pointer("/metadata/resourceVersion")
+                    .and_then(Value::as_str)
+                    .unwrap_or("")
+                    .to_owned(),
+            };
+            let meta = ListMeta {
+                revision,
+                ..ListMeta::default()
+            };
+            table::table(kind, std::iter::once(source), &meta, include, true).into()
+        }
+    };
+    Ok(json(code, if request.pretty() { indent(&bytes) } else { bytes }))
+}
+
+/// The same JSON, indented.
+pub fn indent(bytes: &Bytes) -> Bytes {
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(value) => to_bytes(&value, true).into(),
+        Err(_) => bytes.clone(),
+    }
+}
+
+/// Adds `Warning` headers, see RFC 7234 section 5.5 for their form.
+pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    for warning in warnings {
+        let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! From a request to a verb.
+
+use std::sync::Arc;
+
+use http::{Method, Response};
+
+use super::body::Body;
+use super::identity::authorize;
+use super::registry::Kind;
+use super::request::{Request, ResourcePath};
+use super::status::{ApiError, ApiResult};
+use super::{Engine, Target, reply};
+
+impl Engine {
+    /// Answers a request. Failures become Status objects.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        match self.route(&request).await {
+            Ok(response) => response,
+            Err(error) => reply::error(&error, request.pretty()),
+        }
+    }
+
+    async fn route(&self, request: &Request) -> ApiResult<Response<Body>> {
+        let Some(path) = ResourcePath::parse(&request.path) else {
+            authorize(
+                &request.user,
+                &request.method.as_str().to_ascii_lowercase(),
+                &request.path,
+                None,
+            )?;
+            return self.plain_path(request);
+        };
+        authorize(&request.user, verb(request, &path), &request.path, Some(&path))?;
+        let kind = self.registry.find(&path.group, &path.version, &path.resource);
+        let kind = kind.ok_or_else(ApiError::no_such_resource)?;
+        if path.namespace.is_some() && !kind.resource.namespaced {
+            return Err(ApiError::no_such_resource());
+        }
+        if path.name.is_some() && path.namespace.is_none() && kind.resource.namespaced {
+            return Err(ApiError::no_such_resource());
+        }
+        let target = Target {
+            kind,
+            namespace: path.namespace.as_deref().unwrap_or(""),
+            name: path.name.as_deref().unwrap_or(""),
+        };
+        match path.subresource.as_deref() {
+            None => self.resource(request, target).await,
+            Some(subresource) if kind.has_subresource(subresource) => {
+                self.subresource(request, target, subresource).await
+            }
+            Some(_) => Err(ApiError::no_such_resource()),
+        }
+    }
+
+    async fn resource(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+        let named = !target.name.is_empty();
+        let placed = !target.namespace.is_empty() || !target.kind.resource.namespaced;
+        let watching = request.method == Method::GET && request.query.flag("watch")?.unwrap_or(false);
+        let verb = match (&request.method, named) {
+            (&Method::GET | &Method::HEAD, _) if watching => "watch",
+            (&Method::GET | &Method::HEAD, true) => "get",
+            (&Method::GET | &Method::HEAD, false) => "list",
+            (&Method::POST, false) if placed => "create",
+            (&Method::PUT, true) => "update",
+            (&Method::PATCH, true) => "patch",
+            (&Method::DELETE, true) => "delete",
+            (&Method::DELETE, false) if placed => "deletecollection",
+            _ => return Err(ApiError::method_not_allowed()),
+        };
+        if !target.kind.resource.verbs.contains(&verb) {
+            return Err(ApiError::method_not_allowed());
+        }
+        match verb {
+            "watch" => self.watch(request, target),
+            "get" => self.get(request, target),
+            "list" => self.list(request, target),
+            "create" => self.create(request, target).await,
+            "update" => self.update(request, target, "").await,
+            "patch" => self.patch(request, target, "").await,
+            "delete" => self.delete(request, target).await,
+            _ => self.delete_collection(request, target).await,
+        }
+    }
+
+    async fn subresource(&self, request: &Request, target: Target<'_>, name: &str) -> ApiResult<Response<Body>> {
+        match (name, &request.method) {
+            ("status", &Method::GET | &Method::HEAD) => self.get(request, target),
+            ("status", &Method::PUT) => self.update(request, target, "status").await,
+            ("status", &Method::PATCH) => self.patch(request, target, "status").await,
+            ("scale", _) => self.scale(request, target).await,
+            ("binding", &Method::POST) => self.bind(request, target).await,
+            ("eviction", &Method::POST) => self.evict(request, target).await,
+            ("finalize", &Method::PUT) => self.finalize(request, target).await,
+            ("exec" | "attach" | "log" | "portforward" | "proxy", _) => {
+                Err(ApiError::internal("streams are not available on this transport"))
+            }
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+
+    /// The kind that a path is about, if it is served.
+    pub fn kind_of(&self, path: &ResourcePath) -> Option<&Arc<Kind>> {
+        self.registry.find(&path.group, &path.version, &path.resource)
+    }
+}
+
+/// The verb as the authorizer names it.
+pub fn verb(request: &Request, path: &ResourcePath) -> &'static str {
+    match request.method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if path.name.is_none() => "deletecollection",
+        Method::DELETE => "delete",
+        _ if request.query.flag("watch").is_ok_and(|watch| watch == Some(true)) => "watch",
+        _ if path.name.is_none() => "list",
+        _ => "get",
+    }
+}

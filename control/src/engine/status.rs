@@ -1,0 +1,384 @@
+//! Errors as the API reports them: `metav1.Status` with the reasons, codes and wording that clients know.
+
+use barepod_kinds::{Denied, Invalid};
+use serde_json::{Map, Value, json};
+
+use super::registry::Kind;
+
+/// A failed request.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// The HTTP status code.
+    pub code: u16,
+    /// The machine-readable reason; may be empty.
+    pub reason: &'static str,
+    /// What the user reads.
+    pub message: String,
+    details: Option<Box<Details>>,
+    /// Lets the client go on with an inconsistent list.
+    pub continue_token: Option<String>,
+}
+
+/// The `details` of a Status.
+#[derive(Debug, Clone, Default)]
+pub struct Details {
+    name: String,
+    group: String,
+    kind: String,
+    causes: Vec<Cause>,
+    retry_after_seconds: u32,
+}
+
+/// One entry of `details.causes`.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// For example `FieldValueInvalid`.
+    pub reason: String,
+    /// What is wrong.
+    pub message: String,
+    /// The path of the field.
+    pub field: String,
+}
+
+/// The result of a request.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+/// A string in double quotes with escapes.
+pub fn quote(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// `pods "x"` or `deployments.apps "x"`.
+fn qualified(group: &str, resource: &str, name: &str) -> String {
+    let resource = if group.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource}.{group}")
+    };
+    if name.is_empty() {
+        resource
+    } else {
+        format!("{resource} {}", quote(name))
+    }
+}
+
+impl ApiError {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        ApiError {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            continue_token: None,
+        }
+    }
+
+    fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
+        let details = self.details.get_or_insert_default();
+        (details.group, details.kind, details.name) = (group.into(), kind.into(), name.into());
+        self
+    }
+
+    fn cause(mut self, cause: Cause) -> Self {
+        self.details.get_or_insert_default().causes.push(cause);
+        self
+    }
+
+    fn on(self, kind: &Kind, name: &str) -> Self {
+        self.about(kind.resource.group, kind.resource.plural, name)
+    }
+
+    /// 404, `pods "x" not found`.
+    pub fn not_found(kind: &Kind, name: &str) -> Self {
+        Self::not_found_named(kind.resource.group, kind.resource.plural, name)
+    }
+
+    /// 404 for a resource by name.
+    pub fn not_found_named(group: &str, resource: &str, name: &str) -> Self {
+        let message = format!("{} not found", qualified(group, resource, name));
+        Self::new(404, "NotFound", message).about(group, resource, name)
+    }
+
+    /// 404 for a path that is not served.
+    pub fn no_such_resource() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource").about("", "", "")
+    }
+
+    /// 409, `pods "x" already exists`.
+    pub fn already_exists(kind: &Kind, name: &str) -> Self {
+        let message = format!(
+            "{} already exists",
+            qualified(kind.resource.group, kind.resource.plural, name)
+        );
+        Self::new(409, "AlreadyExists", message).on(kind, name)
+    }
+
+    /// 409, `Operation cannot be fulfilled on pods "x": …`.
+    pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
+        let object = qualified(kind.resource.group, kind.resource.plural, name);
+        Self::new(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {object}: {why}"),
+        )
+        .on(kind, name)
+    }
+
+    /// 409 for a write that is based on an older version of the object.
+    pub fn modified(kind: &Kind, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(kind, name, why)
+    }
+
+    /// 409 for a pod that cannot be bound.
+    pub fn binding_conflict(name: &str, message: String) -> Self {
+        Self::new(409, "Conflict", message).about("", "pods/binding", name)
+    }
+
+    /// 409 of a server-side apply, with one cause for every field.
+    pub fn apply_conflict(message: String, causes: Vec<(String, String)>) -> Self {
+        let error = Self::new(409, "Conflict", message);
+        causes.into_iter().fold(error, |error, (message, field)| {
+            error.cause(Cause {
+                reason: "FieldManagerConflict".into(),
+                message,
+                field,
+            })
+        })
+    }
+
+    /// 403, `pods "x" is forbidden: …`.
+    pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
+        let object = qualified(kind.resource.group, kind.resource.plural, name);
+        Self::new(403, "Forbidden", format!("{object} is forbidden: {why}")).on(kind, name)
+    }
+
+    /// 403 of the authorizer for a resource.
+    pub fn forbidden_resource(group: &str, resource: &str, name: &str, why: &str) -> Self {
+        let object = qualified(group, resource, name);
+        Self::new(403, "Forbidden", format!("{object} is forbidden: {why}")).about(group, resource, name)
+    }
+
+    /// 403 of the authorizer for a path that is no resource.
+    pub fn forbidden_path(why: &str) -> Self {
+        Self::new(403, "Forbidden", format!("forbidden: {why}")).about("", "", "")
+    }
+
+    /// 403 for content of a namespace that goes away.
+    pub fn namespace_terminating(kind: &Kind, name: &str, namespace: &str) -> Self {
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        Self::forbidden(kind, name, &why).cause(Cause {
+            reason: "NamespaceTerminating".into(),
+            message: format!("namespace {namespace} is being terminated"),
+            field: "metadata.namespace".into(),
+        })
+    }
+
+    /// 422 with one cause for every field error.
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: &[Invalid]) -> Self {
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
+        let message = barepod_kinds::aggregate(&qualified, name, errors);
+        let error = Self::new(422, "Invalid", message).about(group, kind, name);
+        errors.iter().fold(error, |error, invalid| {
+            error.cause(Cause {
+                reason: invalid.kind.reason().into(),
+                message: invalid.body(),
+                field: invalid.field.clone(),
+            })
+        })
+    }
+
+    /// 422 for query parameters.
+    pub fn invalid_options(options: &str, error: Invalid) -> Self {
+        Self::invalid("meta.k8s.io", options, "", &[error])
+    }
+
+    /// What a strategy refused.
+    pub fn denied(kind: &Kind, name: &str, denied: Denied) -> Self {
+        match denied {
+            Denied::Forbidden(why) => Self::forbidden(kind, name, &why),
+            Denied::Conflict(why) => Self::conflict(kind, name, &why),
+            Denied::BadRequest(why) => Self::bad_request(why),
+            Denied::Invalid(errors) => Self::invalid(kind.resource.group, kind.resource.kind, name, &errors),
+            Denied::Internal(why) => Self::internal(why),
+        }
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 422 for a patch that does not fit its object.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(422, "Invalid", message).about("", "", "")
+    }
+
+    /// 401.
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 405.
+    pub fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", message).about("", "", "")
+    }
+
+    /// 406.
+    pub fn not_acceptable() -> Self {
+        let message = "only the following media types are accepted: application/json, \
+                       application/json;as=Table;v=v1;g=meta.k8s.io, \
+                       application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+        Self::new(406, "NotAcceptable", message)
+    }
+
+    /// 415.
+    pub fn unsupported_media_type(accepted: &str) -> Self {
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// 413.
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {limit}"),
+        )
+    }
+
+    /// 408 for a body that does not arrive.
+    pub fn slow_body() -> Self {
+        Self::new(408, "Timeout", "the body of the request did not arrive in time")
+    }
+
+    /// 410 for a list that cannot go on at its revision.
+    pub fn expired_continue(token: String) -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can \
+                       start a new list without the continue parameter, or use the continue token in this response to \
+                       retrieve the remainder of the results. Continuing with the provided token results in an \
+                       inconsistent list - objects that were created, modified, or deleted between the time the first \
+                       chunk was returned and now may show up in the list.";
+        let mut error = Self::new(410, "Expired", message);
+        error.continue_token = Some(token);
+        error
+    }
+
+    /// 410 for a revision that is compacted.
+    pub fn expired(requested: u64, oldest: u64) -> Self {
+        Self::new(
+            410,
+            "Expired",
+            format!("too old resource version: {requested} ({oldest})"),
+        )
+    }
+
+    /// 504 for a revision that does not exist yet.
+    pub fn future(requested: u64, current: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {requested}, current: {current}");
+        let mut error = Self::new(504, "Timeout", message).cause(Cause {
+            reason: "ResourceVersionTooLarge".into(),
+            message: "Too large resource version".into(),
+            field: String::new(),
+        });
+        error.details.get_or_insert_default().retry_after_seconds = 1;
+        error
+    }
+
+    /// 500.
+    pub fn internal(message: impl std::fmt::Display) -> Self {
+        let text = message.to_string();
+        let message = format!("Internal error occurred: {text}");
+        Self::new(500, "InternalError", message).cause(Cause {
+            reason: String::new(),
+            message: text,
+            field: String::new(),
+        })
+    }
+
+    /// 500 without a reason, as plain errors of the storage layer are reported.
+    pub fn plain(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
+    /// 503.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(503, "ServiceUnavailable", message)
+    }
+
+    /// A failure that comes with a code and a text from elsewhere, such as a node.
+    pub fn from_upstream(code: u16, message: impl Into<String>) -> Self {
+        let reason = match code {
+            400 => "BadRequest",
+            403 => "Forbidden",
+            404 => "NotFound",
+            _ => "InternalError",
+        };
+        Self::new(code, reason, message)
+    }
+
+    /// The Status object.
+    pub fn to_value(&self) -> Value {
+        let mut metadata = Map::new();
+        if let Some(token) = &self.continue_token {
+            metadata.insert("continue".into(), token.as_str().into());
+        }
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
+            "message": self.message, "code": self.code,
+        });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
+        if let Some(details) = &self.details {
+            status["details"] = details.to_value();
+        }
+        status
+    }
+}
+
+impl Details {
+    fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        for (key, text) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind)] {
+            if !text.is_empty() {
+                map.insert(key.into(), text.as_str().into());
+            }
+        }
+        if !self.causes.is_empty() {
+            map.insert("causes".into(), self.causes.iter().map(Cause::to_value).collect());
+        }
+        if self.retry_after_seconds > 0 {
+            map.insert("retryAfterSeconds".into(), self.retry_after_seconds.into());
+        }
+        Value::Object(map)
+    }
+}
+
+impl Cause {
+    fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        for (key, text) in [
+            ("reason", &self.reason),
+            ("message", &self.message),
+            ("field", &self.field),
+        ] {
+            if !text.is_empty() {
+                map.insert(key.into(), text.as_str().into());
+            }
+        }
+        Value::Object(map)
+    }
+}
+
+/// The Status of a request that has no object to show.
+pub fn success(details: Value) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}

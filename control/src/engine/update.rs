@@ -1,0 +1,283 @@
+//! Replacing objects, and the loop that every kind of update goes through.
+
+use barepod_kinds::time::rfc3339;
+use barepod_kinds::{Invalid, Kind as ErrorKind};
+use barepod_schema::fields::{self, UpdateOptions};
+use barepod_store::{Change, Expect, Object, Write, WriteError};
+use http::Response;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+
+use super::body::Body;
+use super::create::{reset_fields, validate};
+use super::decode::{self, Expected};
+use super::encode::encode;
+use super::head::{Head, parse};
+use super::options::WriteOptions;
+use super::reply::{self, Answer};
+use super::request::Request;
+use super::status::{ApiError, ApiResult};
+use super::{Engine, Target, meta, storage_error};
+
+/// How often an update that does not depend on the version is tried again when somebody else was faster.
+const ATTEMPTS: usize = 50;
+
+/// How an update behaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Update<'a> {
+    /// The subresource written through: empty, `status`, `scale`, `binding`, `finalize`.
+    pub(super) subresource: &'a str,
+    /// Whether field ownership is still to be booked, which an apply has done itself.
+    pub(super) book: bool,
+    /// Whether this is a `PUT`, which has to carry a resourceVersion for some kinds.
+    pub(super) replace: bool,
+}
+
+impl Engine {
+    pub(super) async fn update(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        subresource: &str,
+    ) -> ApiResult<Response<Body>> {
+        let kind = target.kind;
+        let options = WriteOptions::parse(request, "UpdateOptions")?;
+        let expected = Expected {
+            api_version: &kind.api_version,
+            kind: kind.resource.kind,
+            ty: Some(kind.ty),
+        };
+        let (mut body, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        check_name(&body, target)?;
+        meta::set_namespace(&mut body, target)?;
+        let create =
+            subresource.is_empty() && kind.strategy.create_on_update() && self.store.get(&target.key()).is_none();
+        let (code, answer) = if create {
+            if !matches!(meta::text(&body, "resourceVersion"), "" | "0") {
+                return Err(target.not_found());
+            }
+            meta::of(&mut body).remove("uid");
+            (201, self.create_object(request, target, body, &options, true).await?)
+        } else {
+            let update = Update {
+                subresource,
+                book: true,
+                replace: true,
+            };
+            (
+                200,
+                self.update_with(request, target, &options, update, |_| Ok(body.clone()))
+                    .await?,
+            )
+        };
+        let mut response = reply::object(request, kind, code, &answer)?;
+        reply::warn(&mut response, &warnings);
+        Ok(response)
+    }
+
+    /// Reads the object, lets `change` make the new one of it, prepares, checks and stores that, and starts again if
+    /// the object was changed meanwhile and the new one does not insist on a version.
+    pub(super) async fn update_with(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        options: &WriteOptions,
+        update: Update<'_>,
+        mut change: impl FnMut(&Value) -> ApiResult<Value> + Send,
+    ) -> ApiResult<Answer> {
+        let kind = target.kind;
+        for _ in 0..ATTEMPTS {
+            // Kinds whose preparation allocates something unique must not prepare two objects at a time.
+            let _serial = if kind.strategy.serial() {
+                Some(kind.serial.lock().await)
+            } else {
+                None
+            };
+            let current = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
+            let old = parse(&current);
+            let new = change(&old)?;
+            let insists = !matches!(meta::text(&new, "resourceVersion"), "" | "0");
+            let prepared = self.prepare_update(request, target, options, update, &old, new)?;
+            let Some(new) = prepared else {
+                return Ok(Answer::Stored(current));
+            };
+            let finished = kind.strategy.finished(&new);
+            if options.dry_run {
+                return Ok(Answer::Loose(new));
+            }
+            match self.store_update(target, &current, &new, finished).await {
+                Ok(stored) => return Ok(Answer::Stored(stored)),
+                Err(WriteError::Storage(error)) => return Err(storage_error(&error)),
+                Err(WriteError::Conflict { current: None }) => return Err(target.not_found()),
+                Err(WriteError::Conflict { .. }) if insists && update.replace => {
+                    return Err(ApiError::modified(kind, target.name));
+                }
+                // A patch is applied to the newer object, unless it carries a version itself, which the next round finds.
+                Err(WriteError::Conflict { .. }) => {}
+            }
+        }
+        Err(ApiError::modified(kind, target.name))
+    }
+
+    /// The object to store, or `None` if nothing changes.
+    fn prepare_update(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        options: &WriteOptions,
+        update: Update<'_>,
+        old: &Value,
+        mut new: Value,
+    ) -> ApiResult<Option<Value>> {
+        let kind = target.kind;
+        let now = Timestamp::now();
+        let denied = |denied| ApiError::denied(kind, target.name, denied);
+        meta::check_preconditions(&new, old, kind, target.name)?;
+        if update.replace && update.subresource.is_empty() && !kind.strategy.unconditional_update() {
+            require_version(target, &new)?;
+        }
+        meta::keep_system_fields(&mut new, old);
+        let version = meta::text(old, "resourceVersion").to_owned();
+        meta::of(&mut new).insert("resourceVersion".into(), version.into());
+        barepod_schema::defaults::apply(kind.ty, &mut new);
+        kind.strategy.default(&mut new);
+        let context = self.context(now, &request.user.name, target.namespace);
+        match update.subresource {
+            "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
+            // These change one thing of the stored object, which an ordinary update may not be able to.
+            "binding" | "finalize" => {}
+            _ => {
+                kind.strategy.prepare_update(&context, &mut new, old).map_err(denied)?;
+                kind.strategy.set_generation(&mut new, Some(old));
+            }
+        }
+        if update.book {
+            let booking = UpdateOptions {
+                manager: &options.manager,
+                api_version: &kind.api_version,
+                subresource: update.subresource,
+                now: &rfc3339(now),
+                reset_fields: reset_fields(kind, update.subresource),
+            };
+            fields::update(Some(kind.ty), Some(old), &mut new, &booking);
+        }
+        if same(&new, old) {
+            return Ok(None);
+        }
+        match update.subresource {
+            "status" => {
+                let mut errors = barepod_kinds::validate_object_meta_update(&new, old);
+                errors.extend(kind.strategy.validate_status(&new, old));
+                if !errors.is_empty() {
+                    return Err(ApiError::invalid(
+                        kind.resource.group,
+                        kind.resource.kind,
+                        target.name,
+                        &errors,
+                    ));
+                }
+            }
+            "binding" | "finalize" => {}
+            _ => validate(kind, target.name, &new, Some(old))?,
+        }
+        Ok(Some(new))
+    }
+
+    async fn store_update(
+        &self,
+        target: Target<'_>,
+        current: &Arc<Object>,
+        new: &Value,
+        finished: bool,
+    ) -> Result<Arc<Object>, WriteError> {
+        let encoded = encode(new).with_cached(Head::new(target.kind, new).cached());
+        // An object that only waited for its last finalizer goes with the update that removes it.
+        let change = if finished {
+            Change::Delete { last: Some(encoded) }
+        } else {
+            Change::Put(encoded)
+        };
+        let expect = Expect::Revision(current.revision());
+        self.store
+            .write(Write {
+                key: current.key().to_owned(),
+                expect,
+                change,
+            })
+            .await
+    }
+}
+
+/// Whether two states differ in nothing but the times at which managers last wrote.
+fn same(new: &Value, old: &Value) -> bool {
+    if new == old {
+        return true;
+    }
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {
+        return false;
+    };
+    let rest = |map: &serde_json::Map<String, Value>| map.len() - usize::from(map.contains_key("metadata"));
+    if rest(new) != rest(old)
+        || new
+            .iter()
+            .any(|(key, value)| key != "metadata" && old.get(key) != Some(value))
+    {
+        return false;
+    }
+    let timeless = |map: &serde_json::Map<String, Value>| {
+        let mut metadata = map.get("metadata").cloned().unwrap_or_default();
+        for entry in metadata
+            .get_mut("managedFields")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            entry.as_object_mut().map(|entry| entry.remove("time"));
+        }
+        metadata
+    };
+    timeless(new) == timeless(old)
+}
+
+fn require_version(target: Target<'_>, new: &Value) -> ApiResult<()> {
+    if !matches!(meta::text(new, "resourceVersion"), "" | "0") {
+        return Ok(());
+    }
+    let error = Invalid {
+        field: "metadata.resourceVersion".into(),
+        kind: ErrorKind::Invalid,
+        value: 0.into(),
+        detail: "must be specified for an update".into(),
+    };
+    Err(ApiError::invalid(
+        target.kind.resource.group,
+        target.kind.resource.kind,
+        target.name,
+        &[error],
+    ))
+}
+
+/// The name and the namespace in the body must be those of the path.
+pub(super) fn check_name(body: &Value, target: Target<'_>) -> ApiResult<()> {
+    let (name, namespace) = (meta::text(body, "name"), meta::text(body, "namespace"));
+    if name.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            target.name
+        )));
+    }
+    if name != target.name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    if !namespace.is_empty() && namespace != target.namespace {
+        return Err(ApiError::bad_request(format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
+            target.namespace
+        )));
+    }
+    Ok(())
+}
