@@ -9,6 +9,7 @@ mod node;
 mod output;
 mod paths;
 mod pki;
+mod pods;
 mod progress;
 mod sys;
 

@@ -123,9 +123,14 @@ fn cgroups() -> Vec<Finding> {
         Ok(layout) => layout,
         Err(e) => return vec![bad(Level::Fail, "cgroups", e.to_string(), "mount the cgroup2 file system at /sys/fs/cgroup")],
     };
-    let mut findings = vec![ok("cgroups", layout.to_string())];
+    let mode = match layout.mode {
+        cgroup::Mode::V1 => "v1",
+        cgroup::Mode::Hybrid => "hybrid: v1 controllers with v2 beside them",
+        cgroup::Mode::V2 => "v2",
+    };
+    let mut findings = vec![ok("cgroups", mode)];
     for controller in ["cpu", "memory", "pids"] {
-        if !layout.has(controller) {
+        if layout.controller(controller).is_none() {
             let advice = format!("limits of {controller} will be refused: boot with cgroup_no_v1=all, or mount the {controller} controller");
             findings.push(bad(Level::Warn, "cgroups", format!("no {controller} controller"), advice));
         }

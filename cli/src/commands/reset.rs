@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use barepod_runtime::{cgroup, records};
+use barepod_runtime::cgroup::{Cgroup, Layout};
+use barepod_runtime::records;
 use clap::Args;
 use nix::mount::{MntFlags, umount2};
 
@@ -37,7 +38,7 @@ pub fn run(paths: &Paths, _options: &Options) -> Result<ExitCode> {
     }
     for record in records::list(&paths.run_dir) {
         for error in records::cleanup(&record) {
-            note(&format!("pod {}", record.name()), Err(error.into()));
+            note(&format!("pod {}", record.state.config.name), Err(error.into()));
         }
     }
     for target in mounts_below(&[&paths.state_dir, &paths.run_dir]) {
@@ -47,8 +48,13 @@ pub fn run(paths: &Paths, _options: &Options) -> Result<ExitCode> {
     for error in barepod_netplugin::reset(&paths.network(), super::agent::BRIDGE) {
         note("network", Err(error.into()));
     }
-    for error in cgroup::remove_tree(Path::new(&paths.cgroup_parent)) {
-        note("cgroups", Err(error.into()));
+    match Layout::detect() {
+        Ok(layout) => {
+            for error in Cgroup::new(&layout, Path::new(&paths.cgroup_parent)).remove() {
+                note("cgroups", Err(error.into()));
+            }
+        }
+        Err(error) => note("cgroups", Err(error.into())),
     }
     if failed.is_empty() {
         // Only now: as long as something is left over, the records must stay, so that the next reset finds it.
