@@ -1,2 +1,22 @@
 //! The control service: the API server over the store, with the scheduler and the controllers in the same process.
+//!
+//! Long-lived tasks, all owned by [`run_until`]:
+//! - the listener: accepts connections, one task for each; ends them when told to stop;
+//! - the controllers: a `kube::Client` over [`inprocess::InProcess`], ended before the connections;
+//! - `store-writer`, the store's own thread.
+//!
+//! Invariants
+//! 1. Everything that changes an object goes through [`engine::Engine`], whoever asks: a client over TLS, a controller
+//!    in this process, the bootstrap.
+//! 2. Identity comes from the TLS handshake or from the code that builds an in-process client, never from a header.
+//! 3. A watch and a list share the stored bytes; neither holds a lock while it sends.
+
+pub mod bootstrap;
+mod config;
 pub mod engine;
+pub mod http;
+pub mod inprocess;
+mod run;
+
+pub use config::{Config, Pki};
+pub use run::{run, run_until};

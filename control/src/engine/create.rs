@@ -49,7 +49,6 @@ impl Engine {
         book: bool,
     ) -> ApiResult<Answer> {
         let kind = target.kind;
-        let now = Timestamp::now();
         meta::set_namespace(&mut object, target)?;
         if !matches!(meta::text(&object, "resourceVersion"), "" | "0") {
             return Err(ApiError::plain(
@@ -64,7 +63,7 @@ impl Engine {
             if generated {
                 meta::of(&mut object).insert("name".into(), meta::generate_name(&base).into());
             }
-            let result = self.create_once(request, target, object, options, book, now).await;
+            let result = self.create_once(request, target, object, options, book).await;
             match result {
                 Err(error) if generated && error.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
                 result => return result,
@@ -77,20 +76,42 @@ impl Engine {
         &self,
         request: &Request,
         target: Target<'_>,
-        mut object: Value,
+        object: Value,
         options: &WriteOptions,
         book: bool,
-        now: Timestamp,
     ) -> ApiResult<Answer> {
         let kind = target.kind;
         let name = meta::text(&object, "name").to_owned();
         let target = Target { name: &name, ..target };
         // Kinds whose preparation allocates something unique must not prepare two objects at a time.
-        let _serial = if kind.strategy.serial() {
-            Some(kind.serial.lock().await)
-        } else {
-            None
-        };
+        let _serial = if kind.strategy.serial() { Some(kind.serial.lock().await) } else { None };
+        let object = self.prepare_create(request, target, object, options, book)?;
+        let key = target.key();
+        if options.dry_run {
+            if self.store.get(&key).is_some() {
+                return Err(ApiError::already_exists(kind, &name));
+            }
+            return Ok(Answer::Loose(object));
+        }
+        let encoded = encode(&object).with_cached(Head::new(kind, &object).cached());
+        let write = Write { key, expect: Expect::Absent, change: Change::Put(encoded) };
+        match self.store.write(write).await {
+            Ok(stored) => Ok(Answer::Stored(stored)),
+            Err(WriteError::Conflict { .. }) => Err(ApiError::already_exists(kind, &name)),
+            Err(WriteError::Storage(error)) => Err(storage_error(&error)),
+        }
+    }
+
+    /// The object to store.
+    fn prepare_create(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+        book: bool,
+    ) -> ApiResult<Value> {
+        let (kind, name, now) = (target.kind, target.name, Timestamp::now());
         barepod_schema::defaults::apply(kind.ty, &mut object);
         kind.strategy.default(&mut object);
         meta::fill_new(&mut object, now);
@@ -107,28 +128,11 @@ impl Engine {
         }
         let context = self.context(now, &request.user.name, target.namespace);
         let prepared = kind.strategy.prepare_create(&context, &mut object);
-        prepared.map_err(|denied| ApiError::denied(kind, &name, denied))?;
+        prepared.map_err(|denied| ApiError::denied(kind, name, denied))?;
         kind.strategy.set_generation(&mut object, None);
-        validate(kind, &name, &object, None)?;
+        validate(kind, name, &object, None)?;
         self.admit_namespace(target)?;
-        let key = target.key();
-        if options.dry_run {
-            if self.store.get(&key).is_some() {
-                return Err(ApiError::already_exists(kind, &name));
-            }
-            return Ok(Answer::Loose(object));
-        }
-        let encoded = encode(&object).with_cached(Head::new(kind, &object).cached());
-        let write = Write {
-            key,
-            expect: Expect::Absent,
-            change: Change::Put(encoded),
-        };
-        match self.store.write(write).await {
-            Ok(stored) => Ok(Answer::Stored(stored)),
-            Err(WriteError::Conflict { .. }) => Err(ApiError::already_exists(kind, &name)),
-            Err(WriteError::Storage(error)) => Err(storage_error(&error)),
-        }
+        Ok(object)
     }
 }
 

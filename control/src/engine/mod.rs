@@ -21,6 +21,7 @@ mod head;
 mod health;
 pub mod identity;
 mod list;
+pub mod locate;
 mod meta;
 mod openapi;
 mod options;
@@ -36,6 +37,8 @@ mod table;
 mod update;
 mod version;
 mod watch;
+
+pub use identity::authorize;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,6 +133,16 @@ impl Engine {
             settings: &self.settings,
         }
     }
+}
+
+/// The response of a request that failed outside of the engine.
+pub fn error_response(error: &ApiError) -> http::Response<body::Body> {
+    reply::error(error, false)
+}
+
+/// A response of plain text.
+pub fn text_response(code: u16, text: &str) -> http::Response<body::Body> {
+    reply::text(code, text)
 }
 
 /// The object a request is about.

@@ -1,0 +1,138 @@
+//! What every cluster has from the start.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::engine::Engine;
+use crate::engine::identity::User;
+use crate::engine::request::Request;
+
+/// What the bootstrap needs to know.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// The address of the `kubernetes` Service.
+    pub service_address: Ipv4Addr,
+    /// The address of the API server.
+    pub advertise: Ipv4Addr,
+    /// The port of the API server.
+    pub port: u16,
+}
+
+/// Makes what is missing and corrects the address of the API server.
+pub async fn bootstrap(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> {
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        ensure(engine, "/api/v1/namespaces", namespace, false).await?;
+    }
+    for (name, value, description) in [
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+    ] {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "description": description,
+        });
+        ensure(engine, "/apis/scheduling.k8s.io/v1/priorityclasses", class, false).await?;
+    }
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": plan.service_address.to_string(),
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": plan.port}],
+        },
+    });
+    ensure(engine, "/api/v1/namespaces/default/services", service, false).await?;
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": plan.advertise.to_string()}],
+            "ports": [{"name": "https", "port": plan.port, "protocol": "TCP"}],
+        }],
+    });
+    ensure(engine, "/api/v1/namespaces/default/endpoints", endpoints, true).await?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [plan.advertise.to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": plan.port, "protocol": "TCP"}],
+    });
+    ensure(engine, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice, true).await
+}
+
+/// Creates the object if it is absent; replaces the differing parts of a present one if `correct` says so.
+async fn ensure(engine: &Engine, collection: &str, object: Value, correct: bool) -> anyhow::Result<()> {
+    let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
+    let path = format!("{collection}/{name}");
+    let (code, present) = call(engine, "GET", &path, "", None).await?;
+    match code {
+        404 => {
+            let (code, status) = call(engine, "POST", collection, "application/json", Some(&object)).await?;
+            // Another replica may have been faster.
+            if !matches!(code, 201 | 409) {
+                bail!("create {path}: {}", status["message"]);
+            }
+        }
+        200 if correct && differs(&object, &present) => {
+            let patch = "application/merge-patch+json";
+            let (code, status) = call(engine, "PATCH", &path, patch, Some(&object)).await?;
+            if code != 200 {
+                bail!("correct {path}: {}", status["message"]);
+            }
+        }
+        200 => {}
+        _ => bail!("read {path}: {}", present["message"]),
+    }
+    Ok(())
+}
+
+/// Whether something that is wanted is not so.
+fn differs(wanted: &Value, present: &Value) -> bool {
+    match (wanted, present) {
+        (Value::Object(wanted), Value::Object(present)) => wanted
+            .iter()
+            .any(|(key, value)| present.get(key).is_none_or(|present| differs(value, present))),
+        (Value::Array(wanted), Value::Array(present)) => {
+            wanted.len() != present.len() || wanted.iter().zip(present).any(|(a, b)| differs(a, b))
+        }
+        (wanted, present) => wanted != present,
+    }
+}
+
+async fn call(
+    engine: &Engine,
+    method: &str,
+    path: &str,
+    content_type: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<(u16, Value)> {
+    let builder = ::http::Request::builder().method(method).uri(path);
+    let builder = builder.header("content-type", content_type).header("user-agent", "kube-apiserver");
+    let (parts, ()) = builder.body(()).context("build a bootstrap request")?.into_parts();
+    let body = body.map(|body| body.to_string().into()).unwrap_or_default();
+    let request = Request::new(&parts, User::internal("system:apiserver").into(), body);
+    let response = engine.handle(request).await;
+    let code = response.status().as_u16();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await;
+    let body = body.map_err(|error| anyhow::anyhow!("read the answer of {path}: {error}"))?.to_bytes();
+    Ok((code, serde_json::from_slice(&body).unwrap_or_default()))
+}

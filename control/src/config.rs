@@ -1,0 +1,75 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// The configuration of the control service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the store's file lives, in `store/` below it.
+    pub state_dir: PathBuf,
+    /// The address and port that the API server listens on.
+    pub listen: SocketAddr,
+    /// The address under which pods and nodes reach the API server.
+    pub advertise: Ipv4Addr,
+    /// Certificates and keys.
+    pub pki: Pki,
+    /// Service addresses: network address and prefix length.
+    pub service_cidr: (Ipv4Addr, u8),
+    /// Pod addresses: network address and prefix length.
+    pub cluster_cidr: (Ipv4Addr, u8),
+    /// Ports that Services of type NodePort get.
+    pub node_port_range: RangeInclusive<u16>,
+    /// Whether the scheduler and the controllers run in this process.
+    pub controllers: bool,
+}
+
+/// Paths of PEM files.
+#[derive(Debug, Clone)]
+pub struct Pki {
+    /// The authority that signed client and node certificates.
+    pub ca: PathBuf,
+    /// The API server's certificate.
+    pub server_cert: PathBuf,
+    /// The key of the API server's certificate.
+    pub server_key: PathBuf,
+    /// The certificate with which the API server calls nodes.
+    pub kubelet_client_cert: PathBuf,
+    /// The key of that certificate.
+    pub kubelet_client_key: PathBuf,
+}
+
+impl Config {
+    /// The first address of the service network, which the `kubernetes` Service has.
+    pub fn kubernetes_service_address(&self) -> Ipv4Addr {
+        let (network, prefix) = self.service_cidr;
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+        Ipv4Addr::from((u32::from(network) & mask).wrapping_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_service_address() {
+        let pki = Pki {
+            ca: PathBuf::new(),
+            server_cert: PathBuf::new(),
+            server_key: PathBuf::new(),
+            kubelet_client_cert: PathBuf::new(),
+            kubelet_client_key: PathBuf::new(),
+        };
+        let config = Config {
+            state_dir: PathBuf::new(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            advertise: Ipv4Addr::LOCALHOST,
+            pki,
+            service_cidr: (Ipv4Addr::new(10, 96, 3, 0), 16),
+            cluster_cidr: (Ipv4Addr::new(10, 244, 0, 0), 16),
+            node_port_range: 30_000..=32_767,
+            controllers: false,
+        };
+        assert_eq!(config.kubernetes_service_address(), Ipv4Addr::new(10, 96, 0, 1));
+    }
+}

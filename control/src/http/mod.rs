@@ -1,0 +1,15 @@
+//! The API server's transport: TLS, HTTP/1.1 and HTTP/2, identity from certificates, and streams to nodes.
+
+mod compress;
+mod identity;
+mod proxy;
+mod route;
+mod server;
+mod service;
+mod tls;
+mod tunnel;
+mod upstream;
+
+pub use server::Server;
+pub use tls::{ServerTls, TlsError, UpstreamTls};
+pub use upstream::{Peer, Security};

@@ -1,0 +1,101 @@
+//! Streams: logs, exec, attach, port-forward and the proxies of nodes, pods and services. They are passed on as they
+//! are; only the node at the other end speaks their protocols.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::service::Service;
+use super::tunnel;
+use super::upstream::{Peer, UpstreamError};
+use crate::engine::body::Body;
+use crate::engine::identity::User;
+use crate::engine::locate::{Destination, locate};
+use crate::engine::request::{Query, ResourcePath};
+use crate::engine::status::{ApiError, ApiResult};
+use crate::engine::{authorize, text_response};
+
+/// How much of a node's error text is read.
+const ERROR_BYTES: usize = 16 << 10;
+
+/// Headers that concern one connection only, RFC 9110 section 7.6.1.
+const HOP_BY_HOP: [header::HeaderName; 6] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+pub async fn answer(
+    service: &Service,
+    user: &Arc<User>,
+    path: ResourcePath,
+    mut request: Request<Incoming>,
+) -> ApiResult<Response<Body>> {
+    let verb = match *request.method() {
+        http::Method::POST => "create",
+        http::Method::PUT => "update",
+        http::Method::PATCH => "patch",
+        http::Method::DELETE => "delete",
+        _ => "get",
+    };
+    authorize(user, verb, request.uri().path(), Some(&path))?;
+    let raw_query = request.uri().query().unwrap_or("").to_owned();
+    let destination = locate(&service.engine, &path, &Query::parse(&raw_query), &raw_query)?;
+    let Some(Destination { peer, path: target, describes_errors }) = destination else {
+        // A pod without a node has no log yet.
+        return Ok(text_response(204, ""));
+    };
+    let upgrade = request.headers().contains_key(header::UPGRADE);
+    let client = upgrade.then(|| tunnel::client_side(&mut request));
+    prepare(&mut request, peer, &target, upgrade)?;
+    let method = request.method().clone();
+    let mut response = service.upstream.call(peer, request).await.map_err(|error| failed(&method, peer, &target, &error))?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client) = client else {
+            return Err(ApiError::plain("the node switched protocols without being asked to"));
+        };
+        tunnel::join(client, &mut response, service.stopped());
+        let (parts, _) = response.into_parts();
+        return Ok(Response::from_parts(parts, Body::Full(None)));
+    }
+    if describes_errors && !response.status().is_success() {
+        let code = response.status().as_u16();
+        let text = Limited::new(response.into_body(), ERROR_BYTES).collect().await.map(|body| body.to_bytes());
+        let text = String::from_utf8_lossy(&text.unwrap_or_default()).trim_end().to_owned();
+        return Err(ApiError::from_upstream(code, text));
+    }
+    let (mut parts, body) = response.into_parts();
+    for name in HOP_BY_HOP {
+        parts.headers.remove(name);
+    }
+    parts.version = http::Version::HTTP_11;
+    Ok(Response::from_parts(parts, Body::Stream(Box::pin(body.map_err(Into::into)))))
+}
+
+fn prepare(request: &mut Request<Incoming>, peer: Peer, target: &str, upgrade: bool) -> ApiResult<()> {
+    *request.uri_mut() = target.parse::<Uri>().map_err(|error| ApiError::bad_request(format!("bad path: {error}")))?;
+    *request.version_mut() = http::Version::HTTP_11;
+    let headers = request.headers_mut();
+    headers.remove(header::AUTHORIZATION);
+    if !upgrade {
+        for name in HOP_BY_HOP {
+            headers.remove(name);
+        }
+    }
+    let host = HeaderValue::from_str(&peer.address.to_string());
+    headers.insert(header::HOST, host.map_err(|error| ApiError::internal(error))?);
+    Ok(())
+}
+
+/// What the client reads when the other end cannot be reached, with the call that was tried.
+fn failed(method: &http::Method, peer: Peer, target: &str, error: &UpstreamError) -> ApiError {
+    let method = method.as_str();
+    let method = format!("{}{}", &method[..1], method[1..].to_ascii_lowercase());
+    let scheme = if peer.security == super::upstream::Security::Node { "https" } else { "http" };
+    ApiError::plain(format!("{method} \"{scheme}://{}{target}\": {error}", peer.address))
+}

@@ -1,0 +1,142 @@
+//! The listener: one task for each connection, all of them ended when the server stops.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::service::Service;
+use super::tls::{ServerTls, UpstreamTls};
+use super::upstream::Upstream;
+use super::{identity, service};
+use crate::engine::Engine;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may be without a complete request head. Longer than clients keep idle connections, so that
+/// they and not the server close them.
+const HEAD: Duration = Duration::from_secs(120);
+/// How long running requests get when the server stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Connections served at a time; more have to wait in the kernel's queue.
+const CONNECTIONS: usize = 8192;
+const HEADER_BYTES: usize = 64 << 10;
+const HEADERS: usize = 100;
+
+/// The API server on a socket.
+pub struct Server {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    service: Arc<Service>,
+    stop: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server for an engine on a listening socket.
+    pub fn new(listener: TcpListener, tls: ServerTls, upstream: UpstreamTls, engine: Arc<Engine>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let service = Arc::new(Service::new(engine, Upstream::new(upstream), stopped));
+        Server { listener, acceptor: TlsAcceptor::from(tls.0), service, stop }
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` is done, then lets running requests finish for a short while.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            tokio::select! {
+                () = &mut shutdown => break,
+                _ = connections.join_next(), if connections.len() >= CONNECTIONS => {}
+                accepted = self.listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                    Ok((stream, _)) => {
+                        let connection = connection(stream, self.acceptor.clone(), self.service.clone());
+                        connections.spawn(connection);
+                    }
+                    Err(error) => {
+                        // Out of descriptors or memory: others have to close first, see accept(2).
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        // Nobody listens only if there is no connection.
+        let _ = self.stop.send(true);
+        let finished = tokio::time::timeout(FAREWELL, async { while connections.join_next().await.is_some() {} });
+        if finished.await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// Waits until the server stops; an error means that it is gone already.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Arc<Service>) {
+    // Answers are small and waited for, see tcp(7).
+    let _ = stream.set_nodelay(true);
+    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            return;
+        }
+        Err(_) => return,
+    };
+    let session = stream.get_ref().1;
+    let user = identity::user(session.peer_certificates());
+    let multiplexed = session.alpn_protocol() == Some(b"h2");
+    let mut stopped = service.stopped();
+    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), request));
+    let io = TokioIo::new(stream);
+    let result = if multiplexed {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).max_concurrent_streams(1000).max_header_list_size(64 << 10);
+        builder.initial_stream_window_size(256 << 10).initial_connection_window_size(1 << 20);
+        let mut connection = pin!(builder.serve_connection(io, handler));
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = told(&mut stopped) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    } else {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(HEADERS).max_header_size(HEADER_BYTES);
+        let mut connection = pin!(builder.serve_connection(io, handler).with_upgrades());
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = told(&mut stopped) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}

@@ -1,0 +1,106 @@
+//! Putting the control service together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use barepod_kinds::Settings;
+use barepod_store::{Embedded, Options};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::bootstrap::{Bootstrap, bootstrap};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::http::{Server, ServerTls, UpstreamTls};
+use crate::inprocess::InProcess;
+
+/// Updates of these keys stay in memory until something else is written: the heartbeats of nodes.
+const HEARTBEATS: &str = "/coordination.k8s.io/leases/kube-node-lease/";
+
+/// Runs the control service until the future is dropped. `ready` is called once, with the address, when the API answers.
+pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+    run_until(config, ready, std::future::pending()).await
+}
+
+/// As [`run`], but stops cleanly when `shutdown` is done.
+pub async fn run_until(
+    config: Config,
+    ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let tls = ServerTls::load(&config.pki)?;
+    let upstream = UpstreamTls::load(&config.pki)?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("listen on {}: another process may use the port, choose another one or stop that process", config.listen)
+    })?;
+    let store = Arc::new(open_store(&config)?);
+    let settings = Settings {
+        service_cidr: config.service_cidr,
+        cluster_cidr: config.cluster_cidr,
+        node_port_range: config.node_port_range.clone(),
+    };
+    let engine = Arc::new(Engine::new(store.clone(), settings));
+    let server = Server::new(listener, tls, upstream, engine.clone());
+    let address = server.address().context("read the address of the listener")?;
+    let plan = Bootstrap {
+        service_address: config.kubernetes_service_address(),
+        advertise: config.advertise,
+        port: address.port(),
+    };
+    bootstrap(&engine, &plan).await.context("set up the cluster's first objects")?;
+    engine.set_ready(true);
+
+    let (stop, stopped) = watch::channel(false);
+    let mut controllers = config.controllers.then(|| tokio::spawn(controllers(engine.clone(), config.clone(), stopped.clone())));
+    let mut serving = tokio::spawn(server.serve(until(stopped)));
+    tracing::info!(%address, "the API server is ready");
+    ready(address);
+
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        result = &mut serving => result.context("the listener ended"),
+        result = async {
+            match &mut controllers {
+                Some(task) => task.await,
+                None => std::future::pending().await,
+            }
+        } => {
+            controllers = None;
+            result.context("the controllers panicked").and_then(|ended| ended.context("the controllers ended"))
+        }
+    };
+    engine.set_ready(false);
+    // Both have ended already if nobody listens.
+    let _ = stop.send(true);
+    if let Some(controllers) = controllers
+        && let Err(error) = controllers.await
+    {
+        tracing::warn!(%error, "the controllers did not end cleanly");
+    }
+    // Ends the watches, so that their connections can end too.
+    let closing = tokio::task::spawn_blocking(move || store.close());
+    if !serving.is_finished() {
+        let _ = serving.await;
+    }
+    closing.await.context("close the store")?;
+    outcome
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Embedded> {
+    let mut options = Options::new(&config.state_dir.join("store").join("barepod.redb"));
+    options.volatile = vec![HEARTBEATS.into()];
+    Ok(Embedded::open(options)?)
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn controllers(engine: Arc<Engine>, config: Config, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let client = InProcess::new(engine, "system:kube-controller-manager").client();
+    let _ = (client, config);
+    until(stopped).await;
+    Ok(())
+}
