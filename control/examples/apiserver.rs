@@ -13,10 +13,11 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let directory = arguments.next().context("a directory is needed")?;
-    let directory = Path::new(&directory);
+    fs::create_dir_all(&directory)?;
+    let directory = Path::new(&directory).canonicalize()?;
+    let directory = directory.as_path();
     let port: u16 = arguments.next().map_or(Ok(16443), |port| port.parse())?;
     let controllers = arguments.next().is_some();
-    fs::create_dir_all(directory)?;
     if !directory.join("ca.crt").exists() {
         certificates(directory, port)?;
     }

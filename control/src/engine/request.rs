@@ -197,8 +197,9 @@ impl ResourcePath {
         let mut name = next();
         let mut subresource = if name.is_some() { next() } else { None };
         let mut used = 3;
-        let own = |segment: &String| segment == "status" || segment == "finalize";
-        if resource == "namespaces" && group.is_empty() && subresource.as_ref().is_some_and(|segment| !own(segment)) {
+        // A namespace's own subresources look like resources in it.
+        let own = |segment: &String| group.is_empty() && (segment == "status" || segment == "finalize");
+        if resource == "namespaces" && subresource.as_ref().is_some_and(|segment| !own(segment)) {
             namespace = name.take();
             resource = subresource.take()?;
             name = next();
