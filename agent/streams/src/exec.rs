@@ -1,0 +1,218 @@
+//! Remote commands: the streams of a program as channels of a WebSocket.
+//!
+//! Every message starts with a byte that names its channel. Version 5 differs from 4 only in that the client can close
+//! its side of a channel, which is how a program sees the end of its input (KEP-4006).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::error::Error;
+use crate::node::{ExitStatus, Session, TerminalSize};
+use crate::status;
+use crate::websocket::{self, Socket};
+
+/// Subprotocols, the best first.
+pub(crate) const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+/// Followed by the channel that is closed; version 5 only.
+const CLOSE: u8 = 255;
+
+/// Bytes of output in one message.
+const CHUNK: usize = 32 * 1024;
+/// Messages waiting for the client.
+const QUEUE: usize = 4;
+/// How long output is waited for after the program has ended: something it left running may hold the stream open.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Which streams there are, to greet the client with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Channels {
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
+/// Runs a session to its end, or until the client goes away. `session` is what the node said to the request.
+pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Session, Error>) {
+    let (mut sink, mut stream) = socket.split();
+    let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let writer = async {
+        while let Some(message) = receiver.recv().await {
+            sink.send(message).await?;
+        }
+        Ok::<_, tokio_tungstenite::tungstenite::Error>(())
+    };
+    let (input, output) = match session {
+        Ok(Session { stdin, stdout, stderr, resize, exit }) => {
+            (Input { stdin, resize, writer: sender.downgrade() }, Ok((stdout, stderr, exit)))
+        }
+        Err(error) => (Input { stdin: None, resize: None, writer: sender.downgrade() }, Err(error)),
+    };
+    let work = async move {
+        greet(&sender, channels).await;
+        let result = match output {
+            Ok((stdout, stderr, exit)) => outputs(stdout, stderr, exit, &sender).await,
+            Err(error) => Err(error),
+        };
+        let _ = sender.send(message(ERROR, status::of(&result).to_string().as_bytes())).await;
+        let _ = sender.send(websocket::close()).await;
+    };
+    let finished = {
+        let reader = input.read(&mut stream);
+        tokio::pin!(writer, work, reader);
+        let mut working = true;
+        loop {
+            tokio::select! {
+                // Ends when everything was sent, the close last, or the client cannot be written to.
+                result = &mut writer => break result.is_ok(),
+                () = &mut work, if working => working = false,
+                () = &mut reader => break false,
+            }
+        }
+    };
+    if finished && let Ok(socket) = stream.reunite(sink) {
+        websocket::linger(socket).await;
+    }
+}
+
+/// The session with every exit taken as success.
+pub(crate) fn without_exit_code(session: Session) -> Session {
+    let exit = Box::pin(async { session.exit.await.map(|_| ExitStatus { code: 0 }) });
+    Session { exit, ..session }
+}
+
+/// An empty message on the first channel tells the client that the connection stands.
+async fn greet(sender: &mpsc::Sender<Message>, channels: Channels) {
+    let channel = match channels {
+        Channels { stdout: true, .. } => STDOUT,
+        Channels { stderr: true, .. } => STDERR,
+        _ => ERROR,
+    };
+    let _ = sender.send(message(channel, &[])).await;
+}
+
+fn message(channel: u8, data: &[u8]) -> Message {
+    let mut bytes = BytesMut::with_capacity(data.len() + 1);
+    bytes.put_u8(channel);
+    bytes.put_slice(data);
+    Message::Binary(bytes.freeze())
+}
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+
+async fn outputs(
+    stdout: Option<Reader>,
+    stderr: Option<Reader>,
+    exit: impl Future<Output = Result<ExitStatus, Error>>,
+    sender: &mpsc::Sender<Message>,
+) -> Result<ExitStatus, Error> {
+    let (exited, ended) = watch::channel(false);
+    let pumps = async {
+        tokio::join!(pump(STDOUT, stdout, sender, ended.clone()), pump(STDERR, stderr, sender, ended.clone()));
+    };
+    let exit = async {
+        let result = exit.await;
+        exited.send_replace(true);
+        result
+    };
+    tokio::join!(pumps, exit).1
+}
+
+/// Sends what a stream yields until it ends, or nothing comes any more from it after the program has ended.
+async fn pump(channel: u8, reader: Option<Reader>, sender: &mpsc::Sender<Message>, mut ended: watch::Receiver<bool>) {
+    let Some(mut reader) = reader else { return };
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(CHUNK + 1);
+        buffer.put_u8(channel);
+        let mut limited = (&mut reader).take(CHUNK as u64);
+        tokio::select! {
+            biased;
+            read = limited.read_buf(&mut buffer) => match read {
+                // A terminal whose last process is gone reports EIO (pty(7)).
+                Ok(0) | Err(_) => return,
+                Ok(_) => {
+                    if sender.send(Message::Binary(buffer.split().freeze())).await.is_err() {
+                        return;
+                    }
+                }
+            },
+            () = drained(&mut ended) => return,
+        }
+    }
+}
+
+async fn drained(ended: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the pumps.
+    let _ = ended.wait_for(|&ended| ended).await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+/// What comes from the client.
+struct Input {
+    stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    resize: Option<mpsc::Sender<TerminalSize>>,
+    writer: mpsc::WeakSender<Message>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Size {
+    width: u16,
+    height: u16,
+}
+
+impl Input {
+    /// Passes messages on until the client closes or is gone.
+    async fn read<S, E>(mut self, stream: &mut S)
+    where
+        S: futures_util::Stream<Item = Result<Message, E>> + Unpin,
+    {
+        while let Some(mut data) = websocket::next_data(stream).await {
+            if data.is_empty() {
+                continue;
+            }
+            let payload = data.split_off(1);
+            match data[0] {
+                STDIN => self.write(payload).await,
+                RESIZE => self.resize(&payload).await,
+                CLOSE if payload.first() == Some(&STDIN) => self.close().await,
+                channel => tracing::debug!(channel, "ignoring a message on an unknown channel"),
+            }
+        }
+    }
+
+    async fn write(&mut self, data: Bytes) {
+        let Some(stdin) = &mut self.stdin else { return };
+        let write = async {
+            stdin.write_all(&data).await?;
+            stdin.flush().await
+        };
+        // A program may close its input and go on.
+        if websocket::with_pongs(write, &self.writer).await.is_err() {
+            self.stdin = None;
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(mut stdin) = self.stdin.take() {
+            let _ = websocket::with_pongs(stdin.shutdown(), &self.writer).await;
+        }
+    }
+
+    async fn resize(&mut self, payload: &[u8]) {
+        if let (Some(resize), Ok(Size { width, height })) = (&self.resize, serde_json::from_slice(payload)) {
+            let send = resize.send(TerminalSize { width, height });
+            let _ = websocket::with_pongs(send, &self.writer).await;
+        }
+    }
+}
