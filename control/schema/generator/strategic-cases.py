@@ -4,7 +4,9 @@
     strategic-cases.py > ../src/patch/strategic/kubectl.json
 """
 
-import json,subprocess,sys
+import json
+import subprocess
+
 pod={"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"a":"1","b":"2"},"finalizers":["x","y"]},"spec":{"containers":[{"name":"a","image":"a:1","ports":[{"containerPort":80,"name":"w"},{"containerPort":81}],"args":["1","2"],"env":[{"name":"A","value":"1"},{"name":"B","value":"2"}],"resources":{"limits":{"cpu":"1"}}},{"name":"b","image":"b:1"},{"name":"c","image":"c:1"}],"volumes":[{"name":"v","emptyDir":{}},{"name":"w","hostPath":{"path":"/x"}}],"nodeSelector":{"k":"v","l":"m"},"tolerations":[{"key":"t"}],"imagePullSecrets":[{"name":"s1"},{"name":"s2"}]}}
 dep={"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":3,"selector":{"matchLabels":{"a":"b"}},"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1,"maxUnavailable":"25%"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"a","image":"a:1"},{"name":"z","image":"z"}]}}}}
 svc={"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"ports":[{"port":80,"name":"http","targetPort":80},{"port":443,"name":"https","targetPort":443}],"selector":{"a":"b"}}}
@@ -49,10 +51,10 @@ cases=[
 (dep,{"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate","rollingUpdate":{}}}}),
 (pod,{"spec":{"$setElementOrder/containers":[{"name":"a"}],"containers":[{"name":"n","image":"n"}]}}),
 ]
-out=[]
-for o,p in cases:
-    r=subprocess.run(['kubectl','patch','--local','-f','-','--type','strategic','-p',json.dumps(p),'-o','json'],input=json.dumps(o),capture_output=True,text=True)
-    if r.returncode: print('ERR',json.dumps(p),r.stderr.strip()[:200],file=sys.stderr)
-        out.append({"object":o,"patch":p,"error":r.stderr.strip()})
-    else: out.append({"object":o,"patch":p,"result":json.loads(r.stdout)})
-print("[\n"+",\n".join(json.dumps(x,separators=(',',':')) for x in out)+"\n]")
+out = []
+for before, change in cases:
+    command = ["kubectl", "patch", "--local", "-f", "-", "--type", "strategic", "-p", json.dumps(change), "-o", "json"]
+    done = subprocess.run(command, input=json.dumps(before), capture_output=True, text=True)
+    after = {"error": done.stderr.strip()} if done.returncode else {"result": json.loads(done.stdout)}
+    out.append({"object": before, "patch": change, **after})
+print("[\n" + ",\n".join(json.dumps(case, separators=(",", ":")) for case in out) + "\n]")

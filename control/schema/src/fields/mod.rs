@@ -1,8 +1,16 @@
-//! Field ownership (`metadata.managedFields`) and server-side apply.
+//! Field ownership (`metadata.managedFields`) and server-side apply, as KEP-555 describes them.
 
-use serde_json::Value;
+mod apply;
+mod compare;
+mod element;
+mod managers;
+mod merge;
+mod node;
+mod set;
+mod update;
 
-use crate::TypeRef;
+pub use self::apply::apply;
+pub use self::update::update;
 
 /// Who updates, and how.
 #[derive(Clone, Copy, Debug)]
@@ -61,14 +69,5 @@ pub struct Conflict {
     pub field: String,
 }
 
-/// Server-side apply: merges `config` into `live` (nothing, when it is a create), removes what the manager applied before and no longer
-/// does, and keeps the books in `metadata.managedFields`. Without a type, structure is deduced from the values and lists are atomic.
-pub fn apply(ty: Option<TypeRef>, live: Option<&Value>, config: &Value, options: &ApplyOptions<'_>) -> Result<Value, ApplyError> {
-    let _ = (ty, live, options);
-    Ok(config.clone())
-}
-
-/// Books every field that `new` changes against `old` (nothing, when it is a create) under the manager, in `new.metadata.managedFields`.
-pub fn update(ty: Option<TypeRef>, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
-    let _ = (ty, old, new, options);
-}
+#[cfg(test)]
+mod tests;

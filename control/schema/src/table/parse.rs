@@ -107,7 +107,11 @@ fn parse(facts: &'static str) -> Table {
                 if number > 0 {
                     table.wires.push((number, WireRow::Field(index32(table.fields.len()))));
                 }
-                let keys = *key_lists.entry(keys).or_insert_with(|| &*list(keys).leak());
+                let keys = *key_lists.entry(keys).or_insert_with(|| {
+                    let mut keys = list(keys);
+                    keys.sort_unstable();
+                    &*keys.leak()
+                });
                 table.fields.push(Field {
                     name,
                     number,
