@@ -103,7 +103,9 @@ pub fn with_grace(obj: &Value, options: &DeleteOptions, grace_seconds: i64, now:
 
 /// Sets `deletionTimestamp` (the moment the grace period ends) and `deletionGracePeriodSeconds`.
 pub fn mark(obj: &mut Value, began: Timestamp, grace_seconds: i64) {
-    let ends = began.checked_add(SignedDuration::from_secs(grace_seconds)).unwrap_or(began);
+    let ends = began
+        .checked_add(SignedDuration::from_secs(grace_seconds))
+        .unwrap_or(began);
     if let Some(metadata) = value::object_mut(obj, "metadata") {
         metadata.insert("deletionTimestamp".into(), time::rfc3339(ends).into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace_seconds.into());
@@ -119,8 +121,10 @@ fn bump_generation(obj: &mut Value) {
 
 fn finalizers_after(obj: &Value, propagation: Option<Propagation>) -> Vec<String> {
     let kept = |f: &&str| propagation.is_none() || (*f != FOREGROUND && *f != ORPHAN);
-    let mut list: Vec<String> =
-        value::strings(obj, &["metadata", "finalizers"]).filter(kept).map(str::to_owned).collect();
+    let mut list: Vec<String> = value::strings(obj, &["metadata", "finalizers"])
+        .filter(kept)
+        .map(str::to_owned)
+        .collect();
     match propagation {
         Some(Propagation::Foreground) => list.push(FOREGROUND.into()),
         Some(Propagation::Orphan) => list.push(ORPHAN.into()),
@@ -146,18 +150,26 @@ mod tests {
     }
 
     fn options(grace: Option<i64>, propagation: Option<Propagation>) -> DeleteOptions {
-        DeleteOptions { grace_period_seconds: grace, propagation }
+        DeleteOptions {
+            grace_period_seconds: grace,
+            propagation,
+        }
     }
 
     #[test]
     fn plain_objects_go_at_once() {
-        assert_eq!(generic(&json!({"metadata": {}}), &options(None, None), now()), DeleteMode::Remove);
+        assert_eq!(
+            generic(&json!({"metadata": {}}), &options(None, None), now()),
+            DeleteMode::Remove
+        );
     }
 
     #[test]
     fn finalizers_keep_and_their_removal_finishes() {
         let obj = json!({"metadata": {"finalizers": ["a/b"], "generation": 2}});
-        let DeleteMode::Keep(kept) = generic(&obj, &options(None, None), now()) else { panic!("kept") };
+        let DeleteMode::Keep(kept) = generic(&obj, &options(None, None), now()) else {
+            panic!("kept")
+        };
         assert_eq!(kept["metadata"]["deletionTimestamp"], "2026-01-01T00:00:00Z");
         assert_eq!(kept["metadata"]["generation"], 3);
         assert!(!finished(&kept));
@@ -174,16 +186,26 @@ mod tests {
             panic!("kept")
         };
         assert_eq!(kept["metadata"]["finalizers"], json!([FOREGROUND]));
-        assert_eq!(generic(&kept, &options(None, Some(Propagation::Background)), now()), DeleteMode::Remove);
+        assert_eq!(
+            generic(&kept, &options(None, Some(Propagation::Background)), now()),
+            DeleteMode::Remove
+        );
     }
 
     #[test]
     fn grace_is_only_ever_shortened() {
         let obj = json!({"metadata": {}});
-        let DeleteMode::Keep(kept) = with_grace(&obj, &options(None, None), 30, now()) else { panic!("kept") };
+        let DeleteMode::Keep(kept) = with_grace(&obj, &options(None, None), 30, now()) else {
+            panic!("kept")
+        };
         assert_eq!(kept["metadata"]["deletionTimestamp"], "2026-01-01T00:00:30Z");
-        assert_eq!(with_grace(&kept, &options(None, None), 60, now()), DeleteMode::Unchanged);
-        let DeleteMode::Keep(short) = with_grace(&kept, &options(None, None), 5, now()) else { panic!("kept") };
+        assert_eq!(
+            with_grace(&kept, &options(None, None), 60, now()),
+            DeleteMode::Unchanged
+        );
+        let DeleteMode::Keep(short) = with_grace(&kept, &options(None, None), 5, now()) else {
+            panic!("kept")
+        };
         assert_eq!(short["metadata"]["deletionTimestamp"], "2026-01-01T00:00:05Z");
         assert_eq!(short["metadata"]["deletionGracePeriodSeconds"], 5);
         assert_eq!(with_grace(&short, &options(None, None), 0, now()), DeleteMode::Remove);

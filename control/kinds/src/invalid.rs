@@ -117,7 +117,11 @@ pub fn aggregate(kind: &str, name: &str, errors: &[Invalid]) -> String {
             lines.push(line);
         }
     }
-    let list = if lines.len() == 1 { lines.remove(0) } else { format!("[{}]", lines.join(", ")) };
+    let list = if lines.len() == 1 {
+        lines.remove(0)
+    } else {
+        format!("[{}]", lines.join(", "))
+    };
     format!("{kind} {} is invalid: {list}", quote(name))
 }
 
@@ -153,22 +157,45 @@ mod tests {
     use serde_json::json;
 
     fn error(kind: Kind, value: Value, detail: &str) -> Invalid {
-        Invalid { field: "spec.x".into(), kind, value, detail: detail.into() }
+        Invalid {
+            field: "spec.x".into(),
+            kind,
+            value,
+            detail: detail.into(),
+        }
     }
 
     #[test]
     fn words_match_what_users_know() {
-        assert_eq!(error(Kind::Required, Value::Null, "").to_string(), "spec.x: Required value");
-        assert_eq!(error(Kind::Invalid, json!("A\"b"), "no").to_string(), r#"spec.x: Invalid value: "A\"b": no"#);
-        assert_eq!(error(Kind::Invalid, json!(-1), "no").to_string(), "spec.x: Invalid value: -1: no");
-        assert_eq!(error(Kind::Forbidden, json!(1), "no").to_string(), "spec.x: Forbidden: no");
-        assert_eq!(error(Kind::Duplicate, json!("a"), "").to_string(), r#"spec.x: Duplicate value: "a""#);
+        assert_eq!(
+            error(Kind::Required, Value::Null, "").to_string(),
+            "spec.x: Required value"
+        );
+        assert_eq!(
+            error(Kind::Invalid, json!("A\"b"), "no").to_string(),
+            r#"spec.x: Invalid value: "A\"b": no"#
+        );
+        assert_eq!(
+            error(Kind::Invalid, json!(-1), "no").to_string(),
+            "spec.x: Invalid value: -1: no"
+        );
+        assert_eq!(
+            error(Kind::Forbidden, json!(1), "no").to_string(),
+            "spec.x: Forbidden: no"
+        );
+        assert_eq!(
+            error(Kind::Duplicate, json!("a"), "").to_string(),
+            r#"spec.x: Duplicate value: "a""#
+        );
     }
 
     #[test]
     fn aggregate_lists_several_errors_once_each() {
         let one = error(Kind::Required, Value::Null, "");
-        assert_eq!(aggregate("Pod", "a", std::slice::from_ref(&one)), r#"Pod "a" is invalid: spec.x: Required value"#);
+        assert_eq!(
+            aggregate("Pod", "a", std::slice::from_ref(&one)),
+            r#"Pod "a" is invalid: spec.x: Required value"#
+        );
         let two = error(Kind::Forbidden, Value::Null, "no");
         assert_eq!(
             aggregate("Pod", "a", &[one.clone(), two, one]),

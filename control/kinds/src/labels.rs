@@ -17,7 +17,11 @@ pub fn validate(labels: Option<&Map<String, Value>>, path: &Path<'_>, errors: &m
 
 /// Checks a `metav1.LabelSelector`.
 pub fn validate_selector(selector: &Value, path: &Path<'_>, errors: &mut Errors) {
-    validate(value::map_at(selector, &["matchLabels"]), &path.child("matchLabels"), errors);
+    validate(
+        value::map_at(selector, &["matchLabels"]),
+        &path.child("matchLabels"),
+        errors,
+    );
     let list = path.child("matchExpressions");
     for (i, expression) in value::list_at(selector, &["matchExpressions"]).iter().enumerate() {
         let item = list.index(i);
@@ -25,10 +29,15 @@ pub fn validate_selector(selector: &Value, path: &Path<'_>, errors: &mut Errors)
         let operator = value::text(expression, "operator");
         match operator {
             "In" | "NotIn" if count == 0 => {
-                errors.required(&item.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                errors.required(
+                    &item.child("values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
             }
-            "Exists" | "DoesNotExist" if count > 0 => errors
-                .forbidden(&item.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
+            "Exists" | "DoesNotExist" if count > 0 => errors.forbidden(
+                &item.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            ),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             _ => errors.invalid(&item.child("operator"), operator, "not a valid selector operator"),
         }
@@ -56,23 +65,30 @@ pub fn map_matches(wanted: &Map<String, Value>, labels: Option<&Map<String, Valu
 pub fn selector_matches(selector: &Value, labels: Option<&Map<String, Value>>) -> bool {
     let by_labels = value::map_at(selector, &["matchLabels"]).is_none_or(|wanted| map_matches(wanted, labels));
     by_labels
-        && value::list_at(selector, &["matchExpressions"]).iter().all(|expression| {
-            let found = labels.and_then(|l| l.get(value::text(expression, "key"))).and_then(Value::as_str);
-            let listed = |v: &str| value::strings(expression, &["values"]).any(|x| x == v);
-            match value::text(expression, "operator") {
-                "In" => found.is_some_and(listed),
-                "NotIn" => !found.is_some_and(listed),
-                "Exists" => found.is_some(),
-                "DoesNotExist" => found.is_none(),
-                _ => false,
-            }
-        })
+        && value::list_at(selector, &["matchExpressions"])
+            .iter()
+            .all(|expression| {
+                let found = labels
+                    .and_then(|l| l.get(value::text(expression, "key")))
+                    .and_then(Value::as_str);
+                let listed = |v: &str| value::strings(expression, &["values"]).any(|x| x == v);
+                match value::text(expression, "operator") {
+                    "In" => found.is_some_and(listed),
+                    "NotIn" => !found.is_some_and(listed),
+                    "Exists" => found.is_some(),
+                    "DoesNotExist" => found.is_none(),
+                    _ => false,
+                }
+            })
 }
 
 /// Labels as a table cell: `a=b,c=d`, or `<none>`.
 pub fn cell(labels: Option<&Map<String, Value>>) -> String {
-    let mut parts: Vec<String> =
-        labels.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or(""))).collect();
+    let mut parts: Vec<String> = labels
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or("")))
+        .collect();
     if parts.is_empty() {
         return "<none>".into();
     }
@@ -91,11 +107,21 @@ mod tests {
         let matches = |s: Value| selector_matches(&s, labels.as_object());
         assert!(matches(json!({"matchLabels": {"app": "web"}})));
         assert!(!matches(json!({"matchLabels": {"app": "db"}})));
-        assert!(matches(json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "db"]}]})));
-        assert!(!matches(json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]})));
-        assert!(matches(json!({"matchExpressions": [{"key": "x", "operator": "NotIn", "values": ["web"]}]})));
-        assert!(matches(json!({"matchExpressions": [{"key": "tier", "operator": "Exists"}]})));
-        assert!(!matches(json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]})));
+        assert!(matches(
+            json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "db"]}]})
+        ));
+        assert!(!matches(
+            json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]})
+        ));
+        assert!(matches(
+            json!({"matchExpressions": [{"key": "x", "operator": "NotIn", "values": ["web"]}]})
+        ));
+        assert!(matches(
+            json!({"matchExpressions": [{"key": "tier", "operator": "Exists"}]})
+        ));
+        assert!(!matches(
+            json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]})
+        ));
         assert!(matches(json!({})));
     }
 

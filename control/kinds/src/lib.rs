@@ -4,6 +4,7 @@
 //! No I/O, no tasks, no clocks: time comes in through [`Context`], stored objects through [`Cluster`].
 //! A kind is a row in [`served`]'s table and, where it needs one, a small file in `kinds/`.
 
+pub mod conditions;
 pub mod context;
 pub mod delete;
 pub mod invalid;

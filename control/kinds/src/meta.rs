@@ -34,8 +34,16 @@ pub fn validate_object_meta(obj: &Value, rule: NameRule) -> Vec<Invalid> {
         errors.invalid_each(&METADATA.child("namespace"), namespace, names::label_errors(namespace));
     }
     errors.not_negative(&METADATA.child("generation"), value::i64_at(metadata, &["generation"]));
-    labels::validate(value::map_at(metadata, &["labels"]), &METADATA.child("labels"), &mut errors);
-    annotations(value::map_at(metadata, &["annotations"]), &METADATA.child("annotations"), &mut errors);
+    labels::validate(
+        value::map_at(metadata, &["labels"]),
+        &METADATA.child("labels"),
+        &mut errors,
+    );
+    annotations(
+        value::map_at(metadata, &["annotations"]),
+        &METADATA.child("annotations"),
+        &mut errors,
+    );
     owner_references(metadata, &mut errors);
     finalizers(metadata, &mut errors);
     errors.into_vec()
@@ -76,7 +84,11 @@ fn owner_references(metadata: &Value, errors: &mut Errors) {
         }
         let kind = value::text(owner, "kind");
         if kind == "Event" && (group.is_empty() || group == "events.k8s.io") {
-            errors.invalid(&item, owner.clone(), format!("{api_version}, Kind=Event is disallowed from being an owner"));
+            errors.invalid(
+                &item,
+                owner.clone(),
+                format!("{api_version}, Kind=Event is disallowed from being an owner"),
+            );
         }
         if owner.get("controller").and_then(Value::as_bool) == Some(true) {
             let name = value::text(owner, "name");
@@ -105,7 +117,11 @@ fn finalizers(metadata: &Value, errors: &mut Errors) {
     }
     if orphan && foreground {
         let list = value::list_at(metadata, &["finalizers"]).to_vec();
-        errors.invalid(&path, list, "finalizer orphan and foregroundDeletion cannot be both set");
+        errors.invalid(
+            &path,
+            list,
+            "finalizer orphan and foregroundDeletion cannot be both set",
+        );
     }
 }
 
@@ -114,7 +130,11 @@ pub fn finalizer_name(finalizer: &str, path: &Path<'_>, errors: &mut Errors) {
     errors.invalid_each(path, finalizer, names::qualified_name_errors(finalizer));
     let standard = ["kubernetes", crate::delete::ORPHAN, crate::delete::FOREGROUND].contains(&finalizer);
     if !finalizer.contains('/') && !standard {
-        errors.invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified");
+        errors.invalid(
+            path,
+            finalizer,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        );
     }
 }
 
@@ -142,7 +162,11 @@ pub fn validate_object_meta_update(new: &Value, old: &Value) -> Vec<Invalid> {
     }
     let generation = |m| value::i64_at(m, &["generation"]).unwrap_or(0);
     if generation(after) < generation(before) {
-        errors.invalid(&METADATA.child("generation"), generation(after), "must not be decremented");
+        errors.invalid(
+            &METADATA.child("generation"),
+            generation(after),
+            "must not be decremented",
+        );
     }
     for key in [
         "name",
@@ -163,7 +187,10 @@ mod tests {
     use serde_json::json;
 
     fn lines(obj: &Value) -> Vec<String> {
-        validate_object_meta(obj, NameRule::Subdomain).iter().map(ToString::to_string).collect()
+        validate_object_meta(obj, NameRule::Subdomain)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -180,7 +207,10 @@ mod tests {
 
     #[test]
     fn bad_metadata_is_worded_as_users_know() {
-        assert_eq!(lines(&json!({})), ["metadata.name: Required value: name or generateName is required"]);
+        assert_eq!(
+            lines(&json!({})),
+            ["metadata.name: Required value: name or generateName is required"]
+        );
         let obj = json!({"metadata": {"name": "A", "labels": {"a": "b c"}, "finalizers": ["mine"]}});
         let lines = lines(&obj);
         assert!(lines[0].starts_with(r#"metadata.name: Invalid value: "A": a lowercase RFC 1123 subdomain must"#));
@@ -190,18 +220,26 @@ mod tests {
 
     #[test]
     fn owners_and_annotation_size_are_checked() {
-        let owner = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "u", "controller": true});
+        let owner =
+            |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "u", "controller": true});
         let obj = json!({"metadata": {"name": "a", "ownerReferences": [owner("x"), owner("y")]}});
         assert!(lines(&obj)[0].contains("Found \"true\" in references for x and y"));
         let obj = json!({"metadata": {"name": "a", "annotations": {"a": "x".repeat(300_000)}}});
-        assert_eq!(lines(&obj), ["metadata.annotations: Too long: may not be more than 262144 bytes"]);
+        assert_eq!(
+            lines(&obj),
+            ["metadata.annotations: Too long: may not be more than 262144 bytes"]
+        );
     }
 
     #[test]
     fn identity_is_immutable() {
         let old = json!({"metadata": {"name": "a", "uid": "1", "deletionTimestamp": "t", "finalizers": ["a/b"]}});
-        let new = json!({"metadata": {"name": "a", "uid": "2", "deletionTimestamp": "t", "finalizers": ["a/b", "a/c"]}});
-        let lines: Vec<String> = validate_object_meta_update(&new, &old).iter().map(ToString::to_string).collect();
+        let new =
+            json!({"metadata": {"name": "a", "uid": "2", "deletionTimestamp": "t", "finalizers": ["a/b", "a/c"]}});
+        let lines: Vec<String> = validate_object_meta_update(&new, &old)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             lines,
             [

@@ -164,7 +164,12 @@ pub fn qualified_name_errors(value: &str) -> Vec<String> {
 
 /// Messages for a label's value (63 bytes, may be empty).
 pub fn label_value_errors(value: &str) -> Vec<String> {
-    checked(value, 63, value.is_empty() || qualified_syntax(value), LABEL_VALUE_MESSAGE)
+    checked(
+        value,
+        63,
+        value.is_empty() || qualified_syntax(value),
+        LABEL_VALUE_MESSAGE,
+    )
 }
 
 /// Messages for a key of a ConfigMap or Secret (253 bytes).
@@ -239,7 +244,9 @@ pub fn ipv4_net(value: &str) -> Option<(Ipv4Addr, u8)> {
 
 /// Whether a value is a network in CIDR notation, of either family.
 pub fn is_cidr(value: &str) -> bool {
-    let Some((address, length)) = value.split_once('/') else { return false };
+    let Some((address, length)) = value.split_once('/') else {
+        return false;
+    };
     let limit = match address.parse() {
         Ok(IpAddr::V4(_)) => 32,
         Ok(IpAddr::V6(_)) => 128,

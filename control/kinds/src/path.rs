@@ -23,22 +23,34 @@ pub struct Path<'a> {
 impl<'a> Path<'a> {
     /// A path with one field name. A name may contain dots (`spec.template`).
     pub const fn new(name: &'a str) -> Self {
-        Path { parent: None, segment: Segment::Field(name) }
+        Path {
+            parent: None,
+            segment: Segment::Field(name),
+        }
     }
 
     /// A field below this one. A name may contain dots.
     pub const fn child(&'a self, name: &'a str) -> Path<'a> {
-        Path { parent: Some(self), segment: Segment::Field(name) }
+        Path {
+            parent: Some(self),
+            segment: Segment::Field(name),
+        }
     }
 
     /// An item of this list.
     pub const fn index(&'a self, index: usize) -> Path<'a> {
-        Path { parent: Some(self), segment: Segment::Index(index) }
+        Path {
+            parent: Some(self),
+            segment: Segment::Index(index),
+        }
     }
 
     /// An entry of this map, shown as `[key]`.
     pub const fn key(&'a self, key: &'a str) -> Path<'a> {
-        Path { parent: Some(self), segment: Segment::Key(key) }
+        Path {
+            parent: Some(self),
+            segment: Segment::Key(key),
+        }
     }
 }
 
@@ -84,7 +96,12 @@ impl Errors {
     }
 
     fn push(&mut self, kind: Kind, path: &Path<'_>, value: Value, detail: impl Into<String>) {
-        self.list.push(Invalid { field: path.to_string(), kind, value, detail: detail.into() });
+        self.list.push(Invalid {
+            field: path.to_string(),
+            kind,
+            value,
+            detail: detail.into(),
+        });
     }
 
     /// `Required value`.
@@ -107,7 +124,12 @@ impl Errors {
     /// `Unsupported value`, with the supported ones (in sorted order).
     pub fn not_supported(&mut self, path: &Path<'_>, value: &str, supported: &[&str]) {
         let list: Vec<String> = supported.iter().map(|s| format!("\"{s}\"")).collect();
-        self.push(Kind::NotSupported, path, value.into(), format!("supported values: {}", list.join(", ")));
+        self.push(
+            Kind::NotSupported,
+            path,
+            value.into(),
+            format!("supported values: {}", list.join(", ")),
+        );
     }
 
     /// `Duplicate value`.
@@ -122,12 +144,22 @@ impl Errors {
 
     /// `Too long`, with the limit in bytes.
     pub fn too_long(&mut self, path: &Path<'_>, limit_bytes: usize) {
-        self.push(Kind::TooLong, path, Value::Null, format!("may not be more than {limit_bytes} bytes"));
+        self.push(
+            Kind::TooLong,
+            path,
+            Value::Null,
+            format!("may not be more than {limit_bytes} bytes"),
+        );
     }
 
     /// `Too many`, with the number found and the limit.
     pub fn too_many(&mut self, path: &Path<'_>, found: usize, limit: usize) {
-        self.push(Kind::TooMany, path, found.into(), format!("must have at most {limit} items"));
+        self.push(
+            Kind::TooMany,
+            path,
+            found.into(),
+            format!("must have at most {limit} items"),
+        );
     }
 
     /// `Not found`.
@@ -180,7 +212,10 @@ mod tests {
         let containers = spec.child("containers");
         let first = containers.index(0);
         let limits = first.child("resources.limits");
-        assert_eq!(limits.key("cpu").to_string(), "spec.containers[0].resources.limits[cpu]");
+        assert_eq!(
+            limits.key("cpu").to_string(),
+            "spec.containers[0].resources.limits[cpu]"
+        );
     }
 
     #[test]
@@ -192,7 +227,10 @@ mod tests {
         let text: Vec<String> = errors.into_vec().iter().map(ToString::to_string).collect();
         assert_eq!(
             text,
-            [r#"a: Unsupported value: "x": supported values: "Always", "Never""#, "b: Required value"]
+            [
+                r#"a: Unsupported value: "x": supported values: "Always", "Never""#,
+                "b: Required value"
+            ]
         );
     }
 }

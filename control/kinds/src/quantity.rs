@@ -40,16 +40,25 @@ pub struct Quantity {
 
 impl Quantity {
     /// Zero.
-    pub const ZERO: Quantity = Quantity { nano: 0, format: Format::DecimalSi };
+    pub const ZERO: Quantity = Quantity {
+        nano: 0,
+        format: Format::DecimalSi,
+    };
 
     /// A whole number of units.
     pub fn from_units(units: i64, format: Format) -> Self {
-        Quantity { nano: i128::from(units) * NANO, format }
+        Quantity {
+            nano: i128::from(units) * NANO,
+            format,
+        }
     }
 
     /// A number of thousandths.
     pub fn from_milli(milli: i64) -> Self {
-        Quantity { nano: i128::from(milli) * 1_000_000, format: Format::DecimalSi }
+        Quantity {
+            nano: i128::from(milli) * 1_000_000,
+            format: Format::DecimalSi,
+        }
     }
 
     /// Reads a JSON string or number.
@@ -92,7 +101,10 @@ impl Quantity {
 
     /// The same, rounded away from zero to thousandths.
     pub fn round_up_to_milli(self) -> Self {
-        Quantity { nano: divide_up(self.nano, 1_000_000).saturating_mul(1_000_000), ..self }
+        Quantity {
+            nano: divide_up(self.nano, 1_000_000).saturating_mul(1_000_000),
+            ..self
+        }
     }
 
     /// How it was written.
@@ -159,7 +171,10 @@ impl FromStr for Quantity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let end = unsigned.bytes().position(|b| !b.is_ascii_digit() && b != b'.').unwrap_or(unsigned.len());
+        let end = unsigned
+            .bytes()
+            .position(|b| !b.is_ascii_digit() && b != b'.')
+            .unwrap_or(unsigned.len());
         let (number, rest) = unsigned.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -255,7 +270,10 @@ impl Add for Quantity {
 
     fn add(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
-        Quantity { nano: self.nano.saturating_add(other.nano), format }
+        Quantity {
+            nano: self.nano.saturating_add(other.nano),
+            format,
+        }
     }
 }
 
@@ -270,7 +288,10 @@ impl Sub for Quantity {
 
     fn sub(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
-        Quantity { nano: self.nano.saturating_sub(other.nano), format }
+        Quantity {
+            nano: self.nano.saturating_sub(other.nano),
+            format,
+        }
     }
 }
 
@@ -326,7 +347,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "m", "1 Gi", "1gb", "1Gib", "1..2", "1.2.3", "--1", "1e", "e3", "0x1", "1mm", "1K", "abc", "."] {
+        for bad in [
+            "", "m", "1 Gi", "1gb", "1Gib", "1..2", "1.2.3", "--1", "1e", "e3", "0x1", "1mm", "1K", "abc", ".",
+        ] {
             assert!(bad.parse::<Quantity>().is_err(), "{bad}");
         }
     }

@@ -21,7 +21,11 @@ pub fn render(obj: &Value, paths: &ScalePaths) -> Value {
     }
     let seen = follow(obj, paths.status_replicas).and_then(Value::as_i64).unwrap_or(0);
     let mut status = json!({ "replicas": seen });
-    let selector = paths.label_selector.and_then(|p| follow(obj, p)).map(selector_text).unwrap_or_default();
+    let selector = paths
+        .label_selector
+        .and_then(|p| follow(obj, p))
+        .map(selector_text)
+        .unwrap_or_default();
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
@@ -53,14 +57,20 @@ pub fn apply(obj: &mut Value, scale: &Value, paths: &ScalePaths) {
 }
 
 fn follow<'a>(obj: &'a Value, path: &str) -> Option<&'a Value> {
-    path.trim_start_matches('.').split('.').try_fold(obj, |here, key| here.get(key))
+    path.trim_start_matches('.')
+        .split('.')
+        .try_fold(obj, |here, key| here.get(key))
 }
 
 /// A selector in the text form of query parameters: `a=b,c in (x,y),!d`. Takes a `LabelSelector` or a plain map.
 pub fn selector_text(selector: &Value) -> String {
     let is_label_selector = selector.get("matchLabels").is_some_and(Value::is_object)
         || selector.get("matchExpressions").is_some_and(Value::is_array);
-    let labels = if is_label_selector { selector.get("matchLabels") } else { Some(selector) };
+    let labels = if is_label_selector {
+        selector.get("matchLabels")
+    } else {
+        Some(selector)
+    };
     let mut parts: Vec<(String, String)> = Vec::new();
     for (key, v) in labels.and_then(Value::as_object).into_iter().flatten() {
         parts.push((key.clone(), format!("{key}={}", v.as_str().unwrap_or(""))));

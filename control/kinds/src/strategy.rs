@@ -100,7 +100,11 @@ pub trait Strategy: Sync {
             Some(old) => {
                 let stored = value::i64_at(old, &["metadata", "generation"]);
                 let stored = stored.unwrap_or(0);
-                Some(if self.changes_generation(new, old) { stored + 1 } else { stored })
+                Some(if self.changes_generation(new, old) {
+                    stored + 1
+                } else {
+                    stored
+                })
             }
         };
         if let Some(metadata) = value::object_mut(new, "metadata") {
@@ -128,6 +132,11 @@ pub trait Strategy: Sync {
     /// Whether an update may leave `metadata.resourceVersion` out.
     fn unconditional_update(&self) -> bool {
         true
+    }
+
+    /// Whether the object may be deleted at all.
+    fn may_delete(&self, _obj: &Value) -> Result<(), Denied> {
+        Ok(())
     }
 
     /// What a delete request does to the object.
@@ -163,7 +172,9 @@ pub trait Strategy: Sync {
     /// All selectable fields with their values.
     fn selectable_fields(&self, obj: &Value) -> Vec<(&'static str, String)> {
         let names = self.selectable_field_names().iter();
-        names.filter_map(|n| Some((*n, self.selectable_field(obj, n)?.into_owned()))).collect()
+        names
+            .filter_map(|n| Some((*n, self.selectable_field(obj, n)?.into_owned())))
+            .collect()
     }
 
     /// Paths of the scale subresource, where the kind has one.

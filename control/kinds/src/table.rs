@@ -8,17 +8,35 @@ use crate::{time, value};
 
 /// A text column.
 pub const fn text(name: &'static str, description: &'static str) -> Column {
-    Column { name, type_: "string", format: "", description, priority: 0 }
+    Column {
+        name,
+        type_: "string",
+        format: "",
+        description,
+        priority: 0,
+    }
 }
 
 /// A text column of the wide output.
 pub const fn wide(name: &'static str, description: &'static str) -> Column {
-    Column { name, type_: "string", format: "", description, priority: 1 }
+    Column {
+        name,
+        type_: "string",
+        format: "",
+        description,
+        priority: 1,
+    }
 }
 
 /// A number column.
 pub const fn number(name: &'static str, description: &'static str) -> Column {
-    Column { name, type_: "integer", format: "", description, priority: 0 }
+    Column {
+        name,
+        type_: "integer",
+        format: "",
+        description,
+        priority: 0,
+    }
 }
 
 /// The first column of most kinds.

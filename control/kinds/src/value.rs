@@ -57,7 +57,9 @@ pub fn object_mut<'a>(obj: &'a mut Value, key: &str) -> Option<&'a mut Map<Strin
 
 /// The items under `key` for changing; absent is empty.
 pub fn items_mut<'a>(obj: &'a mut Value, key: &str) -> &'a mut [Value] {
-    obj.get_mut(key).and_then(Value::as_array_mut).map_or(&mut [], Vec::as_mut_slice)
+    obj.get_mut(key)
+        .and_then(Value::as_array_mut)
+        .map_or(&mut [], Vec::as_mut_slice)
 }
 
 /// Sets `key` where it is absent or null.
@@ -127,7 +129,13 @@ pub fn keep_all_but_status(new: &mut Value, old: &Value) {
     let Some(before) = stored.get("metadata").and_then(Value::as_object) else {
         return;
     };
-    for key in ["generation", "deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences", "selfLink"] {
+    for key in [
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "ownerReferences",
+        "selfLink",
+    ] {
         match before.get(key) {
             Some(value) => {
                 metadata.insert(key.to_owned(), value.clone());

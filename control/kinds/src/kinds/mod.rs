@@ -1,5 +1,22 @@
 //! The kinds this version serves: one row each, and a file where a kind has needs of its own.
 
+pub mod config_map;
+pub mod deployment;
+pub mod endpoint_slice;
+pub mod endpoints;
+pub mod event;
+pub mod lease;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod priority_class;
+pub mod replica_set;
+pub mod replication_controller;
+pub mod secret;
+pub mod service;
+pub mod service_account;
+mod workload;
+
 use crate::strategy::{Plain, Strategy};
 
 struct Row {
@@ -9,25 +26,33 @@ struct Row {
 }
 
 const fn row(group: &'static str, resource: &'static str, strategy: &'static dyn Strategy) -> Row {
-    Row { group, resource, strategy }
+    Row {
+        group,
+        resource,
+        strategy,
+    }
 }
 
 static ROWS: &[Row] = &[
-    row("", "configmaps", &Plain),
-    row("", "endpoints", &Plain),
-    row("", "events", &Plain),
-    row("", "namespaces", &Plain),
-    row("", "nodes", &Plain),
-    row("", "pods", &Plain),
-    row("", "replicationcontrollers", &Plain),
-    row("", "secrets", &Plain),
-    row("", "serviceaccounts", &Plain),
-    row("", "services", &Plain),
-    row("apps", "deployments", &Plain),
-    row("apps", "replicasets", &Plain),
-    row("coordination.k8s.io", "leases", &Plain),
-    row("discovery.k8s.io", "endpointslices", &Plain),
-    row("scheduling.k8s.io", "priorityclasses", &Plain),
+    row("", "configmaps", &config_map::ConfigMap),
+    row("", "endpoints", &endpoints::Endpoints),
+    row("", "events", &event::Event),
+    row("", "namespaces", &namespace::Namespace),
+    row("", "nodes", &node::Node),
+    row("", "pods", &pod::Pod),
+    row(
+        "",
+        "replicationcontrollers",
+        &replication_controller::ReplicationController,
+    ),
+    row("", "secrets", &secret::Secret),
+    row("", "serviceaccounts", &service_account::ServiceAccount),
+    row("", "services", &service::Service),
+    row("apps", "deployments", &deployment::Deployment),
+    row("apps", "replicasets", &replica_set::ReplicaSet),
+    row("coordination.k8s.io", "leases", &lease::Lease),
+    row("discovery.k8s.io", "endpointslices", &endpoint_slice::EndpointSlice),
+    row("scheduling.k8s.io", "priorityclasses", &priority_class::PriorityClass),
 ];
 
 static SERVED: [(&str, &str); ROWS.len()] = {
@@ -42,7 +67,9 @@ static SERVED: [(&str, &str); ROWS.len()] = {
 
 /// The strategy of a resource; a plain one for kinds without needs of their own.
 pub fn strategy(group: &str, resource: &str) -> &'static dyn Strategy {
-    ROWS.iter().find(|r| r.resource == resource && r.group == group).map_or(&Plain, |r| r.strategy)
+    ROWS.iter()
+        .find(|r| r.resource == resource && r.group == group)
+        .map_or(&Plain, |r| r.strategy)
 }
 
 /// Group and resource of everything this version serves.

@@ -40,7 +40,11 @@ pub fn all(scope: Scope<'_>, path: &Path<'_>, errors: &mut Errors) {
         } else {
             only_for_sidecars(container, &item, errors);
         }
-        errors.optional_one_of(&item.child("restartPolicy"), text(container, "restartPolicy"), &["Always"]);
+        errors.optional_one_of(
+            &item.child("restartPolicy"),
+            text(container, "restartPolicy"),
+            &["Always"],
+        );
         // Init containers run one after the other, so that a port may repeat between them.
         unique_host_ports(container, &item, &mut Vec::new(), errors);
     }
@@ -52,12 +56,22 @@ pub fn all(scope: Scope<'_>, path: &Path<'_>, errors: &mut Errors) {
         if !target.is_empty() && !containers.iter().any(|c| text(c, "name") == target) {
             errors.not_found(&item.child("targetContainerName"), target);
         }
-        for key in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"] {
+        for key in [
+            "ports",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "lifecycle",
+            "resizePolicy",
+        ] {
             if at(container, &[key]).is_some() {
                 errors.forbidden(&item.child(key), "cannot be set for an Ephemeral Container");
             }
         }
-        if at(container, &["resources"]).and_then(Value::as_object).is_some_and(|m| !m.is_empty()) {
+        if at(container, &["resources"])
+            .and_then(Value::as_object)
+            .is_some_and(|m| !m.is_empty())
+        {
             errors.forbidden(&item.child("resources"), "cannot be set for an Ephemeral Container");
         }
     }
@@ -80,14 +94,22 @@ fn common<'a>(scope: Scope<'_>, c: &'a Value, path: &Path<'_>, names: &mut Vec<&
     if image.is_empty() {
         errors.required(&path.child("image"), "");
     } else if scope.is_pod && image.trim() != image {
-        errors.invalid(&path.child("image"), image, "must not have leading or trailing whitespace");
+        errors.invalid(
+            &path.child("image"),
+            image,
+            "must not have leading or trailing whitespace",
+        );
     }
     errors.one_of(
         &path.child("terminationMessagePolicy"),
         text(c, "terminationMessagePolicy"),
         &["FallbackToLogsOnError", "File"],
     );
-    errors.one_of(&path.child("imagePullPolicy"), text(c, "imagePullPolicy"), &PULL_POLICIES);
+    errors.one_of(
+        &path.child("imagePullPolicy"),
+        text(c, "imagePullPolicy"),
+        &PULL_POLICIES,
+    );
     ports(c, path, errors);
     env::variables(c, path, errors);
     volume::mounts(scope.spec, c, path, errors);
@@ -98,7 +120,11 @@ fn common<'a>(scope: Scope<'_>, c: &'a Value, path: &Path<'_>, names: &mut Vec<&
     let list = path.child("resizePolicy");
     for (i, policy) in list_at(c, &["resizePolicy"]).iter().enumerate() {
         let item = list.index(i);
-        errors.one_of(&item.child("resourceName"), text(policy, "resourceName"), &["cpu", "memory"]);
+        errors.one_of(
+            &item.child("resourceName"),
+            text(policy, "resourceName"),
+            &["cpu", "memory"],
+        );
         let restarts = ["NotRequired", "RestartContainer"];
         errors.one_of(&item.child("restartPolicy"), text(policy, "restartPolicy"), &restarts);
     }
@@ -127,7 +153,10 @@ fn running(c: &Value, path: &Path<'_>, errors: &mut Errors) {
 fn only_for_sidecars(c: &Value, path: &Path<'_>, errors: &mut Errors) {
     for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
         if at(c, &[key]).is_some() {
-            errors.forbidden(&path.child(key), "may not be set for init containers without restartPolicy=Always");
+            errors.forbidden(
+                &path.child(key),
+                "may not be set for init containers without restartPolicy=Always",
+            );
         }
     }
 }
@@ -169,12 +198,7 @@ fn ports(c: &Value, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn unique_host_ports<'a>(
-    c: &'a Value,
-    path: &Path<'_>,
-    seen: &mut Vec<(&'a str, &'a str, i64)>,
-    errors: &mut Errors,
-) {
+fn unique_host_ports<'a>(c: &'a Value, path: &Path<'_>, seen: &mut Vec<(&'a str, &'a str, i64)>, errors: &mut Errors) {
     let list = path.child("ports");
     for (i, port) in list_at(c, &["ports"]).iter().enumerate() {
         let number = value::i64_at(port, &["hostPort"]).unwrap_or(0);
@@ -204,8 +228,14 @@ mod tests {
 
     #[test]
     fn names_and_images() {
-        assert_eq!(lines(json!({"containers": [{"image": "b"}]})), ["spec.containers[0].name: Required value"]);
-        assert_eq!(lines(json!({"containers": [{"name": "a"}]})), ["spec.containers[0].image: Required value"]);
+        assert_eq!(
+            lines(json!({"containers": [{"image": "b"}]})),
+            ["spec.containers[0].name: Required value"]
+        );
+        assert_eq!(
+            lines(json!({"containers": [{"name": "a"}]})),
+            ["spec.containers[0].image: Required value"]
+        );
         assert!(
             with("name", json!("A"))[0]
                 .starts_with(r#"spec.containers[0].name: Invalid value: "A": a lowercase RFC 1123 label must consist"#)
@@ -243,11 +273,17 @@ mod tests {
             ]
         );
         assert_eq!(
-            with("ports", json!([{"containerPort": 1, "name": "x"}, {"containerPort": 2, "name": "x"}])),
+            with(
+                "ports",
+                json!([{"containerPort": 1, "name": "x"}, {"containerPort": 2, "name": "x"}])
+            ),
             [r#"spec.containers[0].ports[1].name: Duplicate value: "x""#]
         );
         assert_eq!(
-            with("ports", json!([{"containerPort": 1, "hostPort": 9}, {"containerPort": 2, "hostPort": 9}])),
+            with(
+                "ports",
+                json!([{"containerPort": 1, "hostPort": 9}, {"containerPort": 2, "hostPort": 9}])
+            ),
             [r#"spec.containers[0].ports[1].hostPort: Duplicate value: "TCP//9""#]
         );
     }

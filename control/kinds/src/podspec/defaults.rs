@@ -61,7 +61,9 @@ fn container(container: &mut Value) {
         fill_text(port, "protocol", "TCP");
     }
     for variable in items_mut(container, "env") {
-        let Some(source) = variable.get_mut("valueFrom") else { continue };
+        let Some(source) = variable.get_mut("valueFrom") else {
+            continue;
+        };
         field_ref(source);
         if let Some(file) = source.get_mut("fileKeyRef").filter(|f| f.is_object()) {
             fill(file, "optional", false);
@@ -182,7 +184,9 @@ fn volume(volume: &mut Value) {
         let policy = image::default_pull_policy(crate::value::text(image, "reference"));
         fill_text(image, "pullPolicy", policy);
     }
-    if let Some(claim) = volume.get_mut("ephemeral").and_then(|e| e.get_mut("volumeClaimTemplate"))
+    if let Some(claim) = volume
+        .get_mut("ephemeral")
+        .and_then(|e| e.get_mut("volumeClaimTemplate"))
         && let Some(spec) = claim.get_mut("spec").filter(|s| s.is_object())
     {
         fill(spec, "volumeMode", "Filesystem");
@@ -225,7 +229,9 @@ pub fn pod_only(spec: &mut Value) {
 }
 
 fn requests_from_limits(resources: &mut Value) {
-    let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { return };
+    let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else {
+        return;
+    };
     if limits.is_empty() {
         return;
     }
@@ -238,15 +244,24 @@ fn requests_from_limits(resources: &mut Value) {
 
 /// Pod-level requests (KEP-2837): from the containers' requests, else from the pod-level limits.
 fn pod_requests(spec: &mut Value) {
-    let Some(limits) = spec.get("resources").and_then(|r| r.get("limits")).and_then(Value::as_object).cloned() else {
+    let Some(limits) = spec
+        .get("resources")
+        .and_then(|r| r.get("limits"))
+        .and_then(Value::as_object)
+        .cloned()
+    else {
         return;
     };
     if limits.is_empty() {
         return;
     }
     let summed = ["cpu", "memory"].map(|name| (name, container_requests(spec, name)));
-    let Some(resources) = spec.get_mut("resources") else { return };
-    let Some(requests) = object_mut(resources, "requests") else { return };
+    let Some(resources) = spec.get_mut("resources") else {
+        return;
+    };
+    let Some(requests) = object_mut(resources, "requests") else {
+        return;
+    };
     for (name, sum) in summed {
         if let Some(sum) = sum {
             requests.entry(name).or_insert_with(|| sum.to_string().into());
@@ -328,7 +343,10 @@ mod tests {
         let mut spec = json!({"hostNetwork": true, "containers": [{"name": "a",
             "ports": [{"containerPort": 80}], "resources": {"limits": {"cpu": "1"}, "requests": {"memory": "1Mi"}}}]});
         pod_only(&mut spec);
-        assert_eq!(spec["containers"][0]["resources"]["requests"], json!({"cpu": "1", "memory": "1Mi"}));
+        assert_eq!(
+            spec["containers"][0]["resources"]["requests"],
+            json!({"cpu": "1", "memory": "1Mi"})
+        );
         assert_eq!(spec["containers"][0]["ports"][0]["hostPort"], 80);
         assert_eq!(spec["enableServiceLinks"], true);
     }
@@ -354,7 +372,10 @@ mod tests {
         pod_only(&mut spec);
         assert_eq!(spec["serviceAccountName"], "x");
         assert_eq!(spec["containers"][0]["imagePullPolicy"], "IfNotPresent");
-        assert_eq!(spec["containers"][0]["env"][0]["valueFrom"]["resourceFieldRef"]["divisor"], "0");
+        assert_eq!(
+            spec["containers"][0]["env"][0]["valueFrom"]["resourceFieldRef"]["divisor"],
+            "0"
+        );
         let once = spec.clone();
         pod_spec(&mut spec);
         pod_only(&mut spec);

@@ -19,8 +19,13 @@ const ENV_FIELDS: [&str; 9] = [
     "status.podIPs",
 ];
 /// Fields a downward API volume may show.
-pub const VOLUME_FIELDS: [&str; 5] =
-    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+pub const VOLUME_FIELDS: [&str; 5] = [
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+];
 const ENV_RESOURCES: [&str; 6] = [
     "limits.cpu",
     "limits.ephemeral-storage",
@@ -42,7 +47,12 @@ pub fn variables(container: &Value, path: &Path<'_>, errors: &mut Errors) {
             errors.invalid_each(&item.child("name"), name, names::env_name_errors(name));
         }
         if let Some(source) = at(variable, &["valueFrom"]) {
-            value_from(source, !text(variable, "value").is_empty(), &item.child("valueFrom"), errors);
+            value_from(
+                source,
+                !text(variable, "value").is_empty(),
+                &item.child("valueFrom"),
+                errors,
+            );
         }
     }
     let list = path.child("envFrom");
@@ -125,9 +135,19 @@ pub fn field_ref(field: &Value, supported: &[&str], path: &Path<'_>, errors: &mu
     }
     let convertible = ENV_FIELDS.contains(&name)
         || VOLUME_FIELDS.contains(&name)
-        || ["spec.restartPolicy", "spec.schedulerName", "status.phase", "status.nominatedNodeName"].contains(&name);
+        || [
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "status.phase",
+            "status.nominatedNodeName",
+        ]
+        .contains(&name);
     if !convertible {
-        errors.invalid(&at, name, format!("error converting fieldPath: field label not supported: {name}"));
+        errors.invalid(
+            &at,
+            name,
+            format!("error converting fieldPath: field label not supported: {name}"),
+        );
     } else if !supported.contains(&name) {
         errors.not_supported(&at, name, supported);
     }
@@ -146,17 +166,24 @@ pub fn resource_field_ref(reference: &Value, in_volume: bool, path: &Path<'_>, e
     } else if !ENV_RESOURCES.contains(&resource) && !huge.is_some_and(|r| r.starts_with("hugepages-")) {
         errors.not_supported(&path.child("resource"), resource, &ENV_RESOURCES);
     }
-    let Some(divisor) = at(reference, &["divisor"]) else { return };
+    let Some(divisor) = at(reference, &["divisor"]) else {
+        return;
+    };
     let Ok(divisor) = Quantity::from_value(divisor) else {
         errors.invalid(&path.child("divisor"), divisor.clone(), "must be a quantity");
         return;
     };
     let text = divisor.to_string();
     let (good, detail): (&[&str], _) = if resource.ends_with(".cpu") {
-        (&["0", "1m", "1"], "only divisor's values 1m and 1 are supported with the cpu resource")
+        (
+            &["0", "1m", "1"],
+            "only divisor's values 1m and 1 are supported with the cpu resource",
+        )
     } else {
         (
-            &["0", "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"],
+            &[
+                "0", "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
+            ],
             "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the \
              memory resource",
         )
@@ -202,7 +229,10 @@ mod tests {
 
     #[test]
     fn names_and_sources() {
-        assert_eq!(env(json!({"name": ""})), ["spec.containers[0].env[0].name: Required value"]);
+        assert_eq!(
+            env(json!({"name": ""})),
+            ["spec.containers[0].env[0].name: Required value"]
+        );
         assert_eq!(
             env(json!({"name": "A=B"})),
             [
@@ -211,7 +241,10 @@ mod tests {
         );
         assert!(env(json!({"name": "A", "valueFrom": {}}))[0].contains("must specify one of: `fieldRef`"));
         let key = json!({"name": "c", "key": "k"});
-        assert_eq!(env(json!({"name": "A", "valueFrom": {"configMapKeyRef": key}})), Vec::<String>::new());
+        assert_eq!(
+            env(json!({"name": "A", "valueFrom": {"configMapKeyRef": key}})),
+            Vec::<String>::new()
+        );
         assert_eq!(
             env(json!({"name": "A", "value": "x", "valueFrom": {"secretKeyRef": key}})),
             [
@@ -223,11 +256,17 @@ mod tests {
     #[test]
     fn fields_of_the_pod() {
         let field = |path: &str| env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": path}}}));
-        for good in ["status.podIP", "metadata.labels['app']", "metadata.annotations['example.com/X']"] {
+        for good in [
+            "status.podIP",
+            "metadata.labels['app']",
+            "metadata.annotations['example.com/X']",
+        ] {
             assert_eq!(field(good), Vec::<String>::new(), "{good}");
         }
         assert!(field("spec.foo")[0].contains("error converting fieldPath: field label not supported: spec.foo"));
-        assert!(field("metadata.labels")[0].contains(r#"Unsupported value: "metadata.labels": supported values: "meta"#));
+        assert!(
+            field("metadata.labels")[0].contains(r#"Unsupported value: "metadata.labels": supported values: "meta"#)
+        );
         let resource = |r: &str, d: &str| {
             env(json!({"name": "A", "valueFrom": {"resourceFieldRef": {"resource": r, "divisor": d}}}))
         };
@@ -240,7 +279,10 @@ mod tests {
     #[test]
     fn whole_sources() {
         let from = |source: Value| lines(json!({"containers": [{"name": "a", "image": "b", "envFrom": [source]}]}));
-        assert_eq!(from(json!({"configMapRef": {"name": "c"}, "prefix": "P_"})), Vec::<String>::new());
+        assert_eq!(
+            from(json!({"configMapRef": {"name": "c"}, "prefix": "P_"})),
+            Vec::<String>::new()
+        );
         assert_eq!(
             from(json!({"secretRef": {}})),
             ["spec.containers[0].envFrom[0].secretRef.name: Required value"]

@@ -22,7 +22,9 @@ pub const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemer
 
 /// Every container of a pod specification, in the order init, regular, ephemeral.
 pub fn all_containers(spec: &Value) -> impl Iterator<Item = &Value> {
-    CONTAINER_LISTS.into_iter().flat_map(|list| value::list_at(spec, &[list]))
+    CONTAINER_LISTS
+        .into_iter()
+        .flat_map(|list| value::list_at(spec, &[list]))
 }
 
 /// Whether an init container is a sidecar, which keeps running beside the regular containers (KEP-753).

@@ -36,9 +36,13 @@ pub const HOOKS: &[&str] = &["exec", "httpGet", "tcpSocket", "sleep"];
 /// Checks a probe.
 pub fn probe(probe: &Value, purpose: Use, path: &Path<'_>, errors: &mut Errors) {
     handler(probe, PROBES, path, errors);
-    for key in
-        ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
-    {
+    for key in [
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ] {
         errors.not_negative(&path.child(key), value::i64_at(probe, &[key]));
     }
     let grace_path = path.child("terminationGracePeriodSeconds");
@@ -134,13 +138,19 @@ mod tests {
 
     #[test]
     fn probes_have_one_action() {
-        assert_eq!(probe("livenessProbe", json!({"tcpSocket": {"port": "http"}})), Vec::<String>::new());
+        assert_eq!(
+            probe("livenessProbe", json!({"tcpSocket": {"port": "http"}})),
+            Vec::<String>::new()
+        );
         assert_eq!(
             probe("livenessProbe", json!({})),
             ["spec.containers[0].livenessProbe: Required value: must specify a handler type"]
         );
         assert_eq!(
-            probe("livenessProbe", json!({"exec": {"command": ["a"]}, "tcpSocket": {"port": 1}})),
+            probe(
+                "livenessProbe",
+                json!({"exec": {"command": ["a"]}, "tcpSocket": {"port": 1}})
+            ),
             ["spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type"]
         );
         assert_eq!(
@@ -160,7 +170,10 @@ mod tests {
     fn numbers_of_probes() {
         let exec = |more: Value| {
             let mut settings = json!({"exec": {"command": ["true"]}});
-            settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            settings
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             settings
         };
         assert_eq!(
@@ -171,7 +184,10 @@ mod tests {
             probe("livenessProbe", exec(json!({"successThreshold": 2}))),
             ["spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1"]
         );
-        assert_eq!(probe("readinessProbe", exec(json!({"successThreshold": 2}))), Vec::<String>::new());
+        assert_eq!(
+            probe("readinessProbe", exec(json!({"successThreshold": 2}))),
+            Vec::<String>::new()
+        );
         assert_eq!(
             probe("readinessProbe", exec(json!({"terminationGracePeriodSeconds": 2})))[0],
             "spec.containers[0].readinessProbe.terminationGracePeriodSeconds: Invalid value: 2: must not be set for \

@@ -102,10 +102,14 @@ pub fn requirements(resources: &Value, claims: &[Value], path: &Path<'_>, errors
         container_resource_name(name, &at, errors);
         huge_pages |= name.starts_with("hugepages-");
         cpu_or_memory |= name == "cpu" || name == "memory";
-        let Some(request) = amount(name, request, &at, errors) else { continue };
+        let Some(request) = amount(name, request, &at, errors) else {
+            continue;
+        };
         match limits.and_then(|l| l.get(name)) {
             Some(limit) => {
-                let Ok(limit) = Quantity::from_value(limit) else { continue };
+                let Ok(limit) = Quantity::from_value(limit) else {
+                    continue;
+                };
                 if request > limit {
                     let detail = format!("must be less than or equal to {name} limit of {limit}");
                     errors.invalid(&requests_path, request.to_string(), detail);
@@ -144,12 +148,16 @@ pub fn requirements(resources: &Value, claims: &[Value], path: &Path<'_>, errors
 /// Only CPU and memory count, of init and regular containers; pod-level resources, where set, decide alone.
 pub fn qos_class(spec: &Value) -> &'static str {
     let pod = spec.get("resources").filter(|r| {
-        ["limits", "requests"].iter().any(|k| map_at(r, &[k]).is_some_and(|m| !m.is_empty()))
+        ["limits", "requests"]
+            .iter()
+            .any(|k| map_at(r, &[k]).is_some_and(|m| !m.is_empty()))
     });
     let everyone: Vec<Option<&Value>> = match pod {
         Some(resources) => vec![Some(resources)],
         None => {
-            let lists = ["initContainers", "containers"].into_iter().flat_map(|l| list_at(spec, &[l]));
+            let lists = ["initContainers", "containers"]
+                .into_iter()
+                .flat_map(|l| list_at(spec, &[l]));
             lists.map(|c| c.get("resources")).collect()
         }
     };
@@ -209,7 +217,10 @@ mod tests {
 
     #[test]
     fn amounts_are_checked() {
-        assert_eq!(lines(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1000m"}})), Vec::<String>::new());
+        assert_eq!(
+            lines(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1000m"}})),
+            Vec::<String>::new()
+        );
         assert_eq!(
             lines(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "2"}})),
             [r#"r.requests: Invalid value: "2": must be less than or equal to cpu limit of 1"#]
@@ -218,7 +229,9 @@ mod tests {
             lines(json!({"limits": {"memory": "-1Gi"}})),
             [r#"r.limits[memory]: Invalid value: "-1Gi": must be greater than or equal to 0"#]
         );
-        assert!(lines(json!({"limits": {"memory": "1 GB"}}))[0].contains("quantities must match the regular expression"));
+        assert!(
+            lines(json!({"limits": {"memory": "1 GB"}}))[0].contains("quantities must match the regular expression")
+        );
         assert_eq!(
             lines(json!({"limits": {"gpu": "1"}})),
             [r#"r.limits[gpu]: Invalid value: "gpu": must be a standard resource for containers"#]
@@ -241,8 +254,14 @@ mod tests {
         assert_eq!(qos_class(&pod(json!({"limits": {"cpu": "1"}}))), "Burstable");
         let full = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}});
         assert_eq!(qos_class(&pod(full.clone())), "Guaranteed");
-        assert_eq!(qos_class(&json!({"containers": [{"resources": full}, {}]})), "Burstable");
-        assert_eq!(qos_class(&pod(json!({"limits": {"ephemeral-storage": "1Gi"}}))), "BestEffort");
+        assert_eq!(
+            qos_class(&json!({"containers": [{"resources": full}, {}]})),
+            "Burstable"
+        );
+        assert_eq!(
+            qos_class(&pod(json!({"limits": {"ephemeral-storage": "1Gi"}}))),
+            "BestEffort"
+        );
     }
 
     #[test]

@@ -12,7 +12,11 @@ pub const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
 
 /// Checks all fields of a pod specification that steer scheduling.
 pub fn scheduling(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
-    labels::validate(value::map_at(spec, &["nodeSelector"]), &path.child("nodeSelector"), errors);
+    labels::validate(
+        value::map_at(spec, &["nodeSelector"]),
+        &path.child("nodeSelector"),
+        errors,
+    );
     let list = path.child("tolerations");
     for (i, toleration) in list_at(spec, &["tolerations"]).iter().enumerate() {
         self::toleration(toleration, &list.index(i), errors);
@@ -67,11 +71,17 @@ fn affinity(affinity: &Value, path: &Path<'_>, errors: &mut Errors) {
         let Some(pod) = at(affinity, &[key]) else { continue };
         let base = path.child(key);
         let list = base.child("requiredDuringSchedulingIgnoredDuringExecution");
-        for (i, term) in list_at(pod, &["requiredDuringSchedulingIgnoredDuringExecution"]).iter().enumerate() {
+        for (i, term) in list_at(pod, &["requiredDuringSchedulingIgnoredDuringExecution"])
+            .iter()
+            .enumerate()
+        {
             pod_term(term, &list.index(i), errors);
         }
         let list = base.child("preferredDuringSchedulingIgnoredDuringExecution");
-        for (i, preferred) in list_at(pod, &["preferredDuringSchedulingIgnoredDuringExecution"]).iter().enumerate() {
+        for (i, preferred) in list_at(pod, &["preferredDuringSchedulingIgnoredDuringExecution"])
+            .iter()
+            .enumerate()
+        {
             let item = list.index(i);
             weight(preferred, &item, errors);
             let term = at(preferred, &["podAffinityTerm"]).unwrap_or(&Value::Null);
@@ -100,7 +110,10 @@ fn node_affinity(node: &Value, path: &Path<'_>, errors: &mut Errors) {
         }
     }
     let list = path.child("preferredDuringSchedulingIgnoredDuringExecution");
-    for (i, preferred) in list_at(node, &["preferredDuringSchedulingIgnoredDuringExecution"]).iter().enumerate() {
+    for (i, preferred) in list_at(node, &["preferredDuringSchedulingIgnoredDuringExecution"])
+        .iter()
+        .enumerate()
+    {
         let item = list.index(i);
         weight(preferred, &item, errors);
         let term = at(preferred, &["preference"]).unwrap_or(&Value::Null);
@@ -149,7 +162,10 @@ fn node_requirement(requirement: &Value, is_field: bool, path: &Path<'_>, errors
         }
         "Gt" | "Lt" => {
             if values.len() != 1 {
-                errors.required(&values_path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+                errors.required(
+                    &values_path,
+                    "must be specified single value when `operator` is 'Lt' or 'Gt'",
+                );
             }
         }
         other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
@@ -195,7 +211,10 @@ fn topology_spread(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
             errors.not_supported(&action_path, action, &["DoNotSchedule", "ScheduleAnyway"]);
         }
         if seen.contains(&(key, action)) {
-            errors.duplicate(&item.child("{topologyKey, whenUnsatisfiable}"), format!("{{{key}, {action}}}"));
+            errors.duplicate(
+                &item.child("{topologyKey, whenUnsatisfiable}"),
+                format!("{{{key}, {action}}}"),
+            );
         }
         seen.push((key, action));
         if let Some(domains) = value::i64_at(constraint, &["minDomains"]) {
@@ -227,10 +246,16 @@ mod tests {
 
     #[test]
     fn tolerations() {
-        assert_eq!(with("tolerations", json!([{"operator": "Exists"}])), Vec::<String>::new());
+        assert_eq!(
+            with("tolerations", json!([{"operator": "Exists"}])),
+            Vec::<String>::new()
+        );
         assert!(with("tolerations", json!([{}]))[0].contains("operator must be Exists when `key` is empty"));
         assert_eq!(
-            with("tolerations", json!([{"key": "a", "tolerationSeconds": 3, "effect": "NoSchedule"}])),
+            with(
+                "tolerations",
+                json!([{"key": "a", "tolerationSeconds": 3, "effect": "NoSchedule"}])
+            ),
             [
                 r#"spec.tolerations[0].effect: Invalid value: "NoSchedule": effect must be 'NoExecute' when `tolerationSeconds` is set"#
             ]
@@ -252,7 +277,10 @@ mod tests {
                     {"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}}}),
             )
         };
-        assert_eq!(node(json!({"key": "a", "operator": "In", "values": ["b"]})), Vec::<String>::new());
+        assert_eq!(
+            node(json!({"key": "a", "operator": "In", "values": ["b"]})),
+            Vec::<String>::new()
+        );
         assert!(node(json!({"key": "a", "operator": "In"}))[0].contains("must be specified when `operator` is 'In'"));
         assert!(node(json!({"key": "a", "operator": "Is"}))[0].contains("not a valid selector operator"));
         let pod = with(

@@ -45,7 +45,9 @@ pub fn container(context: &Value, path: &Path<'_>, errors: &mut Errors) {
 
 /// Checks the security context of a pod.
 pub fn pod(spec: &Value, spec_path: &Path<'_>, errors: &mut Errors) {
-    let Some(context) = at(spec, &["securityContext"]) else { return };
+    let Some(context) = at(spec, &["securityContext"]) else {
+        return;
+    };
     let path = &spec_path.child("securityContext");
     for key in ["runAsUser", "runAsGroup", "fsGroup"] {
         id(context, key, path, errors);
@@ -81,7 +83,10 @@ fn profile(context: &Value, key: &str, path: &Path<'_>, errors: &mut Errors) {
     let local_path = path.child("localhostProfile");
     match (kind, local.is_empty()) {
         ("Localhost", true) => {
-            errors.required(&local_path, &format!("must be set when {} type is Localhost", short(key)));
+            errors.required(
+                &local_path,
+                &format!("must be set when {} type is Localhost", short(key)),
+            );
         }
         ("Localhost", false) => {
             if key == "seccompProfile" {
@@ -89,7 +94,11 @@ fn profile(context: &Value, key: &str, path: &Path<'_>, errors: &mut Errors) {
             }
         }
         (_, false) => {
-            errors.invalid(&local_path, local, format!("can only be set when {} type is Localhost", short(key)));
+            errors.invalid(
+                &local_path,
+                local,
+                format!("can only be set when {} type is Localhost", short(key)),
+            );
         }
         (_, true) => {}
     }
@@ -158,7 +167,10 @@ mod tests {
             container(json!({"privileged": true, "allowPrivilegeEscalation": false}))[0]
                 .ends_with("cannot set `allowPrivilegeEscalation` to false and `privileged` to true")
         );
-        assert_eq!(container(json!({"runAsNonRoot": true, "runAsUser": 1000})), Vec::<String>::new());
+        assert_eq!(
+            container(json!({"runAsNonRoot": true, "runAsUser": 1000})),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -170,8 +182,14 @@ mod tests {
                  is Localhost"
             ]
         );
-        assert_eq!(pod(json!({"seccompProfile": {"type": "RuntimeDefault"}})), Vec::<String>::new());
-        assert_eq!(pod(json!({"sysctls": [{"name": "net.core.somaxconn", "value": "1"}]})), Vec::<String>::new());
+        assert_eq!(
+            pod(json!({"seccompProfile": {"type": "RuntimeDefault"}})),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            pod(json!({"sysctls": [{"name": "net.core.somaxconn", "value": "1"}]})),
+            Vec::<String>::new()
+        );
         assert!(pod(json!({"sysctls": [{"name": "Net"}]}))[0].contains("must have at most 253 characters"));
     }
 }

@@ -51,7 +51,10 @@ pub fn validate(template: &Value, owner: &str, path: &Path<'_>, errors: &mut Err
     let empty = Value::Object(Map::new());
     let spec = at(template, &["spec"]).unwrap_or(&empty);
     if !value::list_at(spec, &["ephemeralContainers"]).is_empty() {
-        errors.forbidden(&spec_path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
+        errors.forbidden(
+            &spec_path.child("ephemeralContainers"),
+            "ephemeral containers not allowed in pod template",
+        );
     }
     validate::pod_spec(spec, false, &spec_path, errors);
     let policy = value::text(spec, "restartPolicy");
@@ -70,6 +73,10 @@ pub fn validate(template: &Value, owner: &str, path: &Path<'_>, errors: &mut Err
 pub fn selected(matches: bool, template: &Value, path: &Path<'_>, errors: &mut Errors) {
     if !matches {
         let labels = template_labels(template).cloned().unwrap_or_default();
-        errors.invalid(&path.child("metadata.labels"), labels, "`selector` does not match template `labels`");
+        errors.invalid(
+            &path.child("metadata.labels"),
+            labels,
+            "`selector` does not match template `labels`",
+        );
     }
 }

@@ -22,7 +22,11 @@ pub fn pod_spec(new: &Value, old: &Value, path: &Path<'_>, errors: &mut Errors) 
             let image = text(container, "image");
             let item = base.index(i);
             if image.trim() != image && image != text(stored, "image") {
-                errors.invalid(&item.child("image"), image, "must not have leading or trailing whitespace");
+                errors.invalid(
+                    &item.child("image"),
+                    image,
+                    "must not have leading or trailing whitespace",
+                );
             }
         }
     }
@@ -94,7 +98,10 @@ fn gates(new: &Value, old: &Value, path: &Path<'_>, errors: &mut Errors) -> bool
     let before = list_at(old, &["schedulingGates"]);
     for gate in list_at(new, &["schedulingGates"]) {
         if !before.contains(gate) {
-            let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", text(gate, "name"));
+            let detail = format!(
+                "only deletion is allowed, but found new scheduling gate '{}'",
+                text(gate, "name")
+            );
             errors.forbidden(&path.child("schedulingGates").key(text(gate, "name")), detail);
         }
     }
@@ -155,7 +162,10 @@ mod tests {
 
     #[test]
     fn images_deadlines_and_more_tolerations_may_change() {
-        assert_eq!(changed(|s| s["containers"][0]["image"] = json!("b:2")), Vec::<String>::new());
+        assert_eq!(
+            changed(|s| s["containers"][0]["image"] = json!("b:2")),
+            Vec::<String>::new()
+        );
         assert_eq!(changed(|s| s["activeDeadlineSeconds"] = json!(5)), Vec::<String>::new());
         let more = json!([{"key": "j", "operator": "Exists"}, {"key": "k", "operator": "Exists"}]);
         assert_eq!(changed(|s| s["tolerations"] = more), Vec::<String>::new());
@@ -166,7 +176,11 @@ mod tests {
         let lines = changed(|s| s["containers"][0]["env"][0]["value"] = json!("y"));
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("spec: Forbidden: pod updates may not change fields other than `spec.containers"));
-        assert!(lines[0].ends_with("changed: spec.containers[0].env[0].value"), "{}", lines[0]);
+        assert!(
+            lines[0].ends_with("changed: spec.containers[0].env[0].value"),
+            "{}",
+            lines[0]
+        );
         assert_eq!(
             changed(|s| s["tolerations"] = json!([])),
             ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]

@@ -21,7 +21,11 @@ pub fn pod_spec(spec: &Value, is_pod: bool, path: &Path<'_>, errors: &mut Errors
     let scope = Scope { spec, is_pod };
     volume::volumes(spec, path, errors);
     container::all(scope, path, errors);
-    errors.one_of(&path.child("restartPolicy"), text(spec, "restartPolicy"), &["Always", "Never", "OnFailure"]);
+    errors.one_of(
+        &path.child("restartPolicy"),
+        text(spec, "restartPolicy"),
+        &["Always", "Never", "OnFailure"],
+    );
     dns(spec, path, errors);
     if let Some(deadline) = value::i64_at(spec, &["activeDeadlineSeconds"])
         && !(1..=i64::from(i32::MAX)).contains(&deadline)
@@ -36,7 +40,12 @@ pub fn pod_spec(spec: &Value, is_pod: bool, path: &Path<'_>, errors: &mut Errors
     security::pod(spec, path, errors);
     scheduling::scheduling(spec, path, errors);
     host_network(scope, path, errors);
-    for key in ["serviceAccountName", "nodeName", "runtimeClassName", "priorityClassName"] {
+    for key in [
+        "serviceAccountName",
+        "nodeName",
+        "runtimeClassName",
+        "priorityClassName",
+    ] {
         let name = text(spec, key);
         if !name.is_empty() {
             errors.invalid_each(&path.child(key), name, names::subdomain_errors(name));
@@ -57,7 +66,11 @@ pub fn pod_spec(spec: &Value, is_pod: bool, path: &Path<'_>, errors: &mut Errors
     gates(spec, path, errors);
     let os = path.child("os.name");
     if at(spec, &["os"]).is_some() {
-        errors.one_of(&os, value::str_at(spec, &["os", "name"]).unwrap_or(""), &["linux", "windows"]);
+        errors.one_of(
+            &os,
+            value::str_at(spec, &["os", "name"]).unwrap_or(""),
+            &["linux", "windows"],
+        );
     }
     if bool_at(spec, &["shareProcessNamespace"]) && bool_at(spec, &["hostPID"]) {
         errors.invalid(
@@ -80,7 +93,10 @@ fn dns(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
         if config.is_none() {
             errors.required(&config_path, "must provide `dnsConfig` when `dnsPolicy` is None");
         } else {
-            errors.required(&servers_path, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+            errors.required(
+                &servers_path,
+                "must provide at least one DNS nameserver when `dnsPolicy` is None",
+            );
         }
     }
     let Some(config) = config else { return };
@@ -95,7 +111,11 @@ fn dns(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
     let searches_path = config_path.child("searches");
     let searches: Vec<&str> = value::strings(config, &["searches"]).collect();
     if searches.len() > 32 {
-        errors.invalid(&searches_path, searches.clone(), "must not have more than 32 search paths");
+        errors.invalid(
+            &searches_path,
+            searches.clone(),
+            "must not have more than 32 search paths",
+        );
     }
     if searches.iter().map(|s| s.len() + 1).sum::<usize>() > 2049 {
         errors.invalid(
@@ -108,7 +128,11 @@ fn dns(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
         let name = search.strip_suffix('.').unwrap_or(search);
         if !name.is_empty() {
             // Search paths may have underscores, other than names of objects.
-            errors.invalid_each(&searches_path.index(i), search, names::subdomain_errors(&name.replace('_', "-")));
+            errors.invalid_each(
+                &searches_path.index(i),
+                search,
+                names::subdomain_errors(&name.replace('_', "-")),
+            );
         }
     }
     let options_path = config_path.child("options");
@@ -206,9 +230,7 @@ pub(crate) mod tests {
     fn enumerations_and_names() {
         assert_eq!(
             with("restartPolicy", json!("Sometimes")),
-            [
-                r#"spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure""#
-            ]
+            [r#"spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure""#]
         );
         assert_eq!(
             with("dnsPolicy", json!("None")),

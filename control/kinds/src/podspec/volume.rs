@@ -8,8 +8,16 @@ use crate::path::{Errors, Path};
 use crate::quantity::Quantity;
 use crate::value::{self, at, bool_at, list_at, text};
 
-const HOST_PATH_TYPES: [&str; 8] =
-    ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+const HOST_PATH_TYPES: [&str; 8] = [
+    "",
+    "BlockDevice",
+    "CharDevice",
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+];
 const MODE_MESSAGE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 
 /// Checks the `volumes` of a pod specification.
@@ -141,7 +149,11 @@ fn downward(source: &Value, path: &Path<'_>, errors: &mut Errors) {
         target(text(item, "path"), &item_path.child("path"), errors);
         match (at(item, &["fieldRef"]), at(item, &["resourceFieldRef"])) {
             (Some(_), Some(_)) => {
-                errors.invalid(&item_path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+                errors.invalid(
+                    &item_path,
+                    "resource",
+                    "fieldRef and resourceFieldRef can not be specified simultaneously",
+                );
             }
             (Some(field), None) => {
                 env::field_ref(field, &env::VOLUME_FIELDS, &item_path.child("fieldRef"), errors);
@@ -150,7 +162,10 @@ fn downward(source: &Value, path: &Path<'_>, errors: &mut Errors) {
                 env::resource_field_ref(resource, true, &item_path.child("resourceFieldRef"), errors);
             }
             (None, None) => {
-                errors.required(&item_path.child("fieldRef"), "one of fieldRef and resourceFieldRef is required");
+                errors.required(
+                    &item_path.child("fieldRef"),
+                    "one of fieldRef and resourceFieldRef is required",
+                );
             }
         }
         mode(item, "mode", &item_path, errors);
@@ -287,7 +302,11 @@ pub fn mounts(spec: &Value, container: &Value, path: &Path<'_>, errors: &mut Err
         } else {
             no_back_steps(device_path, &item.child("devicePath"), errors);
             if seen.contains(&device_path) {
-                errors.invalid(&item.child("devicePath"), device_path, "must not already exist in volumeMounts");
+                errors.invalid(
+                    &item.child("devicePath"),
+                    device_path,
+                    "must not already exist in volumeMounts",
+                );
             } else if devices.contains(&device_path) {
                 errors.invalid(&item.child("devicePath"), device_path, "must be unique");
             }
@@ -301,7 +320,10 @@ fn propagation(mount: &Value, container: &Value, path: &Path<'_>, errors: &mut E
     let at = path.child("mountPropagation");
     errors.optional_one_of(&at, kind, &["Bidirectional", "HostToContainer", "None"]);
     if kind == "Bidirectional" && !bool_at(container, &["securityContext", "privileged"]) {
-        errors.forbidden(&at, "Bidirectional mount propagation is available only to privileged containers");
+        errors.forbidden(
+            &at,
+            "Bidirectional mount propagation is available only to privileged containers",
+        );
     }
     let recursive = text(mount, "recursiveReadOnly");
     let at = path.child("recursiveReadOnly");
@@ -312,7 +334,10 @@ fn propagation(mount: &Value, container: &Value, path: &Path<'_>, errors: &mut E
                 errors.forbidden(&at, "may only be specified when readOnly is true");
             }
             if !kind.is_empty() && kind != "None" {
-                errors.forbidden(&at, "may only be specified when mountPropagation is None or not specified");
+                errors.forbidden(
+                    &at,
+                    "may only be specified when mountPropagation is None or not specified",
+                );
             }
         }
         other => errors.not_supported(&at, other, &["Disabled", "Enabled", "IfPossible"]),
@@ -329,8 +354,10 @@ mod tests {
     }
 
     fn mount(mount: Value) -> Vec<String> {
-        lines(json!({"containers": [{"name": "a", "image": "b", "volumeMounts": [mount]}],
-            "volumes": [{"name": "v"}]}))
+        lines(
+            json!({"containers": [{"name": "a", "image": "b", "volumeMounts": [mount]}],
+            "volumes": [{"name": "v"}]}),
+        )
     }
 
     #[test]
@@ -347,8 +374,14 @@ mod tests {
             assert_eq!(volume(good.clone()), Vec::<String>::new(), "{good}");
         }
         for (bad, line) in [
-            (json!({"name": "V"}), "spec.volumes[0].name: Invalid value: \"V\": a lowercase RFC 1123 label"),
-            (json!({"name": "v", "hostPath": {}}), "spec.volumes[0].hostPath.path: Required value"),
+            (
+                json!({"name": "V"}),
+                "spec.volumes[0].name: Invalid value: \"V\": a lowercase RFC 1123 label",
+            ),
+            (
+                json!({"name": "v", "hostPath": {}}),
+                "spec.volumes[0].hostPath.path: Required value",
+            ),
             (
                 json!({"name": "v", "hostPath": {"path": "/a/../b"}}),
                 "spec.volumes[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'",
@@ -357,7 +390,10 @@ mod tests {
                 json!({"name": "v", "hostPath": {"path": "/a", "type": "Dir"}}),
                 "spec.volumes[0].hostPath.type: Unsupported value: \"Dir\": supported values: \"\", \"BlockDevice\"",
             ),
-            (json!({"name": "v", "secret": {}}), "spec.volumes[0].secret.secretName: Required value"),
+            (
+                json!({"name": "v", "secret": {}}),
+                "spec.volumes[0].secret.secretName: Required value",
+            ),
             (
                 json!({"name": "v", "secret": {"secretName": "s", "defaultMode": 888}}),
                 "spec.volumes[0].secret.defaultMode: Invalid value: 888: must be a number between 0 and 0777",
@@ -382,7 +418,10 @@ mod tests {
 
     #[test]
     fn mounts_match_volumes() {
-        assert_eq!(mount(json!({"name": "v", "mountPath": "/x", "subPath": "a/b"})), Vec::<String>::new());
+        assert_eq!(
+            mount(json!({"name": "v", "mountPath": "/x", "subPath": "a/b"})),
+            Vec::<String>::new()
+        );
         assert_eq!(
             mount(json!({"name": "w", "mountPath": "/x"})),
             [r#"spec.containers[0].volumeMounts[0].name: Not found: "w""#]
