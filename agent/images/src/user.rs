@@ -224,8 +224,8 @@ mod tests {
         std::os::unix::fs::symlink("/../../nix/passwd", upper.join("etc/passwd")).unwrap();
         std::os::unix::fs::symlink("/etc/group", upper.join("etc/group")).unwrap();
         let layers = vec![upper, lower];
-        assert_eq!(resolve(&layers, "app").unwrap().gid, 6);
-        // A link to itself is an error, not the host's file.
+        assert_eq!(resolve(&layers, "app:9").unwrap().uid, 5);
+        // In the image it is a link to itself, which is an error; it is never the host's file.
         assert!(resolve(&layers, "app:root").is_err());
     }
 }

@@ -3,6 +3,8 @@
 mod files;
 mod index;
 mod remove;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, File};
 use std::io;
