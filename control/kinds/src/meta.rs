@@ -34,19 +34,17 @@ pub fn validate_object_meta(obj: &Value, rule: NameRule) -> Vec<Invalid> {
         errors.invalid_each(&METADATA.child("namespace"), namespace, names::label_errors(namespace));
     }
     errors.not_negative(&METADATA.child("generation"), value::i64_at(metadata, &["generation"]));
-    labels::validate(
-        value::map_at(metadata, &["labels"]),
-        &METADATA.child("labels"),
-        &mut errors,
-    );
-    annotations(
-        value::map_at(metadata, &["annotations"]),
-        &METADATA.child("annotations"),
-        &mut errors,
-    );
-    owner_references(metadata, &mut errors);
-    finalizers(metadata, &mut errors);
+    free_fields(metadata, &mut errors);
     errors.into_vec()
+}
+
+/// What clients may write at any time: labels, annotations, owners, finalizers.
+fn free_fields(metadata: &Value, errors: &mut Errors) {
+    let (labels_path, annotations_path) = (METADATA.child("labels"), METADATA.child("annotations"));
+    labels::validate(value::map_at(metadata, &["labels"]), &labels_path, errors);
+    annotations(value::map_at(metadata, &["annotations"]), &annotations_path, errors);
+    owner_references(metadata, errors);
+    finalizers(metadata, errors);
 }
 
 /// Checks a map of annotations: keys (in any case), and their size together.
@@ -138,7 +136,7 @@ pub fn finalizer_name(finalizer: &str, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-/// Field errors of a change of `metadata`: what never changes after creation.
+/// Field errors of a change of `metadata`: what clients may write is well-formed, what identifies the object stays.
 pub fn validate_object_meta_update(new: &Value, old: &Value) -> Vec<Invalid> {
     let mut errors = Errors::new();
     let empty = Value::Null;
@@ -160,6 +158,7 @@ pub fn validate_object_meta_update(new: &Value, old: &Value) -> Vec<Invalid> {
             );
         }
     }
+    free_fields(after, &mut errors);
     let generation = |m| value::i64_at(m, &["generation"]).unwrap_or(0);
     if generation(after) < generation(before) {
         errors.invalid(
@@ -229,6 +228,14 @@ mod tests {
             lines(&obj),
             ["metadata.annotations: Too long: may not be more than 262144 bytes"]
         );
+    }
+
+    #[test]
+    fn changed_labels_are_checked_too() {
+        let old = json!({"metadata": {"name": "a"}});
+        let new = json!({"metadata": {"name": "a", "labels": {"a": "b c"}}});
+        assert_eq!(validate_object_meta_update(&new, &old).len(), 1);
+        assert_eq!(validate_object_meta_update(&old, &old), vec![]);
     }
 
     #[test]
