@@ -21,7 +21,10 @@ pub struct ParseCidrError {
 impl Ipv4Cidr {
     /// The network that holds `address`; `None` if the prefix is longer than 32 bits.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Self> {
-        (prefix <= 32).then(|| Self { address: u32::from(address) & mask(prefix), prefix })
+        (prefix <= 32).then(|| Self {
+            address: u32::from(address) & mask(prefix),
+            prefix,
+        })
     }
 
     /// The first address of the network.
@@ -48,7 +51,10 @@ impl Ipv4Cidr {
             return None;
         }
         let offset = u64::from(index) << (32 - u32::from(prefix));
-        Some(Self { address: self.address | u32::try_from(offset).ok()?, prefix })
+        Some(Self {
+            address: self.address | u32::try_from(offset).ok()?,
+            prefix,
+        })
     }
 
     /// Whether the two networks share an address.

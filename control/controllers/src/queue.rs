@@ -240,11 +240,19 @@ mod tests {
         assert_eq!(queue.next().await, "a");
         queue.add("a");
         queue.add("a");
-        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), queue.next())
+                .await
+                .is_err()
+        );
         queue.done(&"a");
         assert_eq!(queue.next().await, "a");
         queue.done(&"a");
-        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), queue.next())
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -257,7 +265,11 @@ mod tests {
         assert_eq!(queue.next().await, "a");
         assert_eq!(start.elapsed().as_secs(), 2);
         queue.done(&"a");
-        assert!(tokio::time::timeout(Duration::from_secs(60), queue.next()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(60), queue.next())
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test(start_paused = true)]

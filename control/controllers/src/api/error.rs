@@ -20,11 +20,18 @@ pub(crate) enum Error {
 
 impl Error {
     pub(crate) fn request(operation: &'static str, object: impl Into<String>, source: kube::Error) -> Self {
-        Self::Request { operation, object: object.into(), source: Box::new(source) }
+        Self::Request {
+            operation,
+            object: object.into(),
+            source: Box::new(source),
+        }
     }
 
     pub(crate) fn invalid(object: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Invalid { object: object.into(), problem: problem.into() }
+        Self::Invalid {
+            object: object.into(),
+            problem: problem.into(),
+        }
     }
 
     fn status(&self) -> Option<&kube::core::Status> {
@@ -49,7 +56,8 @@ impl Error {
 
     /// The object changed meanwhile, or a precondition does not hold.
     pub(crate) fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|s| s.code == 409 && s.reason != "AlreadyExists")
+        self.status()
+            .is_some_and(|s| s.code == 409 && s.reason != "AlreadyExists")
     }
 
     /// The request itself is not allowed or not valid: asking again at once cannot help.
@@ -60,7 +68,10 @@ impl Error {
     /// The namespace is going away, so that nothing can be created in it.
     pub(crate) fn is_namespace_terminating(&self) -> bool {
         let Some(status) = self.status() else { return false };
-        let cause = status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"));
+        let cause = status
+            .details
+            .as_ref()
+            .is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"));
         status.code == 403 && (cause || status.message.contains("is being terminated"))
     }
 

@@ -42,12 +42,11 @@ impl Writer {
         &self.client
     }
 
-    pub(crate) fn manager(&self) -> &'static str {
-        self.manager
-    }
-
     fn post_params(&self) -> PostParams {
-        PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() }
+        PostParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PostParams::default()
+        }
     }
 
     /// Creates an object from its encoded JSON.
@@ -106,7 +105,10 @@ impl Writer {
     ) -> Result<Arc<K>, Error> {
         let operation = if part == Part::Main { "patch" } else { "patch status of" };
         let fail = |e| Error::request(operation, describe::<K>(key), e);
-        let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PatchParams::default()
+        };
         let collection = collection::<K>(key.namespace());
         let request = match part {
             Part::Main => collection.patch(key.name(), &params, patch),
@@ -126,7 +128,10 @@ impl Writer {
         params: DeleteParams,
     ) -> Result<(), Error> {
         let fail = |e| Error::request("delete", describe::<K>(key), e);
-        let params = params.preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        let params = params.preconditions(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        });
         let request = collection::<K>(key.namespace())
             .delete(key.name(), &params)
             .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
@@ -169,7 +174,12 @@ impl Writer {
     }
 
     /// Posts to a subresource.
-    pub(crate) async fn post<K: Object>(&self, key: &Key, subresource: &'static str, body: &Value) -> Result<Value, Error> {
+    pub(crate) async fn post<K: Object>(
+        &self,
+        key: &Key,
+        subresource: &'static str,
+        body: &Value,
+    ) -> Result<Value, Error> {
         let fail = |e| Error::request("post", format!("{subresource} of {}", describe::<K>(key)), e);
         let request = collection::<K>(key.namespace())
             .create_subresource(subresource, key.name(), &self.post_params(), encode(body)?)
@@ -178,7 +188,12 @@ impl Writer {
     }
 
     /// Replaces a subresource with a JSON value.
-    pub(crate) async fn put<K: Object>(&self, key: &Key, subresource: &'static str, body: &Value) -> Result<Value, Error> {
+    pub(crate) async fn put<K: Object>(
+        &self,
+        key: &Key,
+        subresource: &'static str,
+        body: &Value,
+    ) -> Result<Value, Error> {
         let fail = |e| Error::request("update", format!("{subresource} of {}", describe::<K>(key)), e);
         let request = collection::<K>(key.namespace())
             .replace_subresource(subresource, key.name(), &self.post_params(), encode(body)?)

@@ -74,7 +74,10 @@ impl<K: Object> Informer<K> {
     pub(crate) fn on_change(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
         let mut listeners = lock(&self.listeners);
         for object in self.all() {
-            listener(&Change { old: None, new: Some(object) });
+            listener(&Change {
+                old: None,
+                new: Some(object),
+            });
         }
         listeners.push(Box::new(listener));
     }
@@ -91,18 +94,9 @@ impl<K: Object> Informer<K> {
         self.read().all()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.read().len()
-    }
-
     /// The objects that have `value` in the index.
     pub(crate) fn by(&self, index: IndexId, value: &str) -> Vec<Arc<K>> {
         self.read().by(index, value)
-    }
-
-    /// Whether the first list is complete.
-    pub(crate) fn is_synced(&self) -> bool {
-        *self.synced.borrow()
     }
 
     /// Waits for the first list.

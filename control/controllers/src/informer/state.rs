@@ -47,7 +47,12 @@ pub(super) struct State<K> {
 }
 
 pub(super) fn revision<K: Object>(object: &K) -> u64 {
-    object.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+    object
+        .meta()
+        .resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
 }
 
 fn uid<K: Object>(object: &K) -> &str {
@@ -72,10 +77,6 @@ impl<K: Object> State<K> {
 
     pub(super) fn all(&self) -> Vec<Arc<K>> {
         self.entries.values().map(|e| e.object.clone()).collect()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
     }
 
     pub(super) fn by(&self, index: IndexId, value: &str) -> Vec<Arc<K>> {
@@ -144,7 +145,10 @@ impl<K: Object> State<K> {
                 continue;
             }
             let key = Key::of(object.meta());
-            let known = self.entries.get(&key).is_some_and(|e| uid(&*e.object) == uid(&*object) && e.revision >= at);
+            let known = self
+                .entries
+                .get(&key)
+                .is_some_and(|e| uid(&*e.object) == uid(&*object) && e.revision >= at);
             if !known {
                 changes.extend(self.put(key, object, at, None));
             }
@@ -190,19 +194,34 @@ impl<K: Object> State<K> {
             if uid(&*before.object) == uid(&*object) {
                 old = Some(before.object);
             } else {
-                changes.push(Change { old: Some(before.object), new: None });
+                changes.push(Change {
+                    old: Some(before.object),
+                    new: None,
+                });
             }
         }
         self.index(&key, &object);
-        self.entries.insert(key, Entry { object: object.clone(), revision, ahead });
+        self.entries.insert(
+            key,
+            Entry {
+                object: object.clone(),
+                revision,
+                ahead,
+            },
+        );
         changes.push(Change { old, new: Some(object) });
         changes
     }
 
     fn take(&mut self, key: &Key) -> Vec<Change<K>> {
-        let Some(entry) = self.entries.remove(key) else { return Vec::new() };
+        let Some(entry) = self.entries.remove(key) else {
+            return Vec::new();
+        };
         self.unindex(key, &entry.object);
-        vec![Change { old: Some(entry.object), new: None }]
+        vec![Change {
+            old: Some(entry.object),
+            new: None,
+        }]
     }
 
     fn index(&mut self, key: &Key, object: &K) {

@@ -1,0 +1,234 @@
+//! Deletes objects whose owners are gone, and carries out foreground and orphaning deletions.
+//!
+//! Input: the metadata of every object of every kind that can be watched. Output: deletions, and patches of owner
+//! references and finalizers. A deletion names the revision it was decided on, so that an object that changed meanwhile
+//! is judged again instead.
+
+mod graph;
+mod sources;
+mod verdict;
+
+use crate::api::Error;
+use crate::context::Context;
+use crate::discovery::{Kind, discover};
+use crate::queue::{Again, Queue};
+use crate::sync::lock;
+use futures_util::future::join_all;
+use graph::{FOREGROUND, Graph, Item, ORPHAN, Uid, Work};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::{Request, Resource};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use verdict::{Verdict, decide};
+
+const NAME: &str = "generic-garbage-collector";
+
+/// Requests at a time.
+const WORKERS: usize = 64;
+
+/// The garbage collector.
+pub(crate) struct Garbage {
+    context: Arc<Context>,
+    graph: Mutex<Graph>,
+    kinds: OnceLock<Vec<Kind>>,
+    queue: Queue<Work>,
+    /// Told of every namespace that lost an object.
+    lost: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Garbage {
+    pub(crate) fn new(context: &Arc<Context>, lost: impl Fn(&str) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            context: context.clone(),
+            graph: Mutex::default(),
+            kinds: OnceLock::new(),
+            queue: Queue::new(),
+            lost: Box::new(lost),
+        })
+    }
+
+    /// Works until dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let discovered = self.discover_until_known().await;
+        let kinds = self.kinds.get_or_init(|| discovered);
+        let mut tasks = JoinSet::new();
+        // Nothing is judged before every kind was listed once: an owner may be in the last of them.
+        self.connect(kinds, &mut tasks).await;
+        let this = &self;
+        self.queue
+            .drive(NAME, WORKERS, |work| async move { this.work(&work).await })
+            .await;
+    }
+
+    async fn discover_until_known(&self) -> Vec<Kind> {
+        let mut delay = Duration::from_millis(20);
+        loop {
+            match discover(&self.context.client).await {
+                Ok(kinds) if !kinds.is_empty() => return kinds,
+                Ok(_) => tracing::warn!("the server serves no kinds, will ask again"),
+                Err(error) => tracing::warn!(error = %error.chain(), "discovery failed, will retry"),
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(Duration::from_secs(10));
+        }
+    }
+
+    fn kinds(&self) -> &[Kind] {
+        self.kinds.get().map_or(&[], Vec::as_slice)
+    }
+
+    async fn work(&self, work: &Work) -> Result<Again, Error> {
+        let result = match work {
+            Work::Examine(uid) => self.examine(uid).await,
+            Work::Orphan(uid) => self.orphan(uid).await,
+        };
+        match result {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other.map(|()| None),
+        }
+    }
+
+    async fn examine(&self, uid: &Uid) -> Result<(), Error> {
+        loop {
+            let (verdict, item) = {
+                let graph = lock(&self.graph);
+                let Some(item) = graph.item(uid).cloned() else {
+                    return Ok(());
+                };
+                let namespaced = |kind: usize| self.kinds().get(kind).is_none_or(|k| k.namespaced);
+                (decide(&graph, uid, &namespaced), item)
+            };
+            match verdict {
+                Verdict::Nothing => return Ok(()),
+                Verdict::LookUp(owners) => {
+                    if !self.look_up(&item, owners).await? {
+                        return Ok(());
+                    }
+                }
+                Verdict::Delete(policy) => return self.delete(uid, &item, policy).await,
+                Verdict::DropReferences(uids) => return self.drop_references(&item, &uids).await,
+                Verdict::Release => return self.drop_finalizer(&item, FOREGROUND).await,
+                Verdict::Wait(dependents) => {
+                    dependents
+                        .into_iter()
+                        .for_each(|uid| self.queue.add(Work::Examine(uid)));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Asks the server for owners the graph does not have. Says whether all are known to be absent now; one that exists
+    /// will come with its own watch.
+    async fn look_up(&self, item: &Item, owners: Vec<OwnerReference>) -> Result<bool, Error> {
+        for owner in owners {
+            let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+            let known = self
+                .kinds()
+                .iter()
+                .find(|k| k.resource.kind == owner.kind && k.resource.group == group);
+            let Some(kind) = known else {
+                tracing::debug!(object = %item.key, owner = owner.name, kind = owner.kind, "owner of an unknown kind");
+                return Ok(false);
+            };
+            let api = match (kind.namespaced, item.key.namespace()) {
+                // An owner with a namespace cannot be found from an object without one.
+                (true, "") => return Ok(false),
+                (true, namespace) => {
+                    Api::<DynamicObject>::namespaced_with(self.context.client.clone(), namespace, &kind.resource)
+                }
+                (false, _) => Api::all_with(self.context.client.clone(), &kind.resource),
+            };
+            let found = api.get_metadata_opt(&owner.name).await;
+            let found = found.map_err(|e| Error::request("get owner", format!("{} {}", kind.name(), owner.name), e))?;
+            if found.is_some_and(|o| o.metadata.uid.as_deref() == Some(&owner.uid)) {
+                return Ok(false);
+            }
+            lock(&self.graph).set_absent(&owner.uid);
+        }
+        Ok(true)
+    }
+
+    fn request(&self, item: &Item) -> Result<(Request, String), Error> {
+        let kind = self
+            .kinds()
+            .get(item.kind)
+            .ok_or_else(|| Error::invalid(item.key.to_string(), "unknown kind"))?;
+        let namespace = Some(item.key.namespace()).filter(|n| !n.is_empty());
+        Ok((
+            Request::new(DynamicObject::url_path(&kind.resource, namespace)),
+            format!("{} {}", kind.name(), item.key),
+        ))
+    }
+
+    async fn delete(&self, uid: &Uid, item: &Item, policy: PropagationPolicy) -> Result<(), Error> {
+        let (request, object) = self.request(item)?;
+        let fail = |e| Error::request("delete dependent", object.clone(), e);
+        let params = DeleteParams {
+            propagation_policy: Some(policy),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_string()),
+                resource_version: Some(item.revision.to_string()),
+            }),
+            ..DeleteParams::default()
+        };
+        let request = request
+            .delete(item.key.name(), &params)
+            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
+        self.context.client.request::<Value>(request).await.map_err(fail)?;
+        Ok(())
+    }
+
+    async fn patch(&self, item: &Item, mut metadata: Value) -> Result<(), Error> {
+        let (request, object) = self.request(item)?;
+        let fail = |e| Error::request("patch metadata of", object.clone(), e);
+        metadata["resourceVersion"] = json!(item.revision);
+        let params = PatchParams {
+            field_manager: Some(NAME.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = json!({"metadata": metadata});
+        let request = request
+            .patch(item.key.name(), &params, &Patch::Merge(&patch))
+            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
+        self.context.client.request::<Value>(request).await.map_err(fail)?;
+        Ok(())
+    }
+
+    async fn drop_references(&self, item: &Item, uids: &[String]) -> Result<(), Error> {
+        let left: Vec<&OwnerReference> = item.owners.iter().filter(|o| !uids.contains(&o.uid)).collect();
+        self.patch(item, json!({"ownerReferences": left})).await
+    }
+
+    async fn drop_finalizer(&self, item: &Item, finalizer: &str) -> Result<(), Error> {
+        let left: Vec<&String> = item.finalizers.iter().filter(|f| *f != finalizer).collect();
+        self.patch(item, json!({"finalizers": left})).await
+    }
+
+    async fn orphan(&self, uid: &Uid) -> Result<(), Error> {
+        let (item, dependents) = {
+            let graph = lock(&self.graph);
+            let Some(item) = graph.item(uid).filter(|i| i.deleting && i.holds(ORPHAN)).cloned() else {
+                return Ok(());
+            };
+            (
+                item,
+                graph.dependents(uid).map(|(_, d)| d.clone()).collect::<Vec<Item>>(),
+            )
+        };
+        let owner = [uid.to_string()];
+        let patches = dependents
+            .iter()
+            .map(|dependent| self.drop_references(dependent, &owner));
+        for result in join_all(patches).await {
+            match result {
+                Err(error) if error.is_not_found() => {}
+                other => other?,
+            }
+        }
+        self.drop_finalizer(&item, ORPHAN).await
+    }
+}
