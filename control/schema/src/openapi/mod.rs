@@ -1,8 +1,22 @@
 //! OpenAPI documents of what is served.
+//!
+//! They are written from the table when first asked for, with the descriptions that `build.rs` collected, and kept compressed: clients ask
+//! once per version of the server and accept gzip.
+
+mod descriptions;
+mod operations;
+mod schemas;
+mod write;
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::sync::Mutex;
 
 use bytes::Bytes;
+use serde_json::{Map, Value, json};
 
-use crate::Resource;
+use self::write::DocumentWriter;
+use crate::{Resource, TypeRef, resources};
 
 /// A rendered document.
 #[derive(Clone, Debug)]
@@ -16,34 +30,142 @@ pub struct Document {
 impl Document {
     /// The document as JSON text.
     pub fn plain(&self) -> Vec<u8> {
-        Vec::new()
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(&self.gzip[..]).read_to_end(&mut text).expect("a document was compressed in this process");
+        text
+    }
+}
+
+/// Which version of the specification a document follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V2,
+    V3,
+}
+
+impl Version {
+    fn reference(self, name: &str) -> Value {
+        Value::from(match self {
+            Self::V2 => format!("#/definitions/{name}"),
+            Self::V3 => format!("#/components/schemas/{name}"),
+        })
     }
 }
 
 /// The documents for a set of served resources, rendered when first asked for and kept compressed.
 pub struct Documents {
+    served: Vec<&'static Resource>,
+    etag: String,
+    rendered: Mutex<HashMap<String, Document>>,
 }
 
 impl Documents {
     /// Prepares the documents for the resources that are served.
     pub fn new(served: &dyn Fn(&Resource) -> bool) -> Self {
-        let _ = served;
-        Self {}
+        let served: Vec<&'static Resource> = resources().iter().filter(|resource| served(resource)).collect();
+        // Documents follow from this crate and from what is served.
+        let mut hash = Fnv::default();
+        hash.add(env!("CARGO_PKG_VERSION").as_bytes());
+        hash.add(descriptions::COMPRESSED);
+        for resource in &served {
+            hash.add(resource.group_path().as_bytes());
+            hash.add(resource.plural.as_bytes());
+        }
+        Self { served, etag: format!("{:032X}", hash.0), rendered: Mutex::default() }
     }
 
     /// What `/openapi/v3` lists.
     pub fn v3_index(&self) -> Bytes {
-        Bytes::new()
+        let mut paths = Map::new();
+        for resource in &self.served {
+            let path = resource.group_path();
+            let url = format!("/openapi/v3/{path}?hash={}", self.etag);
+            paths.insert(path, json!({ "serverRelativeURL": url }));
+        }
+        Bytes::from(json!({ "paths": paths }).to_string())
     }
 
     /// What `/openapi/v3/{path}` shows: `api/v1`, `apis/apps/v1`, ….
     pub fn v3(&self, path: &str) -> Option<Document> {
-        let _ = path;
-        None
+        let of_path: Vec<&'static Resource> =
+            self.served.iter().copied().filter(|resource| resource.group_path() == path).collect();
+        if of_path.is_empty() { None } else { Some(self.cached(path, || render(Version::V3, &of_path))) }
     }
 
     /// What `/openapi/v2` shows.
     pub fn v2(&self) -> Document {
-        Document { gzip: Bytes::new(), etag: String::new() }
+        self.cached("", || render(Version::V2, &self.served))
+    }
+
+    fn cached(&self, key: &str, render: impl FnOnce() -> Vec<u8>) -> Document {
+        let mut rendered = self.rendered.lock().expect("rendering a document does not panic");
+        let document = rendered.entry(key.to_owned()).or_insert_with(|| Document { gzip: render().into(), etag: self.etag.clone() });
+        document.clone()
     }
 }
+
+/// 128-bit FNV-1a.
+struct Fnv(u128);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+    }
+}
+
+/// Writes the document of these resources, compressed.
+fn render(version: Version, of: &[&'static Resource]) -> Vec<u8> {
+    let inflated = descriptions::inflate();
+    let descriptions = descriptions::parse(&inflated);
+    let mut writer = DocumentWriter::new();
+    match version {
+        Version::V2 => {
+            writer.entry("swagger", &json!("2.0"));
+            writer.entry("info", &json!({ "title": "Kubernetes", "version": "v1.36.0" }));
+        }
+        Version::V3 => {
+            writer.entry("openapi", &json!("3.0.0"));
+            writer.entry("info", &json!({ "title": "Kubernetes", "version": "unversioned" }));
+        }
+    }
+    writer.open("paths");
+    let mut paths: Vec<(String, Value)> = of.iter().flat_map(|resource| operations::paths(version, resource)).collect();
+    paths.sort_by(|a, b| a.0.cmp(&b.0));
+    for (path, item) in &paths {
+        writer.entry(path, item);
+    }
+    writer.close();
+    if version == Version::V3 {
+        writer.open("components");
+    }
+    writer.open(if version == Version::V3 { "schemas" } else { "definitions" });
+    for ty in schemas::closure(of) {
+        writer.entry(ty.name(), &schemas::schema(version, ty, &descriptions, group_version(version, of)));
+    }
+    writer.close();
+    if version == Version::V3 {
+        writer.close();
+    }
+    writer.finish()
+}
+
+/// The one group and version a document of version 3 is about.
+fn group_version(version: Version, of: &[&'static Resource]) -> Option<(&'static str, &'static str)> {
+    of.first().filter(|_| version == Version::V3).map(|resource| (resource.group, resource.version))
+}
+
+/// The type of a kind, which the table has for every resource.
+fn kind_type(group: &str, version: &str, kind: &str) -> Option<TypeRef> {
+    crate::type_of(group, version, kind)
+}
+
+#[cfg(test)]
+mod tests;

@@ -172,6 +172,7 @@ pub fn type_named(name: &str) -> Option<TypeRef> {
 }
 
 /// Every type, in the order of the table.
+#[cfg(test)]
 pub(crate) fn all_types() -> impl Iterator<Item = TypeRef> {
     (0..u16::try_from(table().types.len()).expect("the table has fewer than 65536 types")).map(TypeRef)
 }
@@ -221,6 +222,11 @@ impl TypeRef {
             super::parse::WireRow::Field(field) => Wire::Field(&table().fields[field as usize]),
             super::parse::WireRow::Inline(ty) => Wire::Inline(ty),
         })
+    }
+
+    /// Whether every group and version has this kind (`DeleteOptions`).
+    pub(crate) fn is_everywhere(self) -> bool {
+        self.row().gvks == "*"
     }
 
     /// The groups, versions and kinds that are stored or sent as this type.
