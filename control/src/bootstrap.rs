@@ -76,7 +76,13 @@ pub async fn bootstrap(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> 
         "endpoints": [{"addresses": [plan.advertise.to_string()], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": plan.port, "protocol": "TCP"}],
     });
-    ensure(engine, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice, true).await
+    ensure(
+        engine,
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+        slice,
+        true,
+    )
+    .await
 }
 
 /// Creates the object if it is absent; replaces the differing parts of a present one if `correct` says so.
@@ -126,13 +132,17 @@ async fn call(
     body: Option<&Value>,
 ) -> anyhow::Result<(u16, Value)> {
     let builder = ::http::Request::builder().method(method).uri(path);
-    let builder = builder.header("content-type", content_type).header("user-agent", "kube-apiserver");
+    let builder = builder
+        .header("content-type", content_type)
+        .header("user-agent", "kube-apiserver");
     let (parts, ()) = builder.body(()).context("build a bootstrap request")?.into_parts();
     let body = body.map(|body| body.to_string().into()).unwrap_or_default();
     let request = Request::new(&parts, User::internal("system:apiserver").into(), body);
     let response = engine.handle(request).await;
     let code = response.status().as_u16();
     let body = http_body_util::BodyExt::collect(response.into_body()).await;
-    let body = body.map_err(|error| anyhow::anyhow!("read the answer of {path}: {error}"))?.to_bytes();
+    let body = body
+        .map_err(|error| anyhow::anyhow!("read the answer of {path}: {error}"))?
+        .to_bytes();
     Ok((code, serde_json::from_slice(&body).unwrap_or_default()))
 }

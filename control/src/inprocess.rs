@@ -25,7 +25,10 @@ pub struct InProcess {
 impl InProcess {
     /// A transport with the identity of a part of this process, such as `system:kube-controller-manager`.
     pub fn new(engine: Arc<Engine>, user: &str) -> Self {
-        InProcess { engine, user: Arc::new(User::internal(user)) }
+        InProcess {
+            engine,
+            user: Arc::new(User::internal(user)),
+        }
     }
 
     /// A client over it.

@@ -32,7 +32,10 @@ pub async fn run_until(
     let tls = ServerTls::load(&config.pki)?;
     let upstream = UpstreamTls::load(&config.pki)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
-        format!("listen on {}: another process may use the port, choose another one or stop that process", config.listen)
+        format!(
+            "listen on {}: another process may use the port, choose another one or stop that process",
+            config.listen
+        )
     })?;
     let store = Arc::new(open_store(&config)?);
     let settings = Settings {
@@ -48,11 +51,15 @@ pub async fn run_until(
         advertise: config.advertise,
         port: address.port(),
     };
-    bootstrap(&engine, &plan).await.context("set up the cluster's first objects")?;
+    bootstrap(&engine, &plan)
+        .await
+        .context("set up the cluster's first objects")?;
     engine.set_ready(true);
 
     let (stop, stopped) = watch::channel(false);
-    let mut controllers = config.controllers.then(|| tokio::spawn(controllers(engine.clone(), config.clone(), stopped.clone())));
+    let mut controllers = config
+        .controllers
+        .then(|| tokio::spawn(controllers(engine.clone(), config.clone(), stopped.clone())));
     let mut serving = tokio::spawn(server.serve(until(stopped)));
     tracing::info!(%address, "the API server is ready");
     ready(address);

@@ -84,7 +84,11 @@ impl Engine {
         let name = meta::text(&object, "name").to_owned();
         let target = Target { name: &name, ..target };
         // Kinds whose preparation allocates something unique must not prepare two objects at a time.
-        let _serial = if kind.strategy.serial() { Some(kind.serial.lock().await) } else { None };
+        let _serial = if kind.strategy.serial() {
+            Some(kind.serial.lock().await)
+        } else {
+            None
+        };
         let object = self.prepare_create(request, target, object, options, book)?;
         let key = target.key();
         if options.dry_run {
@@ -94,7 +98,11 @@ impl Engine {
             return Ok(Answer::Loose(object));
         }
         let encoded = encode(&object).with_cached(Head::new(kind, &object).cached());
-        let write = Write { key, expect: Expect::Absent, change: Change::Put(encoded) };
+        let write = Write {
+            key,
+            expect: Expect::Absent,
+            change: Change::Put(encoded),
+        };
         match self.store.write(write).await {
             Ok(stored) => Ok(Answer::Stored(stored)),
             Err(WriteError::Conflict { .. }) => Err(ApiError::already_exists(kind, &name)),

@@ -22,8 +22,12 @@ pub fn compress(response: Response<Body>) -> Response<Body> {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    parts
+        .headers
+        .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts
+        .headers
+        .append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     let encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
     Response::from_parts(parts, Body::Stream(Box::pin(Gzip { inner: body, encoder })))
 }
@@ -43,7 +47,9 @@ impl http_body::Body for Gzip {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let Some(encoder) = &mut self.encoder else { return Poll::Ready(None) };
+            let Some(encoder) = &mut self.encoder else {
+                return Poll::Ready(None);
+            };
             if !encoder.get_ref().is_empty() {
                 let ready = std::mem::take(encoder.get_mut());
                 return Poll::Ready(Some(Ok(Frame::data(ready.into()))));
@@ -56,7 +62,12 @@ impl http_body::Body for Gzip {
                     }
                 }
                 None => {
-                    let rest = self.encoder.take().map(GzEncoder::finish).transpose()?.unwrap_or_default();
+                    let rest = self
+                        .encoder
+                        .take()
+                        .map(GzEncoder::finish)
+                        .transpose()?
+                        .unwrap_or_default();
                     return Poll::Ready(Some(Ok(Frame::data(rest.into()))));
                 }
             }

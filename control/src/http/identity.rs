@@ -16,10 +16,17 @@ pub fn user(certificates: Option<&[CertificateDer<'_>]>) -> Arc<User> {
         if name.is_empty() {
             return None;
         }
-        let mut groups: Vec<String> =
-            subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
+        let mut groups: Vec<String> = subject
+            .iter_organization()
+            .filter_map(|group| group.as_str().ok())
+            .map(str::to_owned)
+            .collect();
         groups.push("system:authenticated".into());
-        Some(User { name, groups, internal: false })
+        Some(User {
+            name,
+            groups,
+            internal: false,
+        })
     });
     Arc::new(named.unwrap_or_else(User::anonymous))
 }

@@ -46,7 +46,12 @@ pub async fn answer(
     authorize(user, verb, request.uri().path(), Some(&path))?;
     let raw_query = request.uri().query().unwrap_or("").to_owned();
     let destination = locate(&service.engine, &path, &Query::parse(&raw_query), &raw_query)?;
-    let Some(Destination { peer, path: target, describes_errors }) = destination else {
+    let Some(Destination {
+        peer,
+        path: target,
+        describes_errors,
+    }) = destination
+    else {
         // A pod without a node has no log yet.
         return Ok(text_response(204, ""));
     };
@@ -54,7 +59,11 @@ pub async fn answer(
     let client = upgrade.then(|| tunnel::client_side(&mut request));
     prepare(&mut request, peer, &target, upgrade)?;
     let method = request.method().clone();
-    let mut response = service.upstream.call(peer, request).await.map_err(|error| failed(&method, peer, &target, &error))?;
+    let mut response = service
+        .upstream
+        .call(peer, request)
+        .await
+        .map_err(|error| failed(&method, peer, &target, &error))?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = client else {
             return Err(ApiError::plain("the node switched protocols without being asked to"));
@@ -65,7 +74,10 @@ pub async fn answer(
     }
     if describes_errors && !response.status().is_success() {
         let code = response.status().as_u16();
-        let text = Limited::new(response.into_body(), ERROR_BYTES).collect().await.map(|body| body.to_bytes());
+        let text = Limited::new(response.into_body(), ERROR_BYTES)
+            .collect()
+            .await
+            .map(|body| body.to_bytes());
         let text = String::from_utf8_lossy(&text.unwrap_or_default()).trim_end().to_owned();
         return Err(ApiError::from_upstream(code, text));
     }
@@ -74,11 +86,16 @@ pub async fn answer(
         parts.headers.remove(name);
     }
     parts.version = http::Version::HTTP_11;
-    Ok(Response::from_parts(parts, Body::Stream(Box::pin(body.map_err(Into::into)))))
+    Ok(Response::from_parts(
+        parts,
+        Body::Stream(Box::pin(body.map_err(Into::into))),
+    ))
 }
 
 fn prepare(request: &mut Request<Incoming>, peer: Peer, target: &str, upgrade: bool) -> ApiResult<()> {
-    *request.uri_mut() = target.parse::<Uri>().map_err(|error| ApiError::bad_request(format!("bad path: {error}")))?;
+    *request.uri_mut() = target
+        .parse::<Uri>()
+        .map_err(|error| ApiError::bad_request(format!("bad path: {error}")))?;
     *request.version_mut() = http::Version::HTTP_11;
     let headers = request.headers_mut();
     headers.remove(header::AUTHORIZATION);
@@ -96,6 +113,10 @@ fn prepare(request: &mut Request<Incoming>, peer: Peer, target: &str, upgrade: b
 fn failed(method: &http::Method, peer: Peer, target: &str, error: &UpstreamError) -> ApiError {
     let method = method.as_str();
     let method = format!("{}{}", &method[..1], method[1..].to_ascii_lowercase());
-    let scheme = if peer.security == super::upstream::Security::Node { "https" } else { "http" };
+    let scheme = if peer.security == super::upstream::Security::Node {
+        "https"
+    } else {
+        "http"
+    };
     ApiError::plain(format!("{method} \"{scheme}://{}{target}\": {error}", peer.address))
 }

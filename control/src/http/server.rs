@@ -41,7 +41,9 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +52,12 @@ impl Server {
     pub fn new(listener: TcpListener, tls: ServerTls, upstream: UpstreamTls, engine: Arc<Engine>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let service = Arc::new(Service::new(engine, Upstream::new(upstream), stopped));
-        Server { listener, acceptor: TlsAcceptor::from(tls.0), service, stop }
+        Server {
+            listener,
+            acceptor: TlsAcceptor::from(tls.0),
+            service,
+            stop,
+        }
     }
 
     /// The address it listens on.
@@ -114,8 +121,13 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Arc<Servi
     let io = TokioIo::new(stream);
     let result = if multiplexed {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(1000).max_header_list_size(64 << 10);
-        builder.initial_stream_window_size(256 << 10).initial_connection_window_size(1 << 20);
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(1000)
+            .max_header_list_size(64 << 10);
+        builder
+            .initial_stream_window_size(256 << 10)
+            .initial_connection_window_size(1 << 20);
         let mut connection = pin!(builder.serve_connection(io, handler));
         tokio::select! {
             result = connection.as_mut() => result,
@@ -126,7 +138,11 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Arc<Servi
         }
     } else {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(HEADERS).max_header_size(HEADER_BYTES);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_headers(HEADERS)
+            .max_header_size(HEADER_BYTES);
         let mut connection = pin!(builder.serve_connection(io, handler).with_upgrades());
         tokio::select! {
             result = connection.as_mut() => result,

@@ -32,7 +32,11 @@ pub struct Service {
 
 impl Service {
     pub(super) fn new(engine: Arc<Engine>, upstream: Upstream, stopped: watch::Receiver<bool>) -> Self {
-        Service { engine, upstream, stopped }
+        Service {
+            engine,
+            upstream,
+            stopped,
+        }
     }
 
     /// Becomes true when the server stops.

@@ -55,8 +55,14 @@ impl ServerTls {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&pki.ca)?), provider.clone())
             .allow_unauthenticated()
             .build()
-            .map_err(|source| TlsError::Authority { path: pki.ca.clone(), source: source.into() })?;
-        let identity = |source| TlsError::Identity { path: pki.server_cert.clone(), source };
+            .map_err(|source| TlsError::Authority {
+                path: pki.ca.clone(),
+                source: source.into(),
+            })?;
+        let identity = |source| TlsError::Identity {
+            path: pki.server_cert.clone(),
+            source,
+        };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(identity)?
@@ -71,7 +77,10 @@ impl ServerTls {
 impl UpstreamTls {
     /// Nodes must show a certificate of the authority.
     pub fn load(pki: &Pki) -> Result<Self, TlsError> {
-        let identity = |source| TlsError::Identity { path: pki.kubelet_client_cert.clone(), source };
+        let identity = |source| TlsError::Identity {
+            path: pki.kubelet_client_cert.clone(),
+            source,
+        };
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(identity)?
@@ -84,18 +93,30 @@ impl UpstreamTls {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::Read { path: path.into(), source };
-    CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
+    let failed = |source| TlsError::Read {
+        path: path.into(),
+        source,
+    };
+    CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<Result<_, _>>()
+        .map_err(failed)
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Read { path: path.into(), source })
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Read {
+        path: path.into(),
+        source,
+    })
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(path)? {
-        store.add(certificate).map_err(|source| TlsError::Authority { path: path.into(), source: source.into() })?;
+        store.add(certificate).map_err(|source| TlsError::Authority {
+            path: path.into(),
+            source: source.into(),
+        })?;
     }
     Ok(store)
 }

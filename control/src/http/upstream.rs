@@ -72,7 +72,9 @@ pub struct Upstream {
 impl Upstream {
     pub(super) fn new(tls: UpstreamTls) -> Self {
         let config: Arc<ClientConfig> = tls.0;
-        Upstream { connector: TlsConnector::from(config) }
+        Upstream {
+            connector: TlsConnector::from(config),
+        }
     }
 
     /// Sends a request on a connection of its own. The connection lives as long as the response or the upgrade needs it.

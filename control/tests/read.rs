@@ -1,0 +1,217 @@
+//! Lists, pages, selectors and representations.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Api, MAPS, PODS, map, names, pod};
+
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+#[tokio::test]
+async fn pages_show_one_state() {
+    let api = Api::new().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        api.post(MAPS, map(name)).await.ok();
+    }
+    let first = api.get(&format!("{MAPS}?limit=2")).await.ok();
+    assert_eq!(
+        (names(&first), &first["metadata"]["remainingItemCount"]),
+        (vec!["a", "b"], &json!(3))
+    );
+    api.delete(&format!("{MAPS}/c"), Value::Null).await.ok();
+    api.post(MAPS, map("dd")).await.ok();
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let rest = api.get(&format!("{MAPS}?limit=10&continue={token}")).await.ok();
+    assert_eq!(
+        (names(&rest), rest["metadata"].get("continue")),
+        (vec!["c", "d", "e"], None)
+    );
+    assert_eq!(
+        rest["metadata"]["resourceVersion"],
+        first["metadata"]["resourceVersion"]
+    );
+    let exact = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let exact = api
+        .get(&format!("{MAPS}?resourceVersion={exact}&resourceVersionMatch=Exact"))
+        .await
+        .ok();
+    assert_eq!(names(&exact), ["a", "b", "c", "d", "e"]);
+    assert_eq!(names(&api.get(MAPS).await.ok()), ["a", "b", "d", "dd", "e"]);
+}
+
+#[tokio::test]
+async fn an_expired_page_tells_how_to_go_on() {
+    let api = Api::new().await;
+    for name in ["a", "b", "c"] {
+        api.post(MAPS, map(name)).await.ok();
+    }
+    let first = api.get(&format!("{MAPS}?limit=1")).await.ok();
+    api.post(MAPS, map("d")).await.ok();
+    barepod_store::Store::compact(&*api.store, barepod_store::Store::revision(&*api.store));
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let expired = api.get(&format!("{MAPS}?limit=1&continue={token}")).await;
+    assert_eq!((expired.code, expired.value["reason"].as_str()), (410, Some("Expired")));
+    let token = expired.value["metadata"]["continue"].as_str().unwrap();
+    let rest = api.get(&format!("{MAPS}?continue={token}")).await.ok();
+    assert_eq!(names(&rest), ["b", "c", "d"]);
+    assert_eq!(api.get(&format!("{MAPS}?continue=nonsense")).await.code, 400);
+}
+
+#[tokio::test]
+async fn versions_of_lists() {
+    let api = Api::new().await;
+    let made = api.post(MAPS, map("a")).await.ok();
+    let version: u64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    assert_eq!(names(&api.get(&format!("{MAPS}?resourceVersion=0")).await.ok()), ["a"]);
+    assert_eq!(
+        names(&api.get(&format!("{MAPS}?resourceVersion={version}")).await.ok()),
+        ["a"]
+    );
+    let future = api.get(&format!("{MAPS}?resourceVersion={}", version + 9)).await;
+    assert_eq!((future.code, future.value["reason"].as_str()), (504, Some("Timeout")));
+    assert_eq!(
+        future.value["details"]["causes"][0]["reason"],
+        "ResourceVersionTooLarge"
+    );
+    assert_eq!(api.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.code, 422);
+    assert_eq!(api.get(&format!("{MAPS}?resourceVersion=x")).await.code, 400);
+}
+
+#[tokio::test]
+async fn selectors() {
+    let api = Api::new().await;
+    for name in ["a", "b", "c"] {
+        api.post(PODS, pod(name)).await.ok();
+    }
+    let api = &api;
+    let list = |query: &'static str| async move { api.get(&format!("/api/v1/pods?{query}")).await.ok() };
+    assert_eq!(names(&list("labelSelector=app%3Da").await), ["a"]);
+    assert_eq!(names(&list("labelSelector=app+in+(a,c)").await), ["a", "c"]);
+    assert_eq!(names(&list("labelSelector=app,app!%3Db").await), ["a", "c"]);
+    assert_eq!(names(&list("fieldSelector=metadata.name%3Db").await), ["b"]);
+    assert_eq!(names(&list("fieldSelector=spec.nodeName%3D").await), ["a", "b", "c"]);
+    assert_eq!(
+        names(&list("fieldSelector=status.phase!%3DPending").await),
+        Vec::<&str>::new()
+    );
+    assert_eq!(
+        names(&list("fieldSelector=metadata.namespace%3Dkube-system").await),
+        Vec::<&str>::new()
+    );
+    let paged = list("labelSelector=app+in+(a,c)&limit=1").await;
+    assert_eq!(
+        (names(&paged), paged["metadata"].get("remainingItemCount")),
+        (vec!["a"], None)
+    );
+    let token = paged["metadata"]["continue"].as_str().unwrap();
+    let rest = api
+        .get(&format!(
+            "/api/v1/pods?labelSelector=app+in+(a,c)&limit=1&continue={token}"
+        ))
+        .await
+        .ok();
+    assert_eq!((names(&rest), rest["metadata"].get("continue")), (vec!["c"], None));
+    let unknown = api.get(&format!("{PODS}?fieldSelector=spec.color%3Dred")).await;
+    assert_eq!(
+        unknown.status(),
+        (400, "BadRequest", "field label not supported: spec.color")
+    );
+    assert_eq!(api.get(&format!("{PODS}?labelSelector=a%3D%3D%3Db")).await.code, 400);
+}
+
+#[tokio::test]
+async fn representations() {
+    let api = Api::new().await;
+    api.post(PODS, pod("a")).await.ok();
+    let table = api.get_as(PODS, TABLE).await.ok();
+    assert_eq!(
+        (&table["kind"], &table["columnDefinitions"][0]["name"]),
+        (&json!("Table"), &json!("Name"))
+    );
+    assert_eq!(table["rows"][0]["cells"][0], "a");
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    assert_eq!(table["rows"][0]["object"]["metadata"]["name"], "a");
+    let bare = api.get_as(&format!("{PODS}/a?includeObject=None"), TABLE).await.ok();
+    assert_eq!(bare["rows"][0].get("object"), None);
+    let full = api.get_as(&format!("{PODS}/a?includeObject=Object"), TABLE).await.ok();
+    assert_eq!(full["rows"][0]["object"]["kind"], "Pod");
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let list = api.get_as(PODS, partial).await.ok();
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert_eq!(
+        (list["items"][0].get("spec"), &list["items"][0]["kind"]),
+        (None, &json!("PartialObjectMetadata"))
+    );
+    let protobuf = api.get_as(PODS, "application/vnd.kubernetes.protobuf").await;
+    assert_eq!(
+        (protobuf.code, protobuf.value["reason"].as_str()),
+        (406, Some("NotAcceptable"))
+    );
+    let empty = api.get_as(MAPS, TABLE).await.ok();
+    assert_eq!(empty["rows"], json!([]));
+    let pretty = api.raw("GET", &format!("{PODS}?pretty=true"), &[], Vec::new()).await;
+    let text = http_body_util::BodyExt::collect(pretty.into_body())
+        .await
+        .unwrap()
+        .to_bytes();
+    assert!(text.starts_with(b"{\n  \""));
+}
+
+#[tokio::test]
+async fn paths_that_are_not_served() {
+    let api = Api::new().await;
+    for path in [
+        "/api/v1/nothings",
+        "/apis/metrics.k8s.io",
+        "/apis/none/v1/x",
+        "/x",
+        "/api/v1/namespaces/default/nodes",
+    ] {
+        let answer = api.get(path).await;
+        assert_eq!(
+            (answer.code, answer.value["reason"].as_str()),
+            (404, Some("NotFound")),
+            "{path}"
+        );
+    }
+    assert_eq!(api.post("/api/v1/pods", pod("a")).await.code, 405);
+    assert_eq!(api.put(PODS, pod("a")).await.code, 405);
+    assert_eq!(api.delete("/api/v1/namespaces", Value::Null).await.code, 405);
+    assert_eq!(api.get(&format!("{MAPS}/a/status")).await.code, 404);
+}
+
+#[tokio::test]
+async fn discovery_and_health() {
+    let api = Api::new().await;
+    assert_eq!(api.get("/api").await.ok()["versions"], json!(["v1"]));
+    let groups = api.get("/apis").await.ok();
+    assert_eq!(groups["groups"][0]["preferredVersion"]["groupVersion"], "apps/v1");
+    let core = api.get("/api/v1").await.ok();
+    let find = |name: &str| {
+        core["resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["name"] == name)
+            .cloned()
+    };
+    assert_eq!(find("pods").unwrap()["shortNames"], json!(["po"]));
+    assert_eq!(find("replicationcontrollers/scale").unwrap()["group"], "autoscaling");
+    assert!(find("persistentvolumes").is_none(), "only what is served");
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let aggregated = api.get_as("/apis", accept).await.ok();
+    assert_eq!(aggregated["items"][0]["metadata"]["name"], "apps");
+    assert_eq!(
+        aggregated["items"][0]["versions"][0]["resources"][0]["resource"],
+        "deployments"
+    );
+    assert_eq!(api.get("/version").await.ok()["gitVersion"], "v1.36.0+barepod");
+    assert_eq!(api.get("/healthz").await.value, "ok");
+    assert_eq!(api.get("/readyz").await.code, 500);
+    api.engine.set_ready(true);
+    assert_eq!(
+        api.get("/readyz?verbose").await.value.as_str().unwrap().lines().last(),
+        Some("readyz check passed")
+    );
+    assert_eq!(api.get("/livez/ping").await.value, "ok");
+}
