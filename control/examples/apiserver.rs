@@ -42,13 +42,17 @@ fn main() -> anyhow::Result<()> {
         node_port_range: 30_000..=32_767,
         controllers,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let started = std::time::Instant::now();
     runtime.block_on(barepod_control::run_until(
         config,
         |address| println!("ready on {address} after {:?}", started.elapsed()),
         async {
-            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals");
+            let mut terminate =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals");
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = tokio::signal::ctrl_c() => {}
@@ -71,8 +75,11 @@ fn certificates(directory: &Path, port: u16) -> anyhow::Result<()> {
         if let Some(group) = group {
             params.distinguished_name.push(DnType::OrganizationName, group);
         }
-        params.extended_key_usages =
-            vec![if server { ExtendedKeyUsagePurpose::ServerAuth } else { ExtendedKeyUsagePurpose::ClientAuth }];
+        params.extended_key_usages = vec![if server {
+            ExtendedKeyUsagePurpose::ServerAuth
+        } else {
+            ExtendedKeyUsagePurpose::ClientAuth
+        }];
         if server {
             params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
         }
@@ -83,7 +90,12 @@ fn certificates(directory: &Path, port: u16) -> anyhow::Result<()> {
         Ok(())
     };
     issue("apiserver", "kube-apiserver", None, true)?;
-    issue("apiserver-kubelet-client", "kube-apiserver-kubelet-client", Some("system:masters"), false)?;
+    issue(
+        "apiserver-kubelet-client",
+        "kube-apiserver-kubelet-client",
+        Some("system:masters"),
+        false,
+    )?;
     issue("admin", "admin", Some("system:masters"), false)?;
     issue("bob", "bob", Some("dev"), false)?;
     for user in ["admin", "bob"] {

@@ -74,7 +74,7 @@ pub async fn run_until(
             }
         } => {
             controllers = None;
-            result.context("the controllers panicked").and_then(|ended| ended.context("the controllers ended"))
+            result.context("the controllers panicked").and_then(|ended| ended.context("run the controllers"))
         }
     };
     engine.set_ready(false);
@@ -105,9 +105,13 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
+/// The scheduler and the controllers, over the same API as everybody else but without a socket.
 async fn controllers(engine: Arc<Engine>, config: Config, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     let client = InProcess::new(engine, "system:kube-controller-manager").client();
-    let _ = (client, config);
-    until(stopped).await;
-    Ok(())
+    let (network, prefix) = config.cluster_cidr;
+    let cidr = format!("{network}/{prefix}").parse().context("read the pod network")?;
+    let mut options = barepod_controllers::Options::new(cidr);
+    let ca = &config.pki.ca;
+    options.root_ca_pem = Some(std::fs::read_to_string(ca).with_context(|| format!("read {}", ca.display()))?);
+    barepod_controllers::run(client, options, until(stopped)).await
 }
