@@ -7,9 +7,19 @@ use std::process::Command;
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("cli is a folder of the workspace").to_owned();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("cli is a folder of the workspace")
+        .to_owned();
     let target = env::var("TARGET").expect("cargo sets TARGET");
-    for path in ["runtime/src", "runtime/build.rs", "runtime/Cargo.toml", "pause/src", "Cargo.lock", "cli/demo"] {
+    for path in [
+        "runtime/src",
+        "runtime/build.rs",
+        "runtime/Cargo.toml",
+        "pause/src",
+        "Cargo.lock",
+        "cli/demo",
+    ] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
     runtime(&root, &out, &target);
@@ -23,7 +33,17 @@ fn runtime(root: &Path, out: &Path, target: &str) {
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
         .current_dir(root)
-        .args(["build", "--quiet", "--locked", "--package", "barepod-runtime", "--bin", "barepod-runtime", "--profile", "embed"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "barepod-runtime",
+            "--bin",
+            "barepod-runtime",
+            "--profile",
+            "embed",
+        ])
         .arg("--target")
         .arg(target)
         .arg("--target-dir")
@@ -42,7 +62,13 @@ fn demo(root: &Path, out: &Path, target: &str) {
     rustc
         .args(["--edition", "2024", "--crate-name", "demo", "--target", target, "-o"])
         .arg(out.join("demo"))
-        .args(["-Copt-level=z", "-Cpanic=abort", "-Cstrip=symbols", "-Ctarget-feature=+crt-static", "-Ccodegen-units=1"])
+        .args([
+            "-Copt-level=z",
+            "-Cpanic=abort",
+            "-Cstrip=symbols",
+            "-Ctarget-feature=+crt-static",
+            "-Ccodegen-units=1",
+        ])
         .arg(root.join("cli/demo/main.rs"));
     run(&mut rustc);
 }

@@ -23,7 +23,11 @@ pub fn start(name: &str, command: &mut Command, pid_file: &Path, log: &Path) -> 
     if let Some(pid) = running(pid_file)? {
         return Ok(Started::Already(pid));
     }
-    let log_file = OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
+    let log_file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("open {}", log.display()))?;
     let from = log_file.metadata().map(|m| m.len()).unwrap_or(0);
     let mut child = command
         .stdin(Stdio::null())
@@ -33,10 +37,16 @@ pub fn start(name: &str, command: &mut Command, pid_file: &Path, log: &Path) -> 
         .with_context(|| format!("start {name}"))?;
     let mut line = String::new();
     let stdout = child.stdout.take().context("the child's output was asked for")?;
-    BufReader::new(stdout).read_line(&mut line).with_context(|| format!("wait for {name}"))?;
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .with_context(|| format!("wait for {name}"))?;
     if line.trim_end() != READY {
         let status = child.wait().with_context(|| format!("wait for {name}"))?;
-        bail!("{name} did not start ({status}); its log {} ends with:\n{}", log.display(), tail(log, from));
+        bail!(
+            "{name} did not start ({status}); its log {} ends with:\n{}",
+            log.display(),
+            tail(log, from)
+        );
     }
     Ok(Started::New(i32::try_from(child.id()).unwrap_or_default()))
 }
@@ -72,8 +82,13 @@ pub fn running(pid_file: &Path) -> Result<Option<i32>> {
         Ok(_unlocked_again) => Ok(None),
         Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
             let mut text = String::new();
-            (&file).read_to_string(&mut text).with_context(|| format!("read {}", pid_file.display()))?;
-            text.trim().parse().map(Some).with_context(|| format!("process id in {}", pid_file.display()))
+            (&file)
+                .read_to_string(&mut text)
+                .with_context(|| format!("read {}", pid_file.display()))?;
+            text.trim()
+                .parse()
+                .map(Some)
+                .with_context(|| format!("process id in {}", pid_file.display()))
         }
         Err((_, e)) => Err(e).with_context(|| format!("lock {}", pid_file.display())),
     }
@@ -123,10 +138,14 @@ impl Running {
 
 /// Ends the daemon: first politely, after `grace` by force. Returns when it is gone.
 pub fn stop(pid_file: &Path, grace: Duration) -> Result<bool> {
-    let Some(pid) = running(pid_file)? else { return Ok(false) };
+    let Some(pid) = running(pid_file)? else {
+        return Ok(false);
+    };
     // The pidfd is opened while the lock proves whose number it is; it is checked again so that a number that was
     // recycled in between is never hit.
-    let Ok(pidfd) = sys::pidfd_open(Pid::from_raw(pid)) else { return Ok(false) };
+    let Ok(pidfd) = sys::pidfd_open(Pid::from_raw(pid)) else {
+        return Ok(false);
+    };
     if running(pid_file)? != Some(pid) {
         return Ok(false);
     }

@@ -35,39 +35,65 @@ pub struct Demo {
 }
 
 /// Imports the image, applies the manifests and waits until the application answers.
-pub async fn run(paths: &Paths, client: Client, progress: &Progress, limit: Duration, node_ip: Ipv4Addr) -> Result<Demo> {
+pub async fn run(
+    paths: &Paths,
+    client: Client,
+    progress: &Progress,
+    limit: Duration,
+    node_ip: Ipv4Addr,
+) -> Result<Demo> {
     progress.begin("demo image is imported");
     import(paths)?;
     progress.done(&format!("demo image {IMAGE} is imported"));
     let apply = PatchParams::apply("barepod-up").force();
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
-    deployments.patch(NAME, &apply, &Patch::Apply(deployment())).await.context("apply the demo's Deployment")?;
+    deployments
+        .patch(NAME, &apply, &Patch::Apply(deployment()))
+        .await
+        .context("apply the demo's Deployment")?;
     let services: Api<Service> = Api::namespaced(client.clone(), "default");
-    let service = services.patch(NAME, &apply, &Patch::Apply(service())).await.context("apply the demo's Service")?;
+    let service = services
+        .patch(NAME, &apply, &Patch::Apply(service()))
+        .await
+        .context("apply the demo's Service")?;
     progress.done("demo Deployment and Service are applied");
     tokio::time::timeout(limit, pods_ready(client.clone(), progress))
         .await
-        .with_context(|| format!("the demo's pods are not ready after {} s; try: kubectl describe pods -l app={NAME}", limit.as_secs()))??;
-    let ip = service.spec.and_then(|s| s.cluster_ip).context("the Service has no cluster IP")?;
+        .with_context(|| {
+            format!(
+                "the demo's pods are not ready after {} s; try: kubectl describe pods -l app={NAME}",
+                limit.as_secs()
+            )
+        })??;
+    let ip = service
+        .spec
+        .and_then(|s| s.cluster_ip)
+        .context("the Service has no cluster IP")?;
     let cluster_address = SocketAddr::new(ip.parse().context("the Service's cluster IP")?, 80);
     progress.begin("demo answers");
-    let page = tokio::time::timeout(limit, answers(cluster_address)).await.context("the demo does not answer")?;
+    let page = tokio::time::timeout(limit, answers(cluster_address))
+        .await
+        .context("the demo does not answer")?;
     if !page.contains("Hello from barepod") {
         bail!("the demo answers something else: {page}");
     }
     progress.done("demo answers through its Service");
     let node_address = SocketAddr::new(node_ip.into(), NODE_PORT);
-    Ok(Demo { table: table(client, cluster_address, node_address).await?, cluster_address, node_address })
+    Ok(Demo {
+        table: table(client, cluster_address, node_address).await?,
+        cluster_address,
+        node_address,
+    })
 }
 
 fn import(paths: &Paths) -> Result<()> {
-    use barepod_images::build::{File, ImageBuilder};
+    use barepod_images::build::{ImageBuilder, Layer};
     let store = barepod_images::ImageStore::open(&paths.images())?;
-    ImageBuilder::new()
-        .file(File::new("demo", 0o755, PROGRAM.to_vec()))
+    ImageBuilder::new(IMAGE)?
+        .layer(&Layer::new().file("demo", 0o755, PROGRAM))
         .entrypoint(&["/demo"])
         .user("65534:65534")
-        .import(&store, IMAGE)?;
+        .import(&store)?;
     Ok(())
 }
 
@@ -168,9 +194,18 @@ async fn get(address: SocketAddr) -> std::io::Result<String> {
 
 async fn table(client: Client, cluster: SocketAddr, node: SocketAddr) -> Result<String> {
     let pods: Api<Pod> = Api::namespaced(client, "default");
-    let mut rows = vec![["POD", "READY", "STATUS", "IP", "CONTAINERS"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["POD", "READY", "STATUS", "IP", "CONTAINERS"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for pod in pods.list(&ListParams::default().labels(&format!("app={NAME}"))).await? {
-        let containers: Vec<String> = pod.spec.iter().flat_map(|s| &s.containers).map(|c| c.name.clone()).collect();
+        let containers: Vec<String> = pod
+            .spec
+            .iter()
+            .flat_map(|s| &s.containers)
+            .map(|c| c.name.clone())
+            .collect();
         let status = pod.status.unwrap_or_default();
         let statuses = status.container_statuses.unwrap_or_default();
         rows.push(vec![
@@ -184,7 +219,9 @@ async fn table(client: Client, cluster: SocketAddr, node: SocketAddr) -> Result<
     let mut text = columns(&rows);
     text.push('\n');
     text.push_str(&columns(&[
-        ["SERVICE", "CLUSTER ADDRESS", "NODE ADDRESS"].map(str::to_owned).to_vec(),
+        ["SERVICE", "CLUSTER ADDRESS", "NODE ADDRESS"]
+            .map(str::to_owned)
+            .to_vec(),
         vec![NAME.to_owned(), cluster.to_string(), node.to_string()],
     ]));
     Ok(text)

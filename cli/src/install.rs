@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::kubeconfig;
 use crate::node;
 use crate::paths::Paths;
-use crate::pki::{Authority, Pair, Subject};
+use crate::pki::{Authority, Subject};
 
 /// The static runtime helper that build.rs made.
 const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/barepod-runtime"));
@@ -29,57 +29,91 @@ fn write_program(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let dir = target.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir)?;
     let temporary = target.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(&temporary)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o755)
+        .open(&temporary)?;
     std::io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, target)
 }
 
-/// Certificates of the control service.
-pub struct ControlPki {
-    /// The authority's certificate.
-    pub ca: std::path::PathBuf,
-    /// For the API server's clients.
-    pub server: Pair,
-    /// With which the API server speaks to nodes.
-    pub node_client: Pair,
-}
-
 /// Makes what the control service needs, and the kubeconfig of the administrator.
-pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Result<ControlPki> {
+pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Result<barepod_control::Pki> {
     let authority = Authority::open(&paths.pki())?;
     let (dns, ips) = node::api_names(advertise, host);
     let dns: Vec<&str> = dns.iter().map(String::as_str).collect();
-    let server = authority.ensure("apiserver", &Subject { common_name: "kube-apiserver", dns: &dns, ips: &ips, ..Default::default() })?;
+    let server = authority.ensure(
+        "apiserver",
+        &Subject {
+            common_name: "kube-apiserver",
+            dns: &dns,
+            ips: &ips,
+            ..Default::default()
+        },
+    )?;
     let masters: &[&str] = &["system:masters"];
     let node_client = authority.ensure(
         "apiserver-kubelet-client",
-        &Subject { common_name: "kube-apiserver-kubelet-client", organizations: masters, ..Default::default() },
+        &Subject {
+            common_name: "kube-apiserver-kubelet-client",
+            organizations: masters,
+            ..Default::default()
+        },
     )?;
-    let admin = authority
-        .ensure("admin", &Subject { common_name: "kubernetes-admin", organizations: masters, ..Default::default() })?;
+    let admin = authority.ensure(
+        "admin",
+        &Subject {
+            common_name: "kubernetes-admin",
+            organizations: masters,
+            ..Default::default()
+        },
+    )?;
     let ca = authority.certificate();
-    kubeconfig::write(&paths.admin_kubeconfig(), &format!("https://127.0.0.1:{port}"), &ca, "kubernetes-admin", &admin)?;
-    Ok(ControlPki { ca, server, node_client })
-}
-
-/// Certificates of an agent.
-pub struct AgentPki {
-    /// The authority's certificate.
-    pub ca: std::path::PathBuf,
-    /// For the clients of the node API.
-    pub server: Pair,
+    kubeconfig::write(
+        &paths.admin_kubeconfig(),
+        &format!("https://127.0.0.1:{port}"),
+        &ca,
+        "kubernetes-admin",
+        &admin,
+    )?;
+    Ok(barepod_control::Pki {
+        ca,
+        server_cert: server.cert,
+        server_key: server.key,
+        kubelet_client_cert: node_client.cert,
+        kubelet_client_key: node_client.key,
+    })
 }
 
 /// Makes what this node's agent needs.
-pub fn agent(paths: &Paths, node_name: &str, node_ip: Ipv4Addr, api: &str) -> Result<AgentPki> {
+pub fn agent(paths: &Paths, node_name: &str, node_ip: Ipv4Addr, api: &str) -> Result<barepod_agent::config::Tls> {
     let authority = Authority::open(&paths.pki())?;
     let user = format!("system:node:{node_name}");
-    let client = authority
-        .ensure("agent-client", &Subject { common_name: &user, organizations: &["system:nodes"], ..Default::default() })?;
+    let client = authority.ensure(
+        "agent-client",
+        &Subject {
+            common_name: &user,
+            organizations: &["system:nodes"],
+            ..Default::default()
+        },
+    )?;
     let ips = [node_ip.into(), Ipv4Addr::LOCALHOST.into()];
-    let server = authority
-        .ensure("agent-server", &Subject { common_name: &user, organizations: &["system:nodes"], dns: &[node_name, "localhost"], ips: &ips })?;
+    let server = authority.ensure(
+        "agent-server",
+        &Subject {
+            common_name: &user,
+            organizations: &["system:nodes"],
+            dns: &[node_name, "localhost"],
+            ips: &ips,
+        },
+    )?;
     kubeconfig::write(&paths.agent_kubeconfig(), api, &authority.certificate(), &user, &client)?;
-    Ok(AgentPki { ca: authority.certificate(), server })
+    Ok(barepod_agent::config::Tls {
+        cert: server.cert,
+        key: server.key,
+        client_ca: authority.certificate(),
+    })
 }

@@ -54,7 +54,10 @@ enum Command {
 fn main() -> ExitCode {
     sys::default_sigpipe();
     let called = std::env::args_os().next().unwrap_or_default();
-    if std::path::Path::new(&called).file_name().is_some_and(|name| name == "barepod-cni") {
+    if std::path::Path::new(&called)
+        .file_name()
+        .is_some_and(|name| name == "barepod-cni")
+    {
         return barepod_netplugin::cni::main();
     }
     let cli = Cli::parse();

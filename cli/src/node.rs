@@ -40,7 +40,9 @@ pub fn address(bridge: &str) -> Ipv4Addr {
 pub fn addresses(bridge: &str) -> Vec<(String, Ipv4Addr)> {
     let mut found = Vec::new();
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
-        let Some(address) = interface.address.as_ref().and_then(|a| a.as_sockaddr_in()) else { continue };
+        let Some(address) = interface.address.as_ref().and_then(|a| a.as_sockaddr_in()) else {
+            continue;
+        };
         let ip = address.ip();
         if !ip.is_loopback() && !ip.is_link_local() && interface.interface_name != bridge {
             found.push((interface.interface_name, ip));
@@ -66,12 +68,22 @@ fn default_route_interface() -> Option<String> {
 
 /// Names and addresses that the API server's certificate must have.
 pub fn api_names(advertise: Ipv4Addr, host: &str) -> (Vec<String>, Vec<IpAddr>) {
-    let mut dns: Vec<String> =
-        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-            .map(str::to_owned)
-            .into();
+    let mut dns: Vec<String> = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
+    .map(str::to_owned)
+    .into();
     dns.push(host.to_owned());
-    let mut ips = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(API_SERVICE_IP), IpAddr::V4(advertise), IpAddr::V4(FIRST_GATEWAY)];
+    let mut ips = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(API_SERVICE_IP),
+        IpAddr::V4(advertise),
+        IpAddr::V4(FIRST_GATEWAY),
+    ];
     ips.dedup();
     (dns, ips)
 }

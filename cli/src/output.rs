@@ -39,8 +39,15 @@ impl Output {
 /// Columns separated by three spaces, each as wide as its widest cell; the first row is the heading.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width: Vec<usize> =
-        (0..count).map(|i| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max().unwrap_or(0)).collect();
+    let width: Vec<usize> = (0..count)
+        .map(|i| {
+            rows.iter()
+                .filter_map(|r| r.get(i))
+                .map(|c| c.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
@@ -59,7 +66,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["NAME".into(), "PID".into()], vec!["a-long-name".into(), "7".into()]];
+        let rows = [
+            vec!["NAME".into(), "PID".into()],
+            vec!["a-long-name".into(), "7".into()],
+        ];
         assert_eq!(columns(&rows), "NAME          PID\na-long-name   7\n");
     }
 }

@@ -30,7 +30,10 @@ pub struct Pair {
 
 impl Pair {
     fn at(dir: &Path, name: &str) -> Self {
-        Pair { cert: dir.join(format!("{name}.crt")), key: dir.join(format!("{name}.key")) }
+        Pair {
+            cert: dir.join(format!("{name}.crt")),
+            key: dir.join(format!("{name}.key")),
+        }
     }
 }
 
@@ -61,7 +64,11 @@ impl Authority {
             let mut params = CertificateParams::default();
             params.distinguished_name = name("barepod-ca", &[]);
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+            params.key_usages = vec![
+                KeyUsagePurpose::KeyCertSign,
+                KeyUsagePurpose::CrlSign,
+                KeyUsagePurpose::DigitalSignature,
+            ];
             validity(&mut params, CA_DAYS);
             let key = KeyPair::generate()?;
             let cert = params.self_signed(&key)?;
@@ -72,7 +79,10 @@ impl Authority {
         let key = KeyPair::from_pem(&read(&pair.key)?).with_context(|| format!("parse {}", pair.key.display()))?;
         let issuer = Issuer::from_ca_cert_pem(&read(&pair.cert)?, key)
             .with_context(|| format!("parse {}", pair.cert.display()))?;
-        Ok(Authority { dir: dir.to_owned(), issuer })
+        Ok(Authority {
+            dir: dir.to_owned(),
+            issuer,
+        })
     }
 
     /// The authority's own certificate.
@@ -92,7 +102,9 @@ impl Authority {
             return Ok(pair);
         }
         let mut params = CertificateParams::new(subject.dns.iter().map(|d| (*d).to_owned()).collect::<Vec<_>>())?;
-        params.subject_alt_names.extend(subject.ips.iter().map(|ip| SanType::IpAddress(*ip)));
+        params
+            .subject_alt_names
+            .extend(subject.ips.iter().map(|ip| SanType::IpAddress(*ip)));
         params.distinguished_name = name(subject.common_name, subject.organizations);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
@@ -130,7 +142,12 @@ fn validity(params: &mut CertificateParams, days: u32) {
 pub fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let temporary = path.with_extension("new");
     let attempt = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, path)

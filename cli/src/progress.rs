@@ -12,7 +12,10 @@ pub struct Progress {
 impl Progress {
     /// Starts the clock.
     pub fn new() -> Self {
-        Progress { started: Instant::now(), terminal: std::io::stderr().is_terminal() }
+        Progress {
+            started: Instant::now(),
+            terminal: std::io::stderr().is_terminal(),
+        }
     }
 
     /// A step begins.

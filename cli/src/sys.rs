@@ -21,7 +21,15 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
 /// Sends a signal through a pidfd, pidfd_send_signal(2). A process that is already gone is no error.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
     // SAFETY: the third argument, a siginfo_t, may be null.
-    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0) };
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
     match Errno::result(done) {
         Ok(_) | Err(Errno::ESRCH) => Ok(()),
         Err(e) => Err(e),
@@ -50,5 +58,6 @@ pub fn stdout_to_null() -> io::Result<()> {
 /// Lets a closed pipe end this process as it ends other programs, instead of a panic at the next `println!`.
 pub fn default_sigpipe() {
     // SAFETY: SIG_DFL is a valid disposition and no thread has been started yet.
-    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
+    let _ =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
 }

@@ -1,10 +1,10 @@
 //! `barepod agent`: the node agent in the foreground.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use barepod_agent::config;
 use clap::Args;
 
 use crate::daemon::Running;
@@ -29,13 +29,18 @@ pub struct Options {
     /// The API server
     #[arg(long, default_value = "https://127.0.0.1:6443")]
     pub api: String,
+    /// How many pods the node takes
+    #[arg(long, default_value_t = config::DEFAULT_MAX_PODS)]
+    pub max_pods: u32,
     /// A label of the node, as key=value; may be repeated
     #[arg(long = "node-label", value_parser = key_value)]
     pub labels: Vec<(String, String)>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| format!("{text:?} is not key=value"))
+    text.split_once('=')
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .ok_or_else(|| format!("{text:?} is not key=value"))
 }
 
 /// Runs until a signal ends it. Pods go on running.
@@ -46,10 +51,10 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     install::runtime(paths)?;
     let node_name = options.node_name.clone().map_or_else(node::name, Ok)?;
     let node_ip = options.node_ip.unwrap_or_else(|| node::address(BRIDGE));
-    let pki = install::agent(paths, &node_name, node_ip, &options.api)?;
+    let tls = install::agent(paths, &node_name, node_ip, &options.api)?;
     let config = barepod_agent::Config {
         node_name,
-        node_ip,
+        node_ip: Some(node_ip),
         kubeconfig: paths.agent_kubeconfig(),
         conf_dir: paths.conf_dir.clone(),
         state_dir: paths.state_dir.clone(),
@@ -58,19 +63,21 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         runtime: paths.runtime(),
         bridge: BRIDGE.to_owned(),
         listen: options.listen,
-        tls_cert: pki.server.cert,
-        tls_key: pki.server.key,
-        tls_ca: pki.ca,
+        tls,
         service_cidr: node::SERVICE_CIDR.parse()?,
         cluster_cidr: node::CLUSTER_CIDR.parse()?,
-        labels: options.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+        static_pods: paths.manifests(),
+        labels: options.labels.iter().cloned().collect(),
+        max_pods: options.max_pods,
+        pod_pids_limit: Some(config::DEFAULT_POD_PIDS_LIMIT),
+        log_max_bytes: config::DEFAULT_LOG_MAX_BYTES,
+        log_max_files: config::DEFAULT_LOG_MAX_FILES,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(barepod_agent::run(config, shutdown_signal()?, || {
-        if let Err(error) = Running::ready() {
-            tracing::warn!("cannot say that it is ready: {error:#}");
-        }
-    }))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(barepod_agent::run(config, shutdown_signal()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,7 +86,9 @@ pub fn init_logging() {
     use std::io::IsTerminal;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn,hyper=warn,rustls=warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if std::env::var_os("BAREPOD_LOG_FORMAT").is_some_and(|form| form == "json") {
         logs.json().init();
     } else {
@@ -90,16 +99,14 @@ pub fn init_logging() {
 }
 
 /// Ends when SIGTERM or SIGINT arrives.
-pub fn shutdown_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
-    Ok(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            tracing::error!("signals cannot be caught; end this process with SIGKILL");
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-    })
+pub async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be caught; end this process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
 }

@@ -41,11 +41,21 @@ struct Finding {
 }
 
 fn ok(what: &'static str, found: impl Into<String>) -> Finding {
-    Finding { level: Level::Ok, what, found: found.into(), advice: String::new() }
+    Finding {
+        level: Level::Ok,
+        what,
+        found: found.into(),
+        advice: String::new(),
+    }
 }
 
 fn bad(level: Level, what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Finding {
-    Finding { level, what, found: found.into(), advice: advice.into() }
+    Finding {
+        level,
+        what,
+        found: found.into(),
+        advice: advice.into(),
+    }
 }
 
 /// Prints every finding; fails if one of them keeps pods from running.
@@ -83,7 +93,14 @@ fn all(paths: &Paths) -> Vec<Finding> {
     let mut findings = vec![user(), kernel()];
     findings.extend(namespaces());
     findings.extend(cgroups());
-    findings.extend([overlay(), seccomp(), network(), memory(), disk(&paths.state_dir), inotify()]);
+    findings.extend([
+        overlay(),
+        seccomp(),
+        network(),
+        memory(),
+        disk(&paths.state_dir),
+        inotify(),
+    ]);
     findings.extend(ports(paths));
     findings
 }
@@ -98,30 +115,52 @@ fn user() -> Finding {
 
 /// close_range(2) came with 5.9, mount_setattr(2) with 5.12, memory.events and clone3 into a cgroup before.
 fn kernel() -> Finding {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     let mut numbers = release.split(['.', '-', '+']).map_while(|n| n.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= (5, 12) {
         ok("kernel", release)
     } else {
-        bad(Level::Fail, "kernel", release, "boot Linux 5.12 or newer: its mount and process calls are needed")
+        bad(
+            Level::Fail,
+            "kernel",
+            release,
+            "boot Linux 5.12 or newer: its mount and process calls are needed",
+        )
     }
 }
 
 fn namespaces() -> Vec<Finding> {
-    let missing: Vec<&str> =
-        ["pid", "net", "ipc", "uts", "mnt"].into_iter().filter(|n| !Path::new("/proc/self/ns").join(n).exists()).collect();
+    let missing: Vec<&str> = ["pid", "net", "ipc", "uts", "mnt"]
+        .into_iter()
+        .filter(|n| !Path::new("/proc/self/ns").join(n).exists())
+        .collect();
     if missing.is_empty() {
         vec![ok("namespaces", "pid net ipc uts mnt")]
     } else {
-        vec![bad(Level::Fail, "namespaces", format!("no {}", missing.join(" ")), "boot a kernel with CONFIG_NAMESPACES and all of its kinds")]
+        vec![bad(
+            Level::Fail,
+            "namespaces",
+            format!("no {}", missing.join(" ")),
+            "boot a kernel with CONFIG_NAMESPACES and all of its kinds",
+        )]
     }
 }
 
 fn cgroups() -> Vec<Finding> {
     let layout = match cgroup::Layout::detect() {
         Ok(layout) => layout,
-        Err(e) => return vec![bad(Level::Fail, "cgroups", e.to_string(), "mount the cgroup2 file system at /sys/fs/cgroup")],
+        Err(e) => {
+            return vec![bad(
+                Level::Fail,
+                "cgroups",
+                e.to_string(),
+                "mount the cgroup2 file system at /sys/fs/cgroup",
+            )];
+        }
     };
     let mode = match layout.mode {
         cgroup::Mode::V1 => "v1",
@@ -131,8 +170,15 @@ fn cgroups() -> Vec<Finding> {
     let mut findings = vec![ok("cgroups", mode)];
     for controller in ["cpu", "memory", "pids"] {
         if layout.controller(controller).is_none() {
-            let advice = format!("limits of {controller} will be refused: boot with cgroup_no_v1=all, or mount the {controller} controller");
-            findings.push(bad(Level::Warn, "cgroups", format!("no {controller} controller"), advice));
+            let advice = format!(
+                "limits of {controller} will be refused: boot with cgroup_no_v1=all, or mount the {controller} controller"
+            );
+            findings.push(bad(
+                Level::Warn,
+                "cgroups",
+                format!("no {controller} controller"),
+                advice,
+            ));
         }
     }
     findings
@@ -145,7 +191,12 @@ fn overlay() -> Finding {
     }
     match module("overlay") {
         true => ok("overlayfs", "a module, loaded when first used"),
-        false => bad(Level::Fail, "overlayfs", "missing", "modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS"),
+        false => bad(
+            Level::Fail,
+            "overlayfs",
+            "missing",
+            "modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS",
+        ),
     }
 }
 
@@ -159,7 +210,12 @@ fn module(name: &str) -> bool {
 fn seccomp() -> Finding {
     match fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
         Ok(actions) if actions.contains("errno") => ok("seccomp", "filters"),
-        _ => bad(Level::Fail, "seccomp", "no filters", "boot a kernel with CONFIG_SECCOMP_FILTER"),
+        _ => bad(
+            Level::Fail,
+            "seccomp",
+            "no filters",
+            "boot a kernel with CONFIG_SECCOMP_FILTER",
+        ),
     }
 }
 
@@ -171,19 +227,35 @@ fn network() -> Finding {
         fs::create_dir_all(&dir).map_err(|e| format!("create {}: {e}", dir.display()))?;
         let opened = barepod_netplugin::Network::open(barepod_netplugin::Config {
             bridge: super::agent::BRIDGE.to_owned(),
-            pod_cidr: barepod_netplugin::Ipv4Net { addr: Ipv4Addr::new(10, 244, 0, 0), prefix: 24 },
-            cluster_cidr: barepod_netplugin::Ipv4Net { addr: Ipv4Addr::new(10, 244, 0, 0), prefix: 16 },
-            service_cidr: barepod_netplugin::Ipv4Net { addr: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 },
+            pod_cidr: barepod_netplugin::Ipv4Net {
+                addr: Ipv4Addr::new(10, 244, 0, 0),
+                prefix: 24,
+            },
+            cluster_cidr: barepod_netplugin::Ipv4Net {
+                addr: Ipv4Addr::new(10, 244, 0, 0),
+                prefix: 16,
+            },
+            service_cidr: barepod_netplugin::Ipv4Net {
+                addr: Ipv4Addr::new(10, 96, 0, 0),
+                prefix: 16,
+            },
             state_dir: dir.clone(),
             mtu: None,
         });
         let _leftover = fs::remove_dir_all(&dir);
         opened.map(drop).map_err(|e| format!("{:#}", anyhow::Error::from(e)))
     };
-    let done = std::thread::spawn(probe).join().unwrap_or_else(|_| Err("the probe panicked".to_owned()));
+    let done = std::thread::spawn(probe)
+        .join()
+        .unwrap_or_else(|_| Err("the probe panicked".to_owned()));
     match done {
         Ok(()) => ok("pod network", "bridge, veth, nf_tables"),
-        Err(e) => bad(Level::Fail, "pod network", e, "modprobe bridge veth nf_tables nft_nat nft_masq nft_fib_ipv4 nft_numgen nf_conntrack_netlink"),
+        Err(e) => bad(
+            Level::Fail,
+            "pod network",
+            e,
+            "modprobe bridge veth nf_tables nft_nat nft_masq nft_fib_ipv4 nft_numgen nf_conntrack_netlink",
+        ),
     }
 }
 
@@ -195,7 +267,16 @@ fn memory() -> Finding {
         .and_then(|l| l.split_whitespace().next()?.parse().ok())
         .unwrap_or(0);
     let found = format!("{} MiB available", kib / 1024);
-    if kib >= 256 * 1024 { ok("memory", found) } else { bad(Level::Warn, "memory", found, "free some: a node wants 256 MiB and its pods more") }
+    if kib >= 256 * 1024 {
+        ok("memory", found)
+    } else {
+        bad(
+            Level::Warn,
+            "memory",
+            found,
+            "free some: a node wants 256 MiB and its pods more",
+        )
+    }
 }
 
 fn disk(dir: &Path) -> Finding {
@@ -204,20 +285,37 @@ fn disk(dir: &Path) -> Finding {
         Ok(fs) => {
             let mib = u64::from(fs.blocks_available()) * fs.fragment_size() / (1 << 20);
             let found = format!("{mib} MiB free for {}", dir.display());
-            if mib >= 512 { ok("disk", found) } else { bad(Level::Warn, "disk", found, "free some, or choose another --state-dir") }
+            if mib >= 512 {
+                ok("disk", found)
+            } else {
+                bad(Level::Warn, "disk", found, "free some, or choose another --state-dir")
+            }
         }
-        Err(e) => bad(Level::Warn, "disk", e.to_string(), format!("look at {}", existing.display())),
+        Err(e) => bad(
+            Level::Warn,
+            "disk",
+            e.to_string(),
+            format!("look at {}", existing.display()),
+        ),
     }
 }
 
 /// Following logs and watching files takes one inotify instance each.
 fn inotify() -> Finding {
     let path = "/proc/sys/fs/inotify/max_user_instances";
-    let limit: u64 = fs::read_to_string(path).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+    let limit: u64 = fs::read_to_string(path)
+        .ok()
+        .and_then(|t| t.trim().parse().ok())
+        .unwrap_or(0);
     if limit >= 128 {
         ok("inotify", format!("{limit} instances"))
     } else {
-        bad(Level::Warn, "inotify", format!("{limit} instances"), "sysctl fs.inotify.max_user_instances=1024")
+        bad(
+            Level::Warn,
+            "inotify",
+            format!("{limit} instances"),
+            "sysctl fs.inotify.max_user_instances=1024",
+        )
     }
 }
 
@@ -231,7 +329,12 @@ fn ports(paths: &Paths) -> Vec<Finding> {
             findings.push(ok(what, format!("{port} free")));
         } else {
             let option = if daemon == "control" { "--port" } else { "--agent-port" };
-            findings.push(bad(Level::Warn, what, format!("{port} is taken"), format!("stop what listens there, or use `up {option}`")));
+            findings.push(bad(
+                Level::Warn,
+                what,
+                format!("{port} is taken"),
+                format!("stop what listens there, or use `up {option}`"),
+            ));
         }
     }
     findings

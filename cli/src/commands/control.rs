@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use barepod_netplugin::Ipv4Net;
 use clap::Args;
 
 use crate::daemon::Running;
@@ -23,10 +24,10 @@ pub struct Options {
     pub advertise: Option<Ipv4Addr>,
     /// Addresses of pods
     #[arg(long, default_value = node::CLUSTER_CIDR)]
-    pub cluster_cidr: String,
+    pub cluster_cidr: Ipv4Net,
     /// Addresses of Services
     #[arg(long, default_value = node::SERVICE_CIDR)]
-    pub service_cidr: String,
+    pub service_cidr: Ipv4Net,
 }
 
 /// Runs until a signal ends it.
@@ -37,24 +38,24 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let advertise = options.advertise.unwrap_or_else(|| node::address(super::agent::BRIDGE));
     let pki = install::control(paths, &node::name()?, advertise, options.listen.port())?;
     let config = barepod_control::Config {
-        state_dir: paths.state_dir.join("store"),
+        state_dir: paths.state_dir.clone(),
         listen: options.listen,
         advertise,
-        ca: pki.ca,
-        server_cert: pki.server.cert,
-        server_key: pki.server.key,
-        node_client_cert: pki.node_client.cert,
-        node_client_key: pki.node_client.key,
-        service_cidr: options.service_cidr.clone(),
-        cluster_cidr: options.cluster_cidr.clone(),
-        node_port_range: 30000..=32767,
+        pki,
+        service_cidr: (options.service_cidr.addr, options.service_cidr.prefix),
+        cluster_cidr: (options.cluster_cidr.addr, options.cluster_cidr.prefix),
+        node_port_range: 30_000..=32_767,
         controllers: true,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(barepod_control::run(config, shutdown_signal()?, |_| {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let ready = |_| {
         if let Err(error) = Running::ready() {
             tracing::warn!("cannot say that it is ready: {error:#}");
         }
-    }))?;
+    };
+    runtime.block_on(barepod_control::run_until(config, ready, shutdown_signal()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -59,19 +59,42 @@ impl Namespace {
 /// Runs the program and exits as it does.
 pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let record = pods::find(paths, &options.pod)?;
-    let own = options.namespaces.iter().any(|n| matches!(n, Namespace::Mnt | Namespace::Cgroup));
+    let own = options
+        .namespaces
+        .iter()
+        .any(|n| matches!(n, Namespace::Mnt | Namespace::Cgroup));
     let container = match &options.container {
-        Some(name) => Some(record.state.containers.iter().find(|c| c.name == *name || c.id.starts_with(name)).with_context(|| format!("pod {} has no container {name:?}", record.state.config.name))?),
-        None if own => record.state.containers.iter().find(|c| c.pid.is_some() && c.exit.is_none()),
+        Some(name) => Some(
+            record
+                .state
+                .containers
+                .iter()
+                .find(|c| c.name == *name || c.id.starts_with(name))
+                .with_context(|| format!("pod {} has no container {name:?}", record.state.config.name))?,
+        ),
+        None if own => record
+            .state
+            .containers
+            .iter()
+            .find(|c| c.pid.is_some() && c.exit.is_none()),
         None => None,
     };
     let pid = match container {
-        Some(c) => c.pid.filter(|_| c.exit.is_none()).with_context(|| format!("container {} does not run", c.name))?,
-        None if own => bail!("no container of pod {} runs, and mnt and cgroup are a container's own", record.state.config.name),
+        Some(c) => c
+            .pid
+            .filter(|_| c.exit.is_none())
+            .with_context(|| format!("container {} does not run", c.name))?,
+        None if own => bail!(
+            "no container of pod {} runs, and mnt and cgroup are a container's own",
+            record.state.config.name
+        ),
         None => pods::holder(&record)?,
     };
     let pidfd = sys::pidfd_open(Pid::from_raw(pid)).with_context(|| format!("open process {pid}"))?;
-    let flags = options.namespaces.iter().fold(CloneFlags::empty(), |all, n| all | n.flag());
+    let flags = options
+        .namespaces
+        .iter()
+        .fold(CloneFlags::empty(), |all, n| all | n.flag());
     // One call for all of them: setns(2) on a pidfd joins every namespace or none.
     setns(&pidfd, flags).with_context(|| format!("join the namespaces of process {pid}"))?;
     let (program, arguments) = options.command.split_first().context("clap requires a program")?;

@@ -48,7 +48,10 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     match &options.verb {
         Verb::Import { paths, name } => {
             for path in paths {
-                for image in store.import(path, name.as_deref()).with_context(|| format!("import {}", path.display()))? {
+                for image in store
+                    .import(path, name.as_deref())
+                    .with_context(|| format!("import {}", path.display()))?
+                {
                     println!("{}  {}", image.references.join(", "), image.id);
                 }
             }
@@ -70,7 +73,12 @@ fn to_json(image: &Image) -> Value {
 fn table(images: &[Image]) -> String {
     let mut rows = vec![["IMAGE", "ID", "SIZE"].map(str::to_owned).to_vec()];
     for image in images {
-        let id = image.id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+        let id = image
+            .id
+            .trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect::<String>();
         let size = format!("{:.1} MiB", image.size_bytes as f64 / f64::from(1 << 20));
         rows.push(vec![image.references.join(", "), id, size]);
     }

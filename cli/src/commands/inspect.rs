@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use barepod_netplugin::{LinkView, NamespaceView};
 use barepod_runtime::cgroup::stats::{self, Usage};
 use barepod_runtime::cgroup::{Cgroup, Layout};
 use barepod_runtime::records::SandboxRecord;
 use clap::Args;
-use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
 use crate::output::{Output, columns};
@@ -33,16 +34,12 @@ struct Pod {
     monitor_pid: i32,
     pause_pid: Option<i32>,
     namespaces: BTreeMap<String, String>,
-    host_interface: Option<String>,
-    interfaces: Vec<Interface>,
+    /// What the pod's network namespace holds.
+    network: Option<NamespaceView>,
+    /// The host's end of the pod's veth pair.
+    host_link: Option<LinkView>,
     proxy_rules: Vec<String>,
     containers: Vec<Container>,
-}
-
-#[derive(Debug, Serialize)]
-struct Interface {
-    name: String,
-    address: Ipv4Addr,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,19 +67,32 @@ struct Mount {
 /// Shows the pod.
 pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let record = pods::find(paths, &options.pod)?;
-    let pod = look(paths, &record)?;
+    let pod = look(&record)?;
     options.output.print(&pod, table)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn look(paths: &Paths, record: &SandboxRecord) -> Result<Pod> {
+fn look(record: &SandboxRecord) -> Result<Pod> {
     let state = &record.state;
     let layout = Layout::detect().context("look at the cgroups")?;
     let holder = pods::holder(record).ok();
-    let interfaces = holder.map(interfaces).unwrap_or_default();
+    let network = holder.map(network).transpose()?;
+    let host_links = barepod_netplugin::inspect(None)
+        .context("look at this machine's links")?
+        .links;
+    let host_link = host_links
+        .into_iter()
+        .find(|l| l.alias.as_deref() == Some(&*state.config.id));
     let mut proxy_rules = Vec::new();
-    for interface in &interfaces {
-        proxy_rules.extend(barepod_netplugin::rules_for(interface.address).context("read the proxy rules")?);
+    for ip in network
+        .iter()
+        .flat_map(|n| &n.links)
+        .filter(|l| l.name != "lo")
+        .flat_map(|l| &l.addresses)
+    {
+        if let Some(ip) = ip.split('/').next().and_then(|ip| ip.parse::<Ipv4Addr>().ok()) {
+            proxy_rules.extend(barepod_netplugin::rules_for(ip).context("read the proxy rules")?);
+        }
     }
     let containers = state
         .containers
@@ -109,8 +119,8 @@ fn look(paths: &Paths, record: &SandboxRecord) -> Result<Pod> {
         monitor_pid: state.monitor_pid,
         pause_pid: state.pause_pid,
         namespaces: holder.map(namespaces).unwrap_or_default(),
-        host_interface: barepod_netplugin::attachment(&paths.network(), &state.config.id).map(|a| a.host_interface),
-        interfaces,
+        network,
+        host_link,
         proxy_rules,
         containers,
     })
@@ -124,30 +134,33 @@ fn namespaces(pid: i32) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The addresses in a process's network namespace, read by a thread that goes there and ends there.
-fn interfaces(pid: i32) -> Vec<Interface> {
-    let look = move || -> Option<Vec<Interface>> {
-        setns(fs::File::open(format!("/proc/{pid}/ns/net")).ok()?, CloneFlags::CLONE_NEWNET).ok()?;
-        let all = nix::ifaddrs::getifaddrs().ok()?;
-        let found = all.filter_map(|i| {
-            let address = i.address?.as_sockaddr_in()?.ip();
-            (!address.is_loopback()).then_some(Interface { name: i.interface_name, address })
-        });
-        Some(found.collect())
-    };
-    std::thread::spawn(look).join().ok().flatten().unwrap_or_default()
+fn network(pid: i32) -> Result<NamespaceView> {
+    let path = format!("/proc/{pid}/ns/net");
+    let netns = fs::File::open(&path).with_context(|| format!("open {path}"))?;
+    barepod_netplugin::inspect(Some(netns.as_fd())).context("look at the pod's network")
 }
 
 /// The files that hold limits, on whichever version of cgroups the controller is.
 fn limits(cgroup: &Cgroup<'_>) -> BTreeMap<String, String> {
     let files = [
-        ("cpu", &["cpu.max", "cpu.weight", "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"][..]),
+        (
+            "cpu",
+            &[
+                "cpu.max",
+                "cpu.weight",
+                "cpu.shares",
+                "cpu.cfs_quota_us",
+                "cpu.cfs_period_us",
+            ][..],
+        ),
         ("memory", &["memory.max", "memory.limit_in_bytes"]),
         ("pids", &["pids.max"]),
     ];
     let mut found = BTreeMap::new();
     for (controller, names) in files {
-        let Some(dir) = cgroup.controller(controller) else { continue };
+        let Some(dir) = cgroup.controller(controller) else {
+            continue;
+        };
         for name in names {
             if let Ok(text) = fs::read_to_string(dir.join(name)) {
                 found.insert((*name).to_owned(), text.trim().to_owned());
@@ -170,7 +183,11 @@ fn mounts(pid: i32) -> Vec<Mount> {
                 target: (*before.get(4)?).to_owned(),
                 options: (*before.get(5)?).to_owned(),
                 kind: (*after.first()?).to_owned(),
-                source: if *before.get(3)? == "/" { (*after.get(1)?).to_owned() } else { (*before.get(3)?).to_owned() },
+                source: if *before.get(3)? == "/" {
+                    (*after.get(1)?).to_owned()
+                } else {
+                    (*before.get(3)?).to_owned()
+                },
             })
         })
         .collect()
@@ -178,12 +195,18 @@ fn mounts(pid: i32) -> Vec<Mount> {
 
 fn table(pod: &Pod) -> String {
     let pause = pod.pause_pid.map_or_else(|| "-".to_owned(), |p| p.to_string());
-    let mut text = format!("pod         {}\nuid         {}\nmonitor     {}\npause       {pause}\n", pod.name, pod.uid, pod.monitor_pid);
+    let mut text = format!(
+        "pod         {}\nuid         {}\nmonitor     {}\npause       {pause}\n",
+        pod.name, pod.uid, pod.monitor_pid
+    );
     let namespaces: Vec<&str> = pod.namespaces.values().map(String::as_str).collect();
     text.push_str(&format!("namespaces  {}\n", namespaces.join(" ")));
     for interface in &pod.interfaces {
         let host = pod.host_interface.as_deref().unwrap_or("-");
-        text.push_str(&format!("network     {} {} (host side {host})\n", interface.name, interface.address));
+        text.push_str(&format!(
+            "network     {} {} (host side {host})\n",
+            interface.name, interface.address
+        ));
     }
     for rule in &pod.proxy_rules {
         text.push_str(&format!("proxy       {rule}\n"));
@@ -196,12 +219,25 @@ fn table(pod: &Pod) -> String {
         let mut rows = vec![
             vec!["  id".to_owned(), container.id.clone()],
             vec!["  pids".to_owned(), pids.join(" ")],
-            vec!["  use".to_owned(), format!("memory {} KiB, cpu {} ms, pids {}", usage.memory_bytes / 1024, usage.cpu_ns / 1_000_000, usage.pids)],
+            vec![
+                "  use".to_owned(),
+                format!(
+                    "memory {} KiB, cpu {} ms, pids {}",
+                    usage.memory_bytes / 1024,
+                    usage.cpu_ns / 1_000_000,
+                    usage.pids
+                ),
+            ],
             vec!["  limits".to_owned(), limits.join(" ")],
             vec!["  log".to_owned(), container.log_path.clone()],
         ];
         rows.extend(container.cgroups.iter().map(|c| vec!["  cgroup".to_owned(), c.clone()]));
-        rows.extend(container.mounts.iter().map(|m| vec!["  mount".to_owned(), format!("{} {} {} {}", m.target, m.kind, m.source, m.options)]));
+        rows.extend(container.mounts.iter().map(|m| {
+            vec![
+                "  mount".to_owned(),
+                format!("{} {} {} {}", m.target, m.kind, m.source, m.options),
+            ]
+        }));
         text.push_str(&columns(&rows));
     }
     text

@@ -47,7 +47,11 @@ fn to_json(record: &SandboxRecord) -> Value {
 }
 
 fn table(records: &[SandboxRecord]) -> String {
-    let mut rows = vec![["POD", "CONTAINER", "ID", "STATE", "PIDS", "SINCE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["POD", "CONTAINER", "ID", "STATE", "PIDS", "SINCE"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for record in records {
         let state = &record.state;
         let alive = |alive: bool| if alive { "running" } else { "dead" }.to_owned();
@@ -69,9 +73,15 @@ fn table(records: &[SandboxRecord]) -> String {
                 state.config.name.clone(),
                 container.name.clone(),
                 container.id.chars().take(12).collect(),
-                container.exit.as_ref().map_or_else(|| phase(container.phase).to_owned(), |e| format!("exited {}", e.code)),
+                container
+                    .exit
+                    .as_ref()
+                    .map_or_else(|| phase(container.phase).to_owned(), |e| format!("exited {}", e.code)),
                 pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-                container.started_at.clone().unwrap_or_else(|| container.created_at.clone()),
+                container
+                    .started_at
+                    .clone()
+                    .unwrap_or_else(|| container.created_at.clone()),
             ]);
         }
     }

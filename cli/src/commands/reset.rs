@@ -28,13 +28,14 @@ pub struct Options {}
 pub fn run(paths: &Paths, _options: &Options) -> Result<ExitCode> {
     let mut failed = Vec::new();
     let mut note = |what: &str, done: Result<()>| {
-        if let Err(error) = done {
-            failed.push(format!("{what}: {error:#}"));
-        }
+        failed.extend(done.err().map(|error| format!("{what}: {error:#}")));
     };
     // The agent first: it would bring back what is taken down.
     for (name, grace) in [("agent", 10), ("control", 10)] {
-        note(name, daemon::stop(&paths.pid_file(name), Duration::from_secs(grace)).map(drop));
+        note(
+            name,
+            daemon::stop(&paths.pid_file(name), Duration::from_secs(grace)).map(drop),
+        );
     }
     for record in records::list(&paths.run_dir) {
         for error in records::cleanup(&record) {
@@ -56,9 +57,11 @@ pub fn run(paths: &Paths, _options: &Options) -> Result<ExitCode> {
         }
         Err(error) => note("cgroups", Err(error.into())),
     }
-    if failed.is_empty() {
-        // Only now: as long as something is left over, the records must stay, so that the next reset finds it.
-        note("files", remove_files(paths));
+    // The files only when all else is gone: as long as something is left over, the next reset needs the records.
+    if failed.is_empty()
+        && let Err(error) = remove_files(paths)
+    {
+        failed.push(format!("files: {error:#}"));
     }
     for line in &failed {
         eprintln!("barepod reset: {line}");
@@ -93,12 +96,18 @@ pub fn remember_created(paths: &Paths) -> Result<()> {
 
 /// Our files in directories that were there before, and the directories that were not.
 fn remove_files(paths: &Paths) -> Result<()> {
-    let created: Vec<PathBuf> =
-        fs::read_to_string(paths.state_dir.join(CREATED)).unwrap_or_default().lines().map(PathBuf::from).collect();
+    let created: Vec<PathBuf> = fs::read_to_string(paths.state_dir.join(CREATED))
+        .unwrap_or_default()
+        .lines()
+        .map(PathBuf::from)
+        .collect();
     let ours: [(&Path, &[&str]); 3] = [
         (&paths.run_dir, &["pods", "control.pid", "agent.pid", "agent.lock"]),
         (&paths.conf_dir, &["pki", "admin.kubeconfig", "agent.kubeconfig"]),
-        (&paths.state_dir, &["store", "images", "pods", "network", "bin", "log", CREATED]),
+        (
+            &paths.state_dir,
+            &["store", "images", "pods", "network", "bin", "log", CREATED],
+        ),
     ];
     for (dir, names) in ours {
         if created.iter().any(|c| c == dir) {
@@ -141,7 +150,10 @@ fn unescape(text: &str) -> PathBuf {
     let mut bytes = text.as_bytes();
     while let [first, rest @ ..] = bytes {
         let octal = if *first == b'\\' { rest.get(..3) } else { None };
-        match octal.and_then(|o| std::str::from_utf8(o).ok()).and_then(|o| u8::from_str_radix(o, 8).ok()) {
+        match octal
+            .and_then(|o| std::str::from_utf8(o).ok())
+            .and_then(|o| u8::from_str_radix(o, 8).ok())
+        {
             Some(byte) => {
                 out.push(byte);
                 bytes = &rest[3..];

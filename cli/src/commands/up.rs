@@ -59,9 +59,19 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         let limit = Duration::from_secs(options.timeout);
         tokio::time::timeout(limit, node_ready(client.clone(), &name))
             .await
-            .with_context(|| format!("node {name} is not ready after {} s; see {}", options.timeout, paths.log("agent").display()))??;
+            .with_context(|| {
+                format!(
+                    "node {name} is not ready after {} s; see {}",
+                    options.timeout,
+                    paths.log("agent").display()
+                )
+            })??;
         progress.done(&format!("node {name} is ready"));
-        let demo = if options.demo { Some(demo::run(paths, client, &progress, limit, ip).await?) } else { None };
+        let demo = if options.demo {
+            Some(demo::run(paths, client, &progress, limit, ip).await?)
+        } else {
+            None
+        };
         print_next(paths, demo.as_ref());
         Ok(ExitCode::SUCCESS)
     })
@@ -71,8 +81,15 @@ fn start_control(paths: &Paths, options: &Options, ip: Ipv4Addr, progress: &Prog
     progress.begin("control service starts");
     let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, options.port));
     let mut command = this_program(paths)?;
-    command.arg("control").args(["--listen", &listen.to_string(), "--advertise", &ip.to_string()]);
-    let started = daemon::start("control service", &mut command, &paths.pid_file("control"), &paths.log("control"))?;
+    command
+        .arg("control")
+        .args(["--listen", &listen.to_string(), "--advertise", &ip.to_string()]);
+    let started = daemon::start(
+        "control service",
+        &mut command,
+        &paths.pid_file("control"),
+        &paths.log("control"),
+    )?;
     progress.done(&told("control service", started));
     Ok(())
 }
@@ -81,7 +98,9 @@ fn start_agent(paths: &Paths, options: &Options, ip: Ipv4Addr, progress: &Progre
     progress.begin("agent starts");
     let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, options.agent_port));
     let mut command = this_program(paths)?;
-    command.arg("agent").args(["--api", &format!("https://127.0.0.1:{}", options.port)]);
+    command
+        .arg("agent")
+        .args(["--api", &format!("https://127.0.0.1:{}", options.port)]);
     command.args(["--agent-listen", &listen.to_string(), "--node-ip", &ip.to_string()]);
     if let Some(name) = &options.node_name {
         command.args(["--node-name", name]);
@@ -104,8 +123,16 @@ fn this_program(paths: &Paths) -> Result<Command> {
     let program = std::env::current_exe().context("find this program's own file")?;
     let mut command = Command::new(program);
     command.process_group(0).current_dir("/");
-    command.arg("--conf-dir").arg(&paths.conf_dir).arg("--state-dir").arg(&paths.state_dir);
-    command.arg("--run-dir").arg(&paths.run_dir).arg("--cgroup-parent").arg(&paths.cgroup_parent);
+    command
+        .arg("--conf-dir")
+        .arg(&paths.conf_dir)
+        .arg("--state-dir")
+        .arg(&paths.state_dir);
+    command
+        .arg("--run-dir")
+        .arg(&paths.run_dir)
+        .arg("--cgroup-parent")
+        .arg(&paths.cgroup_parent);
     Ok(command)
 }
 
@@ -135,10 +162,18 @@ fn print_next(paths: &Paths, demo: Option<&demo::Demo>) {
     if let Some(demo) = demo {
         println!("\n{}", demo.table);
     }
-    println!("Next:\n  export KUBECONFIG={}\n  kubectl get pods -o wide", paths.admin_kubeconfig().display());
+    println!(
+        "Next:\n  export KUBECONFIG={}\n  kubectl get pods -o wide",
+        paths.admin_kubeconfig().display()
+    );
     if let Some(demo) = demo {
-        println!("  curl http://{}/          # the Service's cluster IP", demo.cluster_address);
+        println!(
+            "  curl http://{}/          # the Service's cluster IP",
+            demo.cluster_address
+        );
         println!("  curl http://{}/      # its NodePort", demo.node_address);
     }
-    println!("  barepod ps                 # pods and containers as the kernel has them\n  barepod reset              # take everything down again");
+    println!(
+        "  barepod ps                 # pods and containers as the kernel has them\n  barepod reset              # take everything down again"
+    );
 }
