@@ -33,12 +33,14 @@ pub fn apply(ty: Option<TypeRef>, live: Option<&Value>, config: &Value, options:
         managers.change(&before, compare(root, &nothing, &live_object).changed, &Set::new(), options.now);
     }
 
-    let mut applied = members(root, config);
+    let given = members(root, config);
+    let mut applied = given.clone();
     strip(&mut applied, options.reset_fields);
     let mut merged = live_object.clone();
     merge(root, &mut merged, config);
     if let Some(last) = managers.owned(&identity).filter(|last| !last.is_empty()) {
-        merged = prune(root, merged, &managers, &identity, last, &applied);
+        // Nobody owns names, but a configuration that has one keeps the metadata around it.
+        merged = prune(root, merged, &managers, &identity, last, &given);
     }
 
     let mut difference = compare(root, &live_object, &merged);

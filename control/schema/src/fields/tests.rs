@@ -287,3 +287,12 @@ fn applied_order_leads_and_foreign_items_keep_their_place() {
     assert_eq!(order(&["x"], &["a", "b"]), ["x", "a", "b"]);
     assert_eq!(order(&["a", "b"], &["a", "b"]), ["a", "b"]);
 }
+
+#[test]
+fn dropping_all_applied_metadata_keeps_the_name() {
+    let mut config = web(1);
+    let live = apply(Some(deployment()), None, &config, &applied_by("kubectl")).unwrap();
+    config["metadata"].as_object_mut().unwrap().remove("labels");
+    let next = apply(Some(deployment()), Some(&live), &config, &applied_by("kubectl")).unwrap();
+    assert_eq!((&next["metadata"]["name"], next["metadata"].get("labels")), (&json!("web"), None));
+}
