@@ -149,7 +149,7 @@ pub fn stop(pid_file: &Path, grace: Duration) -> Result<bool> {
     if running(pid_file)? != Some(pid) {
         return Ok(false);
     }
-    if !ended(&pidfd, nix::libc::SIGTERM, grace)? && !ended(&pidfd, nix::libc::SIGKILL, Duration::from_secs(10))? {
+    if !ended(&pidfd, libc::SIGTERM, grace)? && !ended(&pidfd, libc::SIGKILL, Duration::from_secs(10))? {
         bail!("process {pid} does not end, even killed: it hangs in the kernel (see /proc/{pid}/stack)");
     }
     let _ = fs::remove_file(pid_file);

@@ -32,6 +32,9 @@ pub enum Error {
     /// The program cannot be executed.
     #[error("{0}")]
     Exec(String),
+    /// Said by the process that was to do it.
+    #[error(transparent)]
+    Remote(Failure),
     /// Not possible in the state that something is in.
     #[error("{0}")]
     State(String),
@@ -57,6 +60,7 @@ impl Error {
             Self::State(_) => Reason::State,
             Self::NotFound(_) => Reason::NotFound,
             Self::Exists(_) => Reason::Exists,
+            Self::Remote(failure) => failure.reason,
         }
     }
 
@@ -94,7 +98,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// An I/O error as `strerror` words it in lower case, without the number the standard library adds.
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();

@@ -310,6 +310,9 @@ pub struct SandboxState {
     pub config: SandboxConfig,
     /// The monitor's process id.
     pub monitor_pid: i32,
+    /// When the monitor started, in clock ticks since the machine's start, which with the process id names it for good.
+    #[serde(default)]
+    pub monitor_start_ticks: u64,
     /// The process id of pause, in the monitor's PID namespace; `None` once it is gone.
     pub pause_pid: Option<i32>,
     /// When it became ready, RFC 3339 with nanoseconds, UTC.

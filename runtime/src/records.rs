@@ -13,16 +13,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::client;
 use crate::error::{During, Error, Result};
 use crate::protocol::{ContainerState, SandboxState};
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// The sandbox's record.
 pub const RECORD: &str = "record.json";
@@ -35,6 +38,8 @@ pub const CONTAINERS: &str = "containers";
 
 /// How long what was killed may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
+/// The same for `poll`.
+const DEATH_MS: u16 = 10_000;
 
 /// A sandbox as its records and the kernel tell it.
 #[derive(Debug, Clone, Serialize)]
@@ -85,7 +90,7 @@ pub fn load(dir: &Path) -> Result<SandboxRecord> {
     let layout = Layout::detect()?;
     let keepers =
         cgroup::procs(&Cgroup::new(&layout, &cgroup::keeper(&state.config.cgroup)).tracker()).unwrap_or_default();
-    let monitor_alive = client::connect_nonblocking(&dir.join(SOCKET)).is_ok() || keepers.contains(&state.monitor_pid);
+    let monitor_alive = client::connect_nonblocking(&dir.join(SOCKET)).is_ok() || monitor(&state).is_some();
     let pause_alive = state.pause_pid.is_some_and(|pid| keepers.contains(&pid));
     let pids = state
         .containers
@@ -102,6 +107,22 @@ pub fn load(dir: &Path) -> Result<SandboxRecord> {
         pause_alive,
         pids,
     })
+}
+
+/// The monitor of a record, if that very process still runs.
+fn monitor(state: &SandboxState) -> Option<OwnedFd> {
+    let pid = (state.monitor_pid > 0).then_some(state.monitor_pid)?;
+    let pidfd = pidfd_open(pid).ok()?;
+    // Looked at after the descriptor was taken: it cannot have become another process in between.
+    (start_ticks(pid) == Some(state.monitor_start_ticks)).then_some(pidfd)
+}
+
+/// When a process started, in clock ticks since the machine's start: proc_pid_stat(5), field 22.
+pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may contain anything, but ends with the last parenthesis.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// The containers' records in a sandbox's directory, oldest first.
@@ -123,6 +144,11 @@ fn containers(dir: &Path) -> Vec<ContainerState> {
 pub fn cleanup(record: &SandboxRecord) -> Vec<Error> {
     match Layout::detect() {
         Ok(layout) => {
+            if let Some(monitor) = monitor(&record.state) {
+                // Already gone is what is wanted; the wait is over when it is.
+                let _ = pidfd_send_signal(monitor.as_fd(), libc::SIGKILL);
+                let _ = poll(&mut [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)], DEATH_MS);
+            }
             let mut errors = remove_kernel(&layout, &record.state.config.cgroup);
             if errors.is_empty() {
                 errors = remove_files(&record.dir);
@@ -296,6 +322,7 @@ mod tests {
                 ..SandboxConfig::default()
             },
             monitor_pid: 0,
+            monitor_start_ticks: 0,
             pause_pid: None,
             created_at: String::new(),
             containers: Vec::new(),

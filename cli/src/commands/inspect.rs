@@ -201,12 +201,12 @@ fn table(pod: &Pod) -> String {
     );
     let namespaces: Vec<&str> = pod.namespaces.values().map(String::as_str).collect();
     text.push_str(&format!("namespaces  {}\n", namespaces.join(" ")));
-    for interface in &pod.interfaces {
-        let host = pod.host_interface.as_deref().unwrap_or("-");
-        text.push_str(&format!(
-            "network     {} {} (host side {host})\n",
-            interface.name, interface.address
-        ));
+    for link in pod.network.iter().flat_map(|n| &n.links) {
+        text.push_str(&format!("link        {} {} {}\n", link.name, link.mac, link.addresses.join(" ")));
+    }
+    if let Some(link) = &pod.host_link {
+        let (name, received, sent) = (&link.name, link.received_bytes, link.sent_bytes);
+        text.push_str(&format!("host side   {name}: received {received}, sent {sent} bytes\n"));
     }
     for rule in &pod.proxy_rules {
         text.push_str(&format!("proxy       {rule}\n"));

@@ -16,9 +16,9 @@ use std::os::fd::AsFd;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Environment {
     pub(super) command: Option<String>,
-    container_id: Option<String>,
-    netns: Option<String>,
-    interface: Option<String>,
+    pub(super) container_id: Option<String>,
+    pub(super) netns: Option<String>,
+    pub(super) interface: Option<String>,
 }
 
 impl Environment {

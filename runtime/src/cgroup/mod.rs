@@ -49,6 +49,12 @@ impl<'a> Cgroup<'a> {
         Self { layout, path }
     }
 
+    /// The hierarchies it is in.
+    #[must_use]
+    pub fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
     /// Its directory in a hierarchy.
     #[must_use]
     pub fn dir(&self, hierarchy: &Hierarchy) -> PathBuf {
@@ -148,16 +154,27 @@ impl<'a> Cgroup<'a> {
     }
 }
 
-/// The cgroup in which the monitor and pause of a pod's cgroup live: beside it, so that they are found from the pod's
-/// name alone and never charged to its limits. Only the tracker has it.
+/// The cgroup of all monitors below the parent of a pod's cgroup: beside the pods, so that monitors are never charged to
+/// their limits. Only the tracker has it.
 #[must_use]
-pub fn keeper(pod: &Path) -> PathBuf {
-    let parent = pod.parent().unwrap_or(Path::new("/"));
-    parent.join(KEEPERS).join(pod.file_name().unwrap_or_default())
+pub fn monitors(pod: &Path) -> PathBuf {
+    pod.parent().unwrap_or(Path::new("/")).join("monitors")
 }
 
-/// The directory of all [`keeper`]s.
-pub const KEEPERS: &str = "monitors";
+/// The cgroup of a pod's pause, below [`monitors`]. It has no controllers of its own, and pause is found there from
+/// the pod's name alone.
+#[must_use]
+pub fn keeper(pod: &Path) -> PathBuf {
+    monitors(pod).join(pod.file_name().unwrap_or_default())
+}
+
+/// Moves the calling process into a v1 directory.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn join_leaf(dir: &Path) -> Result<()> {
+    write(dir, "tasks", "0")
+}
 
 /// Makes a directory and its parents; there already is fine.
 fn make(dir: &Path) -> Result<()> {

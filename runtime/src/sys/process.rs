@@ -21,18 +21,6 @@ pub struct CapabilitySets {
 /// # Errors
 /// What `capset(2)` says: `EPERM` for one that is not permitted now.
 pub fn set_capabilities(sets: CapabilitySets) -> io::Result<()> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    #[repr(C)]
-    #[derive(Clone, Copy)]
-    struct Data {
-        effective: u32,
-        permitted: u32,
-        inheritable: u32,
-    }
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the halves of a 64-bit mask are what the kernel takes"
@@ -51,7 +39,38 @@ pub fn set_capabilities(sets: CapabilitySets) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
 
+/// The calling thread's permitted capabilities.
+///
+/// # Errors
+/// What `capget(2)` says.
+pub fn permitted_capabilities() -> io::Result<u64> {
+    let header = Header {
+        version: LINUX_CAPABILITY_VERSION_3,
+        pid: 0,
+    };
+    let mut data = [Data::default(); 2];
+    // SAFETY: version 3 reads a header and fills two data elements, both of which outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
+    Ok(u64::from(data[0].permitted) | u64::from(data[1].permitted) << 32)
+}
+
 const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// `struct __user_cap_header_struct`.
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+/// `struct __user_cap_data_struct`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Data {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
 
 /// Drops a capability from the bounding set. `false` if the kernel does not know it.
 ///
@@ -142,17 +161,49 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
 }
 
-/// Resets every signal to its default action. The standard library ignores SIGPIPE, and what is ignored stays so
-/// across an exec.
+/// Resets every signal to its default action and blocks none. The standard library ignores SIGPIPE, and what is ignored
+/// or blocked stays so across an exec.
 pub fn default_signals() {
     for signal in 1..=64 {
         // SAFETY: the default action is no function of ours; numbers that cannot be set are refused without effect.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    // An empty set cannot be refused.
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
 /// Ignores a signal.
 pub fn ignore_signal(signal: i32) {
     // SAFETY: ignoring is no function of ours.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Closes every descriptor but the standard three and `keep`. For the child of a clone that goes on to execute or to
+/// exit: what its parent's structures own must not be dropped there any more.
+///
+/// # Errors
+/// What `close_range(2)` says.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.into_iter().chain([u32::MAX]) {
+        if fd > first {
+            // SAFETY: the process never returns to code that uses what is closed here, as the caller promises.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = first.max(fd.saturating_add(1));
+    }
+    Ok(())
+}
+
+/// Makes the user id 0 as good as any other: an execution gives it no capabilities.
+///
+/// # Errors
+/// What `prctl(2)` says.
+pub fn no_root() -> io::Result<()> {
+    const SECBIT_NOROOT: u64 = 1;
+    const SECBIT_NOROOT_LOCKED: u64 = 2;
+    // SAFETY: prctl with plain numbers.
+    check(unsafe { prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0) }).map(drop)
 }

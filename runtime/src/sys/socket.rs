@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recv, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, accept4, recv, recvmsg, sendmsg};
 
 /// Most descriptors in one packet.
 pub const MAX_FDS: usize = 8;
@@ -71,4 +71,15 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
             other => return Ok(other?),
         }
     }
+}
+
+/// Accepts a connection, not blocking.
+///
+/// # Errors
+/// What `accept4(2)` says; `WouldBlock` when nobody waits.
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let raw = retry(|| accept4(listener.as_fd().as_raw_fd(), flags))?;
+    // SAFETY: the kernel has just returned this descriptor, so it is open and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }

@@ -15,6 +15,8 @@ mod options;
 mod reader;
 mod record;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use options::LogOptions;

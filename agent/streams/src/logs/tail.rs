@@ -26,7 +26,7 @@ struct Counter {
     wanted: u64,
     /// Lines that start behind the current place.
     found: u64,
-    /// Nothing was seen yet, so parts without an end make a line of their own.
+    /// Nothing was seen yet.
     at_end: bool,
 }
 
@@ -65,17 +65,12 @@ impl Counter {
         Ok(None)
     }
 
-    /// Takes a physical line into account. Parts belong to the line that ends behind them.
+    /// Takes a physical line into account. Parts belong to the line that ends behind them; at the very end they make
+    /// a line of their own.
     fn is_too_many(&mut self, head: &[u8]) -> bool {
         let Some(record) = Record::parse(head) else { return false };
-        if record.partial && !self.at_end {
-            return false;
-        }
-        // Several parts at the very end are one line.
-        self.at_end = self.at_end && record.partial && self.found == 0;
-        if self.at_end && self.found == 0 {
-            self.found = 1;
-            self.at_end = false;
+        let is_last = std::mem::replace(&mut self.at_end, false);
+        if record.partial && !is_last {
             return false;
         }
         self.found += 1;

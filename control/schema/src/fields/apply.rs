@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::compare::{compare, members};
 use super::managers::{APPLY, Identity, Managers, UPDATE, describe, put, strip, take};
-use super::merge::{merge, remove, with_named_fields};
+use super::merge::{drop_nulls, merge, remove, with_named_fields};
 use super::node::Node;
 use super::set::{self, Set};
 use super::{ApplyError, ApplyOptions, Conflict, element};
@@ -54,6 +54,7 @@ pub fn apply(ty: Option<TypeRef>, live: Option<&Value>, config: &Value, options:
     let changed = !difference.is_empty();
     managers.replace(&identity, applied, options.now, changed || live.is_none());
     let mut result = if changed || live.is_none() { merged } else { live_object };
+    drop_nulls(&mut result);
     put(&mut result, managers);
     Ok(result)
 }

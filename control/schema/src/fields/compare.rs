@@ -106,6 +106,11 @@ fn values(node: Node, old: Option<&Value>, new: Option<&Value>, changed: &mut Pa
                     lists(node, list, old, new, changed, removed);
                 }
             }
+            // Emptied by an apply: what was inside is gone, the thing itself is still given.
+            (old, Value::Null) if node.has_parts(old) => {
+                all(node, old, removed);
+                removed.member = false;
+            }
             // From something with parts to something without, or the other way: all of the one goes and all of the other comes.
             _ if node.has_parts(old) != node.has_parts(new) => {
                 all(node, old, removed);

@@ -82,7 +82,8 @@ fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Va
     merged
 }
 
-/// Takes the members of a set out of a value, with everything below them; what becomes empty by it goes too.
+/// Takes the members of a set out of a value, with everything below them. What becomes empty by it becomes null: to the books it is still
+/// there, [`drop_nulls`] ends it.
 pub(super) fn remove(node: Node, value: &mut Value, unwanted: &Set) {
     let has_parts = node.has_parts(value);
     match value {
@@ -95,7 +96,7 @@ pub(super) fn remove(node: Node, value: &mut Value, unwanted: &Set) {
                     let was_empty = is_empty(value);
                     remove(node.child(name).node, value, part);
                     if !was_empty && is_empty(value) {
-                        map.remove(name);
+                        *value = Value::Null;
                     }
                 }
             }
@@ -112,6 +113,18 @@ pub(super) fn remove(node: Node, value: &mut Value, unwanted: &Set) {
                 });
             }
         }
+        _ => {}
+    }
+}
+
+/// Takes out the nulls that [`remove`] left.
+pub(super) fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.retain(|_, value| {
+            drop_nulls(value);
+            !value.is_null()
+        }),
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         _ => {}
     }
 }
