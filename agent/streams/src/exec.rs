@@ -66,7 +66,7 @@ pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Sess
         let _ = sender.send(message(ERROR, status::of(&result).to_string().as_bytes())).await;
         let _ = sender.send(websocket::close()).await;
     };
-    let finished = {
+    let in_order = {
         let reader = input.read(&mut stream);
         tokio::pin!(writer, work, reader);
         let mut working = true;
@@ -75,11 +75,13 @@ pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Sess
                 // Ends when everything was sent, the close last, or the client cannot be written to.
                 result = &mut writer => break result.is_ok(),
                 () = &mut work, if working => working = false,
-                () = &mut reader => break false,
+                // The client has closed, or is gone.
+                () = &mut reader => break true,
             }
         }
     };
-    if finished && let Ok(socket) = stream.reunite(sink) {
+    // By now the session has been dropped.
+    if in_order && let Ok(socket) = stream.reunite(sink) {
         websocket::linger(socket).await;
     }
 }

@@ -130,8 +130,8 @@ pub(crate) async fn with_pongs<T>(work: impl Future<Output = T>, writer: &mpsc::
     }
 }
 
-/// After our close was sent: waits for the client's, then ends the connection in order. Ending it with unread data
-/// would reset it, and could take the exit status with it.
+/// After a close was sent or received: completes the exchange, then ends the connection in order. Ending it with unread
+/// data would reset it, and could take the exit status with it.
 pub(crate) async fn linger(mut socket: Socket) {
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, async {
         while next_data(&mut socket).await.is_some() {}

@@ -34,7 +34,7 @@ pub(super) async fn run(socket: Socket, target: Target, ports: &[u16]) {
         })
         .unzip();
     drop(sender);
-    let finished = {
+    let in_order = {
         let reader = async {
             while let Some(mut data) = websocket::next_data(&mut stream).await {
                 if data.is_empty() {
@@ -57,11 +57,11 @@ pub(super) async fn run(socket: Socket, target: Target, ports: &[u16]) {
             tokio::select! {
                 result = &mut writer => break result.is_ok(),
                 _ = &mut forwards, if forwarding => forwarding = false,
-                () = &mut reader => break false,
+                () = &mut reader => break true,
             }
         }
     };
-    if finished && let Ok(socket) = stream.reunite(sink) {
+    if in_order && let Ok(socket) = stream.reunite(sink) {
         websocket::linger(socket).await;
     }
 }

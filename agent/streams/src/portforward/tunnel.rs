@@ -65,7 +65,8 @@ pub(super) async fn run(socket: Socket, target: Target) {
         let mut reader = None;
         loop {
             tokio::select! {
-                result = &mut writer => break reader.filter(|_| result.is_ok()),
+                // Fails after the client has closed, which is no reason not to close in order.
+                _ = &mut writer => break reader,
                 stream = &mut tunnel, if reader.is_none() => reader = Some(stream),
             }
         }
