@@ -1,0 +1,15 @@
+//! Prints an OpenAPI document: `openapi` the index, `openapi api/v1` a document of version 3, `openapi v2` the one of version 2.
+
+use std::io::Write as _;
+
+use barepod_schema::openapi::Documents;
+
+fn main() -> std::io::Result<()> {
+    let documents = Documents::new(&|_| true);
+    let text = match std::env::args().nth(1).as_deref() {
+        None => documents.v3_index().to_vec(),
+        Some("v2") => documents.v2().plain(),
+        Some(path) => documents.v3(path).map(|document| document.plain()).unwrap_or_default(),
+    };
+    std::io::stdout().write_all(&text)
+}
