@@ -1,0 +1,137 @@
+//! What a process that is being made into a container, and its maker, say to each other.
+//!
+//! ```text
+//! maker                                child
+//!   │ ◄───── Terminal + descriptor ──────│  if it has a terminal
+//!   │ ◄───── Ready ──────────────────────│  everything is made
+//!   │ ────── start ─────────────────────►│  unless told to go on at once
+//!   │ ◄───── Executing ──────────────────│  the next call is execve
+//!   │ ◄───── end of file ────────────────│  it has succeeded: the socket is close-on-exec
+//!   │ ◄───── Failed(why) ────────────────│  at any moment instead
+//! ```
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
+use std::os::fd::AsRawFd;
+
+use crate::error::{During, Error, Result};
+use crate::protocol::{Failure, Reason};
+use crate::sys::socket::{receive, send};
+
+/// What the child says.
+#[derive(Debug)]
+pub enum Message {
+    /// Made; waits to be started.
+    Ready,
+    /// The master of its terminal.
+    Terminal(OwnedFd),
+    /// The program is about to be executed.
+    Executing,
+    /// It could not be done.
+    Failed(Failure),
+    /// No more messages: the program was executed, or the process died.
+    Closed,
+}
+
+/// The child's end.
+#[derive(Debug)]
+pub struct Child(OwnedFd);
+
+/// The maker's end, which does not block.
+#[derive(Debug)]
+pub struct Maker(OwnedFd);
+
+/// Makes both ends.
+///
+/// # Errors
+/// No descriptor left.
+pub fn pair() -> Result<(Maker, Child)> {
+    let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+    let (maker, child) = pair.during("make", "a socket pair")?;
+    Ok((Maker(maker), Child(child)))
+}
+
+impl Child {
+    /// Says that everything is made, and waits for the start. The maker's death ends the process.
+    ///
+    /// # Errors
+    /// The maker is gone.
+    pub fn wait_for_start(&self) -> Result<()> {
+        send(&self.0, b"R", &[]).during("write to", "the monitor")?;
+        let mut byte = [0];
+        loop {
+            match recv(self.0.as_raw_fd(), &mut byte, MsgFlags::empty()) {
+                Ok(1) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Ok(_) => return Err(Error::State("the monitor is gone".to_owned())),
+                Err(error) => return Err(error).during("read from", "the monitor"),
+            }
+        }
+    }
+
+    /// Hands the terminal over.
+    ///
+    /// # Errors
+    /// The maker is gone.
+    pub fn terminal(&self, master: BorrowedFd<'_>) -> Result<()> {
+        send(&self.0, b"T", &[master]).during("send the terminal to", "the monitor")
+    }
+
+    /// Says that the next call is execve.
+    ///
+    /// # Errors
+    /// The maker is gone.
+    pub fn executing(&self) -> Result<()> {
+        send(&self.0, b"E", &[]).during("write to", "the monitor")
+    }
+
+    /// Says why it cannot be done. Nobody is left to tell when this fails.
+    pub fn failed(&self, error: &Error) {
+        let failure = serde_json::to_vec(&Failure::from(error)).unwrap_or_default();
+        let _ = send(&self.0, &[b"F", failure.as_slice()].concat(), &[]);
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Maker {
+    /// Starts a child that is ready.
+    ///
+    /// # Errors
+    /// The child is gone.
+    pub fn start(&self) -> io::Result<()> {
+        send(&self.0, b"S", &[])
+    }
+
+    /// The next message; blocks until there is one.
+    #[must_use]
+    pub fn receive(&self) -> Message {
+        match receive(&self.0) {
+            Ok(Some((packet, mut fds))) => match (packet.split_first(), fds.pop()) {
+                (Some((b'R', _)), _) => Message::Ready,
+                (Some((b'T', _)), Some(master)) => Message::Terminal(master),
+                (Some((b'E', _)), _) => Message::Executing,
+                (Some((b'F', json)), _) => {
+                    Message::Failed(serde_json::from_slice(json).unwrap_or_else(|error| Failure {
+                        reason: Reason::System,
+                        message: format!("unreadable failure: {error}"),
+                    }))
+                }
+                _ => Message::Closed,
+            },
+            Ok(None) | Err(_) => Message::Closed,
+        }
+    }
+}
+
+impl AsFd for Maker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,200 @@
+//! What happens between the clone of a process and the execution of a container's program: the process turns itself
+//! into the container, step by step, and tells its maker over a [`channel`] how far it got.
+//!
+//! The order is dictated: limits before anything is allocated, clones of volumes before the mount namespace is cut off
+//! from the machine's, everything that takes privilege before the user changes, the filter last.
+
+pub mod channel;
+mod console;
+mod container;
+mod devices;
+mod exec;
+pub mod identity;
+mod mounts;
+mod options;
+mod paths;
+mod program;
+mod root;
+mod rootfs;
+pub mod sysctl;
+
+pub use container::{Plan, container};
+pub use exec::{Joined, exec};
+pub use options::BENEATH;
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
+use oci_spec::runtime::{LinuxSeccomp, Process};
+
+use crate::error::{During, Error, Result};
+use crate::sys::process::close_on_exec_from;
+use crate::sys::terminal::make_controlling;
+
+/// Standard input, output and error of the program.
+#[derive(Debug)]
+pub enum Stdio {
+    /// Three descriptors; a missing one is the container's null device.
+    Files([Option<OwnedFd>; 3]),
+    /// A terminal of the container's own, whose master goes to the maker.
+    Terminal,
+}
+
+/// The last steps, the same for a container's first process and for those executed in it later: from a root-privileged
+/// process inside the container's root to the user's program.
+struct Finish<'a> {
+    process: &'a Process,
+    seccomp: Option<&'a LinuxSeccomp>,
+    labels: Vec<Label>,
+    stdio: [OwnedFd; 3],
+    terminal: bool,
+    /// Die with the maker: nothing else would end a container whose PID namespace has no init of ours.
+    die_with_maker: bool,
+    runtime: Option<&'a std::fs::Metadata>,
+}
+
+impl Finish<'_> {
+    fn run(self, channel: &channel::Child) -> Result<Infallible> {
+        let Self {
+            process,
+            seccomp,
+            labels,
+            stdio,
+            terminal,
+            die_with_maker,
+            runtime,
+        } = self;
+        let program = program::Program::new(process)?;
+        standard_files(stdio, terminal, process)?;
+        // From here on the descriptors above 2 are closed by the execution, whatever they are.
+        close_on_exec_from(3).during("mark", "descriptors close-on-exec")?;
+        identity::set_limits(process.rlimits().as_deref().unwrap_or_default())?;
+        for Label(file, value) in &labels {
+            (&*file).write_all(value.as_bytes()).during("set the label", value)?;
+        }
+        let no_new_privileges = process.no_new_privileges() == Some(true);
+        if let (Some(profile), false) = (seccomp, no_new_privileges) {
+            // Takes CAP_SYS_ADMIN, which is about to go.
+            crate::seccomp::install(profile)?;
+        }
+        // A directory that only root may enter, or only the user (over NFS), is the working directory either way.
+        let entered = program::enter_directory(process.cwd());
+        identity::assume(process)?;
+        if entered.is_err() {
+            program::enter_directory(process.cwd())?;
+        }
+        if die_with_maker {
+            // A change of user resets it: prctl(2).
+            prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).during("set", "the parent-death signal")?;
+        }
+        let found = program.find()?;
+        program::refuse_runtime(&found, runtime)?;
+        if no_new_privileges {
+            prctl::set_no_new_privs().during("set", "no_new_privs")?;
+            if let Some(profile) = seccomp {
+                crate::seccomp::install(profile)?;
+            }
+        }
+        Err(program.execute(&found, channel))
+    }
+}
+
+/// Puts the three files in place. Pipes are given to the user, so that `/dev/stdout` can be opened.
+fn standard_files(stdio: [OwnedFd; 3], terminal: bool, process: &Process) -> Result<()> {
+    let uid = process.user().uid();
+    if uid != 0 {
+        for fd in &stdio {
+            // Some files, as sockets or those of a user namespace, have owners that cannot be changed.
+            let _ = fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>);
+        }
+    }
+    if terminal {
+        make_controlling(stdio[0].as_fd()).during("take", "the terminal")?;
+    }
+    dup2_stdin(&stdio[0]).during("set", "standard input")?;
+    dup2_stdout(&stdio[1]).during("set", "standard output")?;
+    dup2_stderr(&stdio[2]).during("set", "standard error")
+}
+
+/// A security label that the process gets when it executes its program.
+#[derive(Debug)]
+struct Label(File, String);
+
+/// Opens what AppArmor's and SELinux' labels are asked for through, where there are some. To be called while `/proc` is
+/// the machine's: written to through a container's, the label could end up anywhere (CVE-2025-52881).
+fn labels(process: &Process) -> Result<Vec<Label>> {
+    let wanted = [
+        (
+            "/proc/thread-self/attr/apparmor/exec",
+            process.apparmor_profile(),
+            "exec ",
+        ),
+        ("/proc/thread-self/attr/exec", process.selinux_label(), ""),
+    ];
+    let wanted = wanted.into_iter().filter_map(|(file, value, prefix)| {
+        value
+            .as_deref()
+            .filter(|value| !value.is_empty())
+            .map(|value| (file, format!("{prefix}{value}")))
+    });
+    wanted
+        .map(|(path, value)| {
+            Ok(Label(
+                File::options().write(true).open(path).during("open", path)?,
+                value,
+            ))
+        })
+        .collect()
+}
+
+/// Flags with which a file that may turn out to be anything is opened without effect.
+const HARMLESS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// The standard files of a process without a terminal; what is missing is the null device below `root`.
+fn files(given: [Option<OwnedFd>; 3], null: impl Fn(i32) -> std::io::Result<OwnedFd>) -> Result<[OwnedFd; 3]> {
+    let mut given = given.into_iter().zip([libc::O_RDONLY, libc::O_WRONLY, libc::O_WRONLY]);
+    let mut next = || {
+        let (fd, flags) = given.next().unwrap_or((None, libc::O_RDWR));
+        match fd {
+            Some(fd) => Ok(fd),
+            None => {
+                let null = null(flags).during("open", "/dev/null in the container")?;
+                if root::is_null(&null) {
+                    Ok(null)
+                } else {
+                    Err(Error::Invalid(
+                        "the container's /dev/null is not the null device".to_owned(),
+                    ))
+                }
+            }
+        }
+    };
+    Ok([next()?, next()?, next()?])
+}
+
+/// Three times the same descriptor.
+fn thrice(fd: OwnedFd) -> Result<[OwnedFd; 3]> {
+    let copy = || fd.try_clone().during("copy", "the terminal");
+    Ok([copy()?, copy()?, fd])
+}
+
+/// Whether an id can be part of a file name and of a cgroup.
+///
+/// # Errors
+/// It cannot.
+pub fn check_id(id: &str) -> Result<()> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.+".contains(byte);
+    let bytes = Path::new(id).as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.len() > 128 || bytes[0] == b'.' || !bytes.iter().all(plain) {
+        return Err(Error::Invalid(format!(
+            "{id:?} cannot be an id: up to 128 letters, digits, and _ - . + are"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The root file system: an overlay or a directory, mounted in the container's own mount namespace only.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::AT_FDCWD;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::{chdir, fchdir, pivot_root};
+
+use super::root::Root;
+use crate::error::{During, Error, Result};
+use crate::protocol::Overlay;
+use crate::sys::mount::{Context, attach};
+
+/// `mount(2)` takes its options in one page.
+const MAX_OPTIONS: usize = 4095;
+
+/// Cuts the mount namespace off from the machine's, so that nothing mounted from now on is seen there.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn cut_off() -> Result<()> {
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).during("make private", "/")
+}
+
+/// Mounts an overlay over its own writable layer: a directory is needed to mount on, this one is there already and,
+/// covered by the overlay, cannot be changed behind its back from this namespace.
+///
+/// # Errors
+/// A layer is not there, or the kernel refuses.
+pub fn overlay(overlay: &Overlay) -> Result<Root> {
+    // Nothing of the writable layer outlives the container, so it is never synced: unmounting would write back the
+    // whole file system it is on. Kernels before 5.10 do not know the option.
+    match mount_overlay(overlay, true) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => mount_overlay(overlay, false),
+        other => other,
+    }
+    .during("mount the overlay of", overlay.upper.display())?;
+    open(&overlay.upper)
+}
+
+fn mount_overlay(overlay: &Overlay, volatile: bool) -> io::Result<()> {
+    if overlay.lower.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no lower layer"));
+    }
+    let options = options(overlay, volatile);
+    if options.len() <= MAX_OPTIONS {
+        return Ok(mount(
+            Some("overlay"),
+            &overlay.upper,
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )?);
+    }
+    let context = Context::open("overlay")?;
+    // One layer at a time, the uppermost first (since Linux 6.5).
+    overlay
+        .lower
+        .iter()
+        .try_for_each(|layer| context.set("lowerdir+", layer))?;
+    context.set("upperdir", &overlay.upper)?;
+    context.set("workdir", &overlay.work)?;
+    if volatile {
+        context.flag("volatile")?;
+    }
+    attach(context.mount(0)?, open_path(&overlay.upper)?)
+}
+
+/// The options in one line. Commas and colons separate there and are escaped in paths.
+fn options(overlay: &Overlay, volatile: bool) -> String {
+    let escape = |path: &PathBuf| {
+        path.to_string_lossy()
+            .replace('\\', "\\\\")
+            .replace(',', "\\,")
+            .replace(':', "\\:")
+    };
+    let lower: Vec<String> = overlay.lower.iter().map(escape).collect();
+    let (upper, work) = (escape(&overlay.upper), escape(&overlay.work));
+    let volatile = if volatile { ",volatile" } else { "" };
+    format!("lowerdir={},upperdir={upper},workdir={work}{volatile}", lower.join(":"))
+}
+
+/// Makes a mount of a directory, which a root has to be, and opens it.
+///
+/// # Errors
+/// The directory is not there.
+pub fn directory(path: &Path) -> Result<Root> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(path), path, None::<&str>, flags, None::<&str>).during("bind", path.display())?;
+    open(path)
+}
+
+fn open(path: &Path) -> Result<Root> {
+    Ok(Root::new(open_path(path).during("open", path.display())?))
+}
+
+fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    Ok(File::options().read(true).custom_flags(flags).open(path)?.into())
+}
+
+/// Makes `root` the root of the mount namespace, and lets go of the old one.
+///
+/// # Errors
+/// The kernel refuses, for one because the machine still runs on its initial RAM disk.
+pub fn enter(root: &Root) -> Result<()> {
+    fchdir(root).during("enter", "the root file system")?;
+    // Old and new root on the same directory: the old one ends up on top and is taken away from there; pivot_root(2).
+    pivot_root(".", ".").map_err(|error| match error {
+        nix::errno::Errno::EINVAL => Error::Invalid(
+            "the root file system cannot be changed: this machine runs on its initial RAM disk, which has to be left \
+             with switch_root first"
+                .to_owned(),
+        ),
+        error => Error::System {
+            operation: "pivot",
+            object: "the root file system".to_owned(),
+            source: error.into(),
+        },
+    })?;
+    umount2(".", MntFlags::MNT_DETACH).during("unmount", "the old root file system")?;
+    chdir("/").during("enter", "/")
+}
+
+/// Opens a descriptor of a namespace of the calling process.
+///
+/// # Errors
+/// `/proc` is not mounted.
+pub fn own_namespace(name: &str) -> Result<OwnedFd> {
+    let path = Path::new("/proc/self/ns").join(name);
+    let file = nix::fcntl::openat(
+        AT_FDCWD,
+        &path,
+        nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    );
+    file.during("open", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_escaped_in_options() {
+        let overlay = Overlay {
+            lower: vec!["/a:b".into(), "/c,d".into()],
+            upper: "/u\\x".into(),
+            work: "/w".into(),
+        };
+        assert_eq!(
+            options(&overlay, true),
+            "lowerdir=/a\\:b:/c\\,d,upperdir=/u\\\\x,workdir=/w,volatile"
+        );
+    }
+}

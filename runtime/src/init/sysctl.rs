@@ -1,0 +1,120 @@
+//! Kernel parameters of the pod's own namespaces.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::error::{During, Error, Result};
+
+/// Which namespaces are the pod's own; only their parameters may be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// The network namespace.
+    pub network: bool,
+    /// The IPC namespace.
+    pub ipc: bool,
+    /// The UTS namespace.
+    pub uts: bool,
+}
+
+/// Writes parameters. The kernel takes the namespace from the writer, whatever procfs the file is in.
+///
+/// # Errors
+/// A parameter of the whole machine, one that does not exist, or a value the kernel refuses.
+pub fn set<'a>(parameters: impl IntoIterator<Item = (&'a String, &'a String)>, own: Own) -> Result<()> {
+    for (name, value) in parameters {
+        let path = path(name, own)?;
+        fs::write(&path, value).during("set", name)?;
+    }
+    Ok(())
+}
+
+/// The file of a parameter, if setting it changes nothing outside the pod.
+fn path(name: &str, own: Own) -> Result<PathBuf> {
+    let name = normalise(name);
+    let (namespaced, owned) = match name.as_str() {
+        "kernel.domainname" | "kernel.hostname" => (true, own.uts),
+        "kernel.sem"
+        | "kernel.shm_rmid_forced"
+        | "kernel.shmall"
+        | "kernel.shmmax"
+        | "kernel.shmmni"
+        | "kernel.msgmax"
+        | "kernel.msgmnb"
+        | "kernel.msgmni"
+        | "kernel.auto_msgmni" => (true, own.ipc),
+        name if name.starts_with("fs.mqueue.") => (true, own.ipc),
+        name if name.starts_with("net.") => (true, own.network),
+        _ => (false, false),
+    };
+    if !namespaced {
+        return Err(Error::Invalid(format!(
+            "the sysctl {name} is not of a namespace, it would change the whole machine"
+        )));
+    }
+    if !owned {
+        return Err(Error::Invalid(format!(
+            "the sysctl {name} is of a namespace that the pod shares with the node"
+        )));
+    }
+    let parts: Vec<String> = name.split('.').map(|part| part.replace('/', ".")).collect();
+    if parts.iter().any(|part| part.is_empty() || part == "..") {
+        return Err(Error::Invalid(format!("{name} is no sysctl")));
+    }
+    Ok(PathBuf::from("/proc/sys").join(parts.join("/")))
+}
+
+/// Dots as separators, whichever of the two spellings of sysctl(8) is used: the first separator tells. A slash in the
+/// result is a dot inside a part, as interface names have them.
+fn normalise(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name.as_bytes()[at] == b'/' => name
+            .chars()
+            .map(|c| {
+                if c == '/' {
+                    '.'
+                } else if c == '.' {
+                    '/'
+                } else {
+                    c
+                }
+            })
+            .collect(),
+        _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: Own = Own {
+        network: true,
+        ipc: true,
+        uts: false,
+    };
+
+    #[test]
+    fn only_parameters_of_own_namespaces() {
+        let file = |name| path(name, OWN).map(|path| path.to_string_lossy().into_owned());
+        assert_eq!(file("net.ipv4.ip_forward").unwrap(), "/proc/sys/net/ipv4/ip_forward");
+        assert_eq!(
+            file("net/ipv4/conf/eth0.100/rp_filter").unwrap(),
+            "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"
+        );
+        assert_eq!(
+            file("net.ipv4.conf.eth0/100.rp_filter").unwrap(),
+            "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"
+        );
+        assert_eq!(file("kernel.shmmax").unwrap(), "/proc/sys/kernel/shmmax");
+        for refused in [
+            "kernel.panic",
+            "vm.swappiness",
+            "kernel.hostname",
+            "net.../x",
+            "net.ipv4.//.x",
+            "",
+        ] {
+            assert!(file(refused).is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The monitor of one pod: parent of its pause and of all its containers, for as long as the pod lives.
+//!
+//! ```text
+//! agent ─ spawns ─► barepod-runtime monitor ─ clone3 ─► monitor ─ clone3 ─► pause, containers, execs
+//!       ◄ one line on stdout, exit code ─┘               │ epoll: socket, clients, pidfds, output
+//! ```
+//!
+//! One thread, no timer that ticks: it wakes when a descriptor is ready or an exec's time is over. It holds the pidfds
+//! of what it made and the read ends of all output, and writes down what happens before it tells anybody.
+
+mod attach;
+mod clients;
+mod containers;
+mod execs;
+mod log;
+mod output;
+mod pause;
+mod poller;
+mod request;
+mod sandbox;
+mod server;
+mod start;
+
+pub use start::main;
