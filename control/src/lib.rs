@@ -3,6 +3,7 @@
 //! Long-lived tasks, all owned by [`run_until`]:
 //! - the listener: accepts connections, one task for each; ends them when told to stop;
 //! - the controllers: a `kube::Client` over [`inprocess::InProcess`], ended before the connections;
+//! - the expiry of events: sleeps until the next one is an hour old, ends with the store;
 //! - `store-writer`, the store's own thread.
 //!
 //! Invariants
@@ -14,6 +15,7 @@
 pub mod bootstrap;
 mod config;
 pub mod engine;
+mod expiry;
 pub mod http;
 pub mod inprocess;
 mod run;

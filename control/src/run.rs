@@ -12,11 +12,15 @@ use tokio::sync::watch;
 use crate::bootstrap::{Bootstrap, bootstrap};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::expiry::expire;
 use crate::http::{Server, ServerTls, UpstreamTls};
 use crate::inprocess::InProcess;
 
 /// Updates of these keys stay in memory until something else is written: the heartbeats of nodes.
 const HEARTBEATS: &str = "/coordination.k8s.io/leases/kube-node-lease/";
+
+/// The keys of objects that expire.
+const EVENTS: &str = "/events/";
 
 /// Runs the control service until the future is dropped. `ready` is called once, with the address, when the API answers.
 pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
@@ -60,6 +64,7 @@ pub async fn run_until(
     let mut controllers = config
         .controllers
         .then(|| tokio::spawn(controllers(engine.clone(), config.clone(), stopped.clone())));
+    let expiry = tokio::spawn(expire(store.clone(), EVENTS));
     let mut serving = tokio::spawn(server.serve(until(stopped)));
     tracing::info!(%address, "the API server is ready");
     ready(address);
@@ -91,6 +96,7 @@ pub async fn run_until(
         let _ = serving.await;
     }
     closing.await.context("close the store")?;
+    expiry.await.context("stop the expiry of events")?;
     outcome
 }
 

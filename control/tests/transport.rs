@@ -1,0 +1,470 @@
+//! The API server on a socket: identities, limits, compression, streams to nodes, start and stop.
+
+#[path = "support/pki.rs"]
+mod pki;
+
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use barepod_control::Config;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+struct Cluster {
+    directory: PathBuf,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+fn directory() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("barepodtest-transport-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    pki::write(&directory, 0).unwrap();
+    directory
+}
+
+fn config(directory: &Path, listen: SocketAddr) -> Config {
+    Config {
+        state_dir: directory.into(),
+        listen,
+        advertise: Ipv4Addr::new(192, 0, 2, 1),
+        pki: pki::paths(directory),
+        service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
+        cluster_cidr: (Ipv4Addr::new(10, 244, 0, 0), 16),
+        node_port_range: 30_000..=32_767,
+        controllers: false,
+    }
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        Self::start_in(directory()).await
+    }
+
+    async fn start_in(directory: PathBuf) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, address) = oneshot::channel();
+        let config = config(&directory, (Ipv4Addr::LOCALHOST, 0).into());
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(barepod_control::run_until(
+            config,
+            |address| ready.send(address).unwrap(),
+            shutdown,
+        ));
+        Cluster {
+            directory,
+            address: address.await.unwrap(),
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    async fn stop(mut self) -> PathBuf {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.task).await.unwrap().unwrap();
+        self.directory.clone()
+    }
+
+    fn tls(&self, user: Option<&str>, alpn: &[&str]) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots(&self.directory));
+        let mut config = match user {
+            None => builder.with_no_client_auth(),
+            Some(user) => {
+                let (certificates, key) = identity(&self.directory, user);
+                builder.with_client_auth_cert(certificates, key).unwrap()
+            }
+        };
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    async fn connect(&self, user: Option<&str>, alpn: &[&str]) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::IpAddress(self.address.ip().into());
+        TlsConnector::from(self.tls(user, alpn))
+            .connect(name, stream)
+            .await
+            .unwrap()
+    }
+
+    async fn send(&self, user: Option<&str>, request: Request<Full<Bytes>>) -> Response<Incoming> {
+        let stream = self.connect(user, &["http/1.1"]).await;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection.with_upgrades());
+        sender.send_request(request).await.unwrap()
+    }
+
+    async fn call(&self, user: Option<&str>, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() {
+            Bytes::new()
+        } else {
+            body.to_string().into()
+        };
+        let request = Request::builder().method(method).uri(path).header("host", "x");
+        let request = request
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .unwrap();
+        let response = self.send(user, request).await;
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (
+            code,
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into()),
+        )
+    }
+
+    async fn admin(&self, method: &str, path: &str, body: Value) -> Value {
+        let (code, value) = self.call(Some("admin"), method, path, body).await;
+        assert!(code < 300, "{method} {path}: {value}");
+        value
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn roots(directory: &Path) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(directory.join("ca.crt")).unwrap())
+        .unwrap();
+    roots
+}
+
+fn identity(directory: &Path, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let certificate = CertificateDer::from_pem_file(directory.join(format!("{name}.crt"))).unwrap();
+    (
+        vec![certificate],
+        PrivateKeyDer::from_pem_file(directory.join(format!("{name}.key"))).unwrap(),
+    )
+}
+
+fn get(path: &str) -> Request<Full<Bytes>> {
+    Request::builder()
+        .uri(path)
+        .header("host", "x")
+        .body(Full::default())
+        .unwrap()
+}
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn certificates_are_identities() {
+    let cluster = Cluster::start().await;
+    for path in ["/healthz", "/livez", "/readyz", "/version"] {
+        assert_eq!(cluster.call(None, "GET", path, Value::Null).await.0, 200, "{path}");
+    }
+    let (code, status) = cluster.call(None, "GET", "/api/v1/pods", Value::Null).await;
+    assert_eq!(
+        (code, &status["kind"], &status["reason"]),
+        (401, &json!("Status"), &json!("Unauthorized"))
+    );
+    let (code, status) = cluster.call(Some("bob"), "GET", "/api/v1/pods", Value::Null).await;
+    let message =
+        "pods is forbidden: User \"bob\" cannot list resource \"pods\" in API group \"\" at the cluster scope";
+    assert_eq!((code, &status["message"]), (403, &json!(message)));
+    let (code, status) = cluster
+        .call(Some("bob"), "GET", "/api/v1/namespaces/default/pods/p/log", Value::Null)
+        .await;
+    assert_eq!((code, &status["reason"]), (403, &json!("Forbidden")));
+    let service = cluster
+        .admin("GET", "/api/v1/namespaces/default/services/kubernetes", Value::Null)
+        .await;
+    assert_eq!(service["spec"]["clusterIP"], "10.96.0.1");
+    let endpoints = cluster
+        .admin("GET", "/api/v1/namespaces/default/endpoints/kubernetes", Value::Null)
+        .await;
+    assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "192.0.2.1");
+    assert_eq!(endpoints["subsets"][0]["ports"][0]["port"], cluster.address.port());
+}
+
+#[tokio::test]
+async fn http2_is_spoken_when_asked_for() {
+    let cluster = Cluster::start().await;
+    let stream = cluster.connect(Some("admin"), &["h2", "http/1.1"]).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let watch = sender
+        .send_request(get("https://x/api/v1/namespaces?watch=true"))
+        .await
+        .unwrap();
+    let list = sender.send_request(get("https://x/api/v1/namespaces")).await.unwrap();
+    assert_eq!((watch.status(), list.status()), (StatusCode::OK, StatusCode::OK));
+    let first = watch.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.starts_with(b"{\"type\":\"ADDED\""));
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_requests() {
+    let cluster = Cluster::start().await;
+    let mut stream = cluster.connect(Some("admin"), &["http/1.1"]).await;
+    stream.write_all(b"NONSENSE\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let large = json!({"metadata": {"name": "a"}, "data": {"a": "x".repeat(4 << 20)}});
+    let (code, status) = cluster.call(Some("admin"), "POST", MAPS, large).await;
+    assert_eq!((code, &status["reason"]), (413, &json!("RequestEntityTooLarge")));
+    let (code, status) = cluster.call(Some("admin"), "POST", MAPS, json!("text")).await;
+    assert_eq!((code, &status["kind"]), (400, &json!("Status")));
+    for path in [
+        "/api/v1/namespaces/%00/pods",
+        "/api/v1/namespaces/../../etc",
+        "//",
+        "/api//v1",
+        "/apis/a/b/c/d/e/f/g",
+    ] {
+        let (code, _) = cluster.call(Some("admin"), "GET", path, Value::Null).await;
+        assert!((200..500).contains(&code), "{path}: {code}");
+    }
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_when_asked_for() {
+    let cluster = Cluster::start().await;
+    for n in 0..20 {
+        let object = json!({"metadata": {"name": format!("m{n}")}, "data": {"a": "x".repeat(10_000)}});
+        cluster.admin("POST", MAPS, object).await;
+    }
+    let plain = cluster.send(Some("admin"), get(MAPS)).await;
+    assert!(plain.headers().get("content-encoding").is_none());
+    let length: usize = plain.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    let plain = plain.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(plain.len(), length);
+    let mut request = get(MAPS);
+    request.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+    let packed = cluster.send(Some("admin"), request).await;
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let packed = packed.into_body().collect().await.unwrap().to_bytes();
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..])
+        .read_to_end(&mut text)
+        .unwrap();
+    assert!(packed.len() < plain.len() / 10 && text == plain);
+}
+
+/// A node's API: it echoes upgraded streams, and describes other requests.
+async fn node(directory: &Path) -> SocketAddr {
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots(directory)),
+        Arc::new(rustls::crypto::ring::default_provider()),
+    );
+    let (certificates, key) = identity(directory, "node");
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(certificates, key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stream = acceptor.accept(stream).await.unwrap();
+            let service = hyper::service::service_fn(|mut request: Request<Incoming>| async move {
+                let uri = request.uri().to_string();
+                let builder = Response::builder();
+                if request.headers().contains_key("upgrade") {
+                    let upgrade = hyper::upgrade::on(&mut request);
+                    tokio::spawn(async move {
+                        let mut stream = TokioIo::new(upgrade.await.unwrap());
+                        stream.write_all(uri.as_bytes()).await.unwrap();
+                        let (mut reader, mut writer) = tokio::io::split(stream);
+                        let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                    });
+                    let builder = builder
+                        .status(101)
+                        .header("connection", "upgrade")
+                        .header("upgrade", "websocket");
+                    return builder.body(Full::new(Bytes::new()));
+                }
+                if uri.contains("missing") {
+                    return builder
+                        .status(404)
+                        .body(Full::new("container \"missing\" not found".into()));
+                }
+                builder.body(Full::new(uri.into()))
+            });
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(connection.with_upgrades());
+        }
+    });
+    address
+}
+
+async fn running_pod(cluster: &Cluster, port: u16) {
+    let status = json!({
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+    });
+    cluster
+        .admin("POST", "/api/v1/nodes", json!({"metadata": {"name": "n1"}}))
+        .await;
+    let request = Request::patch("/api/v1/nodes/n1/status").header("host", "x");
+    let request = request.header("content-type", "application/merge-patch+json");
+    let patched = cluster.send(
+        Some("admin"),
+        request
+            .body(Full::new(json!({"status": status}).to_string().into()))
+            .unwrap(),
+    );
+    assert_eq!(patched.await.status(), 200);
+    let account = json!({"metadata": {"name": "default"}});
+    cluster
+        .admin("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+        .await;
+    let containers = json!([{"name": "c", "image": "i"}, {"name": "missing", "image": "i"}]);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": containers}});
+    cluster.admin("POST", "/api/v1/namespaces/default/pods", pod).await;
+}
+
+#[tokio::test]
+async fn streams_are_passed_to_the_node() {
+    let cluster = Cluster::start().await;
+    let address = node(&cluster.directory).await;
+    running_pod(&cluster, address.port()).await;
+    let pod = "/api/v1/namespaces/default/pods/p";
+    let log = cluster
+        .admin("GET", &format!("{pod}/log?container=c&tailLines=3"), Value::Null)
+        .await;
+    assert_eq!(log, "/containerLogs/default/p/c?container=c&tailLines=3");
+    let proxied = cluster
+        .admin("GET", "/api/v1/nodes/n1/proxy/stats/summary?x=1", Value::Null)
+        .await;
+    assert_eq!(proxied, "/stats/summary?x=1");
+    let (code, status) = cluster
+        .call(
+            Some("admin"),
+            "GET",
+            &format!("{pod}/log?container=missing"),
+            Value::Null,
+        )
+        .await;
+    assert_eq!(
+        (code, &status["message"]),
+        (404, &json!("container \"missing\" not found"))
+    );
+    let (code, status) = cluster
+        .call(Some("admin"), "GET", &format!("{pod}/log"), Value::Null)
+        .await;
+    let message = "a container name must be specified for pod p, choose one of: [c missing]";
+    assert_eq!((code, &status["message"]), (400, &json!(message)));
+
+    let request = Request::get(format!("{pod}/exec?container=c&command=ls&command=-l&stdin=true"))
+        .header("host", "x")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-protocol", "v5.channel.k8s.io");
+    let response = cluster
+        .send(Some("admin"), request.body(Full::default()).unwrap())
+        .await;
+    assert_eq!(response.status(), 101);
+    let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    let expected = "/exec/default/p/c?container=c&command=ls&command=-l&stdin=true";
+    let mut greeting = vec![0; expected.len()];
+    stream.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&greeting), expected);
+    let data: Vec<u8> = (0..200_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let sent = data.clone();
+    tokio::spawn(async move {
+        writer.write_all(&sent).await.unwrap();
+        writer
+    });
+    let mut back = vec![0; data.len()];
+    reader.read_exact(&mut back).await.unwrap();
+    assert!(back == data);
+}
+
+#[tokio::test]
+async fn an_absent_node_is_named() {
+    let cluster = Cluster::start().await;
+    running_pod(&cluster, 1).await;
+    let (code, status) = cluster
+        .call(
+            Some("admin"),
+            "GET",
+            "/api/v1/namespaces/default/pods/p/log?container=c",
+            Value::Null,
+        )
+        .await;
+    let message = status["message"].as_str().unwrap();
+    let start = "Get \"https://127.0.0.1:1/containerLogs/default/p/c?container=c\": dial tcp 127.0.0.1:1: ";
+    assert!(
+        code == 500 && message.starts_with(start) && message.contains("refused"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn stops_cleanly_and_starts_again() {
+    let cluster = Cluster::start().await;
+    cluster.admin("POST", MAPS, json!({"metadata": {"name": "kept"}})).await;
+    let watch = cluster
+        .send(Some("admin"), get(&format!("{MAPS}?watch=true&resourceVersion=0")))
+        .await;
+    let mut watch = watch.into_body();
+    assert!(watch.frame().await.unwrap().is_ok());
+    let started = std::time::Instant::now();
+    let directory = cluster.stop().await;
+    assert!(watch.frame().await.is_none_or(|frame| frame.is_err()));
+    assert!(started.elapsed().as_secs() < 2, "the watch does not hold up the stop");
+    let cluster = Cluster::start_in(directory).await;
+    let kept = cluster.admin("GET", &format!("{MAPS}/kept"), Value::Null).await;
+    assert_eq!(kept["metadata"]["name"], "kept");
+
+    let address = cluster.address;
+    let busy = barepod_control::run_until(config(&cluster.directory, address), |_| {}, std::future::ready(())).await;
+    let text = format!("{:#}", busy.unwrap_err());
+    assert!(
+        text.contains(&address.to_string()) && text.contains("another process may use the port"),
+        "{text}"
+    );
+    let free = (Ipv4Addr::LOCALHOST, 0).into();
+    let locked = barepod_control::run_until(config(&cluster.directory, free), |_| {}, std::future::ready(())).await;
+    let text = format!("{:#}", locked.unwrap_err());
+    assert!(text.contains("barepod.redb is in use by another process"), "{text}");
+    let mut broken = config(&cluster.directory, free);
+    broken.pki.server_key = "/nonexistent/apiserver.key".into();
+    let broken = barepod_control::run_until(broken, |_| {}, std::future::ready(())).await;
+    let text = format!("{:#}", broken.unwrap_err());
+    assert!(text.contains("/nonexistent/apiserver.key"), "{text}");
+    let directory = cluster.stop().await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
