@@ -1,0 +1,98 @@
+//! ConfigMaps and Secrets that pods of this node use: what they are called, what is in them, and how they are got.
+
+mod cache;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+
+pub use cache::{Cache, Feed};
+
+/// Which sort of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+/// Names one object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Which sort.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// A ConfigMap.
+    pub fn config_map(namespace: &str, name: &str) -> Self {
+        Self { kind: Kind::ConfigMap, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// A Secret.
+    pub fn secret(namespace: &str, name: &str) -> Self {
+        Self { kind: Kind::Secret, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::ConfigMap => "configmap",
+            Kind::Secret => "secret",
+        };
+        write!(f, "{kind} {:?}", format!("{}/{}", self.namespace, self.name))
+    }
+}
+
+/// What is in an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Data {
+    /// Its resource version.
+    pub version: String,
+    /// Keys with text values: all of a Secret, `data` of a ConfigMap.
+    pub values: BTreeMap<String, Vec<u8>>,
+    /// Keys of a ConfigMap's `binaryData`, which only volumes see.
+    pub binary: BTreeMap<String, Vec<u8>>,
+}
+
+impl Data {
+    /// Every key with its bytes, as a volume shows them.
+    pub fn files(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+        self.values.iter().chain(&self.binary)
+    }
+
+    /// One key's bytes, as a volume shows them.
+    pub fn file(&self, key: &str) -> Option<&Vec<u8>> {
+        self.values.get(key).or_else(|| self.binary.get(key))
+    }
+}
+
+impl From<ConfigMap> for Data {
+    fn from(object: ConfigMap) -> Self {
+        Self {
+            version: object.metadata.resource_version.unwrap_or_default(),
+            values: object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes())).collect(),
+            binary: object.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect(),
+        }
+    }
+}
+
+impl From<Secret> for Data {
+    fn from(object: Secret) -> Self {
+        let mut values: BTreeMap<_, _> =
+            object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
+        values.extend(object.string_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes())));
+        Self { version: object.metadata.resource_version.unwrap_or_default(), values, binary: BTreeMap::new() }
+    }
+}
+
+/// A set of objects as they were at one moment; `None` is one that does not exist.
+pub type Objects = BTreeMap<Key, Option<Arc<Data>>>;

@@ -1,0 +1,209 @@
+//! What of a pod survives the agent, in small files of the pod's directory, written before what they describe is used.
+//!
+//! ```text
+//! <pod dir>/pod.json                       the object, as last seen
+//! <pod dir>/state.json                     [`Stored`]
+//! <pod dir>/etc/{hosts,hostname,resolv.conf}
+//! <pod dir>/volumes/<name>/
+//! <pod dir>/subpaths/<container>/<mount>   bind mounts of sub-paths
+//! <pod dir>/containers/<id>/{upper,work,termination-log}
+//! <pod dir>/logs/<container>/<attempt>.log
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
+
+use super::observed::{Failure, Observed, Seen, State, Termination};
+use crate::files;
+
+/// What is remembered of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stored {
+    /// The kernel's boot; whatever ran in another one is gone.
+    pub boot_id: String,
+    /// The pod comes from a manifest on the node.
+    pub from_manifest: bool,
+    /// When the pod was first seen here.
+    pub start_time: Option<Time>,
+    /// Its address.
+    pub ip: Option<Ipv4Addr>,
+    /// Why it failed as a whole.
+    pub failure: Option<Failure>,
+    /// Its containers.
+    pub containers: BTreeMap<String, StoredContainer>,
+}
+
+/// What is remembered of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoredContainer {
+    /// Id of the current attempt.
+    pub id: Option<String>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// The image of the specification it was started from.
+    pub spec_image: String,
+    /// The image's full name.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// Its hook is done.
+    pub hook_done: bool,
+    /// Its startup probe succeeded.
+    pub started: bool,
+    /// It was ready.
+    pub ready: bool,
+    /// How the current attempt ended.
+    pub end: Option<Termination>,
+    /// How the attempt before ended.
+    pub last: Option<Termination>,
+}
+
+impl Stored {
+    /// Of what is observed now.
+    pub fn of(seen: &Observed, boot_id: &str, from_manifest: bool) -> Self {
+        Self {
+            boot_id: boot_id.to_owned(),
+            from_manifest,
+            start_time: seen.start_time.clone(),
+            ip: seen.ip,
+            failure: seen.failure.clone(),
+            containers: seen.containers.iter().map(|(name, it)| (name.clone(), StoredContainer::of(it))).collect(),
+        }
+    }
+}
+
+impl StoredContainer {
+    fn of(it: &Seen) -> Self {
+        Self {
+            id: (it.state != State::Absent).then(|| it.id.clone()).flatten(),
+            restarts: it.restarts,
+            spec_image: it.spec_image.clone(),
+            image: it.image.clone(),
+            image_id: it.image_id.clone(),
+            hook_done: it.hook_done,
+            started: it.started,
+            ready: it.ready,
+            end: it.end().cloned(),
+            last: it.last.clone(),
+        }
+    }
+
+    /// What does not depend on whether its process still lives.
+    pub fn to_seen(&self) -> Seen {
+        Seen {
+            restarts: self.restarts,
+            spec_image: self.spec_image.clone(),
+            image: self.image.clone(),
+            image_id: self.image_id.clone(),
+            last: self.last.clone(),
+            ..Seen::default()
+        }
+    }
+}
+
+/// One pod's directory.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    written: Mutex<u64>,
+}
+
+impl Store {
+    /// In that directory, which need not exist.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, written: Mutex::new(0) }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes the state; an older one that comes late is left out. Blocking.
+    pub fn write_state(&self, version: u64, state: &Stored) -> io::Result<()> {
+        let text = serde_json::to_vec(state)?;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if version <= *written {
+            return Ok(());
+        }
+        files::write_atomic(&self.dir.join("state.json"), &text, 0o600)?;
+        *written = version;
+        Ok(())
+    }
+
+    /// Writes the object, making the directory. Blocking.
+    pub fn write_pod(&self, pod: &Pod) -> io::Result<()> {
+        files::make_private_dir(&self.dir)?;
+        files::write_atomic(&self.dir.join("pod.json"), &serde_json::to_vec(pod)?, 0o600)
+    }
+
+    /// Reads both; without a readable state, an empty one. Blocking.
+    pub fn read(&self) -> io::Result<(Pod, Stored)> {
+        let pod = serde_json::from_slice(&std::fs::read(self.dir.join("pod.json"))?)?;
+        let state = std::fs::read(self.dir.join("state.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        Ok((pod, state.unwrap_or_default()))
+    }
+
+    /// Where a container's attempt has its writable files.
+    pub fn container_dir(&self, id: &str) -> PathBuf {
+        self.dir.join("containers").join(id)
+    }
+
+    /// The log of a container's attempt.
+    pub fn log(&self, container: &str, attempt: u32) -> PathBuf {
+        self.dir.join("logs").join(container).join(format!("{attempt}.log"))
+    }
+
+    /// A file every container of the pod sees in `/etc`.
+    pub fn etc(&self, name: &str) -> PathBuf {
+        self.dir.join("etc").join(name)
+    }
+
+    /// Where a container's sub-paths are bound.
+    pub fn subpaths(&self, container: &str) -> PathBuf {
+        self.dir.join("subpaths").join(container)
+    }
+}
+
+/// The kernel's boot.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::scratch;
+
+    #[test]
+    fn late_writes_do_not_undo_newer_ones() {
+        let dir = scratch("store");
+        let store = Store::new(dir.path().join("uid"));
+        store.write_pod(&Pod::default()).unwrap();
+        let state = |boot: &str| Stored { boot_id: boot.into(), ..Stored::default() };
+        store.write_state(2, &state("two")).unwrap();
+        store.write_state(1, &state("one")).unwrap();
+        assert_eq!(store.read().unwrap().1.boot_id, "two");
+        store.write_state(3, &state("three")).unwrap();
+        assert_eq!(store.read().unwrap().1.boot_id, "three");
+    }
+
+    #[test]
+    fn unreadable_state_is_an_empty_one() {
+        let dir = scratch("store");
+        let store = Store::new(dir.path().to_owned());
+        assert!(store.read().is_err());
+        store.write_pod(&Pod::default()).unwrap();
+        std::fs::write(dir.path().join("state.json"), "{half").unwrap();
+        assert_eq!(store.read().unwrap().1, Stored::default());
+    }
+}

@@ -1,0 +1,492 @@
+//! Takes in what has happened: ends of operations, events of the monitor, deletion of the object.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use barepod_runtime::protocol::{Event, Exit};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Client};
+
+use super::super::observed::{Failure, State, Step, Termination, Unhealthy, Waiting};
+use super::super::ops::{Gate, end, sandbox, start, volumes};
+use super::super::shape;
+use super::Worker;
+use crate::events::Level;
+use crate::objects::Feed;
+use crate::shared::blocking;
+use crate::status::Sent;
+use crate::volumes::Volumes;
+use crate::{fault, files, time};
+
+/// How an operation ended.
+pub enum Outcome {
+    /// The sandbox was made, or not; `None` when it was given up because the pod ends.
+    Sandbox(Option<Result<sandbox::Made, String>>),
+    /// The volumes were made, or not.
+    Volumes(Result<volumes::Made, volumes::Failed>),
+    /// The volumes were brought up to date, or not.
+    Refreshed(Result<Volumes, String>),
+    /// An object that volumes show has changed; `None` when it is watched no more.
+    Changed(Option<Feed>),
+    /// A container was started, or not.
+    Started {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+        /// How it went.
+        result: Result<Box<start::Started>, start::Failure>,
+    },
+    /// A hook has ended.
+    PostStarted {
+        /// The container's name.
+        name: String,
+        /// The container's id.
+        id: String,
+        /// How it went.
+        result: Result<(), String>,
+    },
+    /// A container has ended, with all there is to tell of it.
+    Ended {
+        /// The container's name.
+        name: String,
+        /// How.
+        end: Termination,
+    },
+    /// A stop has done what it could.
+    Stopped {
+        /// The container's name.
+        name: String,
+    },
+    /// What an attempt left behind is gone.
+    Cleaned,
+    /// An image has come or gone.
+    ImagesChanged,
+    /// The pod is off this node; `all` of it, or all but its logs.
+    Removed {
+        /// Whether its directory went too.
+        all: bool,
+    },
+    /// A status was sent.
+    Reported(Sent),
+    /// A file was written.
+    Written(std::io::Result<()>),
+    /// The object was deleted, or not: then it is tried again.
+    Deleted(Result<(), kube::Error>),
+}
+
+impl Worker {
+    pub(super) fn take(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Sandbox(result) => self.sandbox_made(result),
+            Outcome::Volumes(result) => self.volumes_made(result),
+            Outcome::Refreshed(result) => self.refreshed(result),
+            Outcome::Changed(feed) => self.object_changed(feed),
+            Outcome::Started { name, id, result } => self.started(&name, &id, result),
+            Outcome::PostStarted { name, id, result } => self.post_started(&name, &id, result),
+            Outcome::Ended { name, end } => self.ended(&name, end),
+            Outcome::Stopped { name } => self.stopped(&name),
+            Outcome::ImagesChanged => self.images_changed(),
+            Outcome::Removed { all } => self.removed(all),
+            Outcome::Reported(sent) => {
+                fault::point("agent.status-sent");
+                self.publisher.sent(sent, Instant::now());
+            }
+            Outcome::Written(result) => {
+                if let Err(error) = result {
+                    tracing::warn!(pod = self.uid, %error, "pod not written down");
+                }
+            }
+            Outcome::Cleaned => {}
+            Outcome::Deleted(result) => self.deleted(result),
+        }
+    }
+
+    fn sandbox_made(&mut self, result: Option<Result<sandbox::Made, String>>) {
+        match result {
+            Some(Ok((sandbox, events))) => {
+                self.seen.sandbox = Step::Ready;
+                self.seen.ip = sandbox.ip;
+                self.events = Some(events);
+                self.sandbox_retry.reset();
+                self.sandbox.send_replace(Gate::Open(sandbox));
+            }
+            Some(Err(message)) => {
+                tracing::warn!(pod = self.uid, message, "sandbox not made; it is tried again");
+                let text = format!("Failed to create pod sandbox: {message}");
+                self.shared.events.pod(&self.now.pod, None, Level::Warning, "FailedCreatePodSandBox", text);
+                self.seen.sandbox = Step::Failed { retry_at: Instant::now() + self.sandbox_retry.step() };
+                self.sandbox.send_replace(Gate::Failed);
+            }
+            None => {
+                self.seen.sandbox = Step::Absent;
+                self.sandbox.send_replace(Gate::Failed);
+            }
+        }
+    }
+
+    fn volumes_made(&mut self, result: Result<volumes::Made, volumes::Failed>) {
+        let feeds = match result {
+            Ok(made) => {
+                self.seen.volumes = Step::Ready;
+                self.volumes_retry.reset();
+                self.volumes.send_replace(Gate::Open(Arc::new(made.volumes)));
+                made.feeds
+            }
+            Err(failed) => {
+                tracing::warn!(pod = self.uid, message = failed.message, "volumes not made; it is tried again");
+                self.shared.events.pod(&self.now.pod, None, Level::Warning, "FailedMount", failed.message);
+                self.seen.volumes = Step::Failed { retry_at: Instant::now() + self.volumes_retry.step() };
+                self.volumes.send_replace(Gate::Failed);
+                failed.feeds
+            }
+        };
+        for feed in feeds {
+            if !self.feeds.iter().any(|it| it.key == feed.key) {
+                self.feeds.push(feed.clone());
+                self.listen(feed);
+            }
+        }
+    }
+
+    fn listen(&self, mut feed: Feed) {
+        self.op(async move { Outcome::Changed(feed.value.changed().await.is_ok().then_some(feed)) });
+    }
+
+    fn object_changed(&mut self, feed: Option<Feed>) {
+        let Some(feed) = feed else { return };
+        if self.seen.sandbox == Step::Gone || self.seen.deleting {
+            return;
+        }
+        self.listen(feed);
+        match self.seen.volumes {
+            Step::Failed { .. } => self.seen.volumes = Step::Failed { retry_at: Instant::now() },
+            _ => self.refresh_volumes(),
+        }
+    }
+
+    fn refreshed(&mut self, result: Result<Volumes, String>) {
+        let again = self.refreshing.take() == Some(true);
+        match result {
+            Ok(volumes) if self.seen.volumes == Step::Ready => {
+                self.volumes.send_replace(Gate::Open(Arc::new(volumes)));
+            }
+            Ok(_) => {}
+            Err(message) => {
+                tracing::warn!(pod = self.uid, message, "volumes not brought up to date");
+                self.shared.events.pod(&self.now.pod, None, Level::Warning, "FailedMount", message);
+            }
+        }
+        if again {
+            self.refresh_volumes();
+        }
+    }
+
+    fn started(&mut self, name: &str, id: &str, result: Result<Box<start::Started>, start::Failure>) {
+        let pod = Arc::clone(&self.now.pod);
+        match result {
+            Ok(started) => {
+                let it = self.container(name);
+                it.state = State::Running { since: started.since.clone() };
+                it.image = started.image;
+                it.image_id = started.image_id;
+                it.waiting = None;
+                it.blocked_until = None;
+                let image = it.spec_image.clone();
+                let (first, last) = (it.restarts == 0, it.last.as_ref().map(|end| end.id.clone()));
+                self.start_retries.remove(name);
+                if let Some(run) = self.runs.get_mut(name) {
+                    run.process = Some(started.process);
+                    run.image_stop_signal = started.image_stop_signal;
+                }
+                if first {
+                    let text = format!("Container image {image:?} already present on machine");
+                    self.shared.events.pod(&pod, Some(name), Level::Normal, "Pulled", text);
+                }
+                self.shared.events.pod(&pod, Some(name), Level::Normal, "Created", format!("Created container: {name}"));
+                self.shared.events.pod(&pod, Some(name), Level::Normal, "Started", format!("Started container {name}"));
+                self.run_post_start(name);
+                self.begin_probes(name, false);
+                self.clean_up_after(name, last);
+                if let Some(exit) = self.early.remove(id) {
+                    self.exited(name, id, exit);
+                }
+            }
+            Err(start::Failure::Cancelled) => {
+                self.runs.remove(name);
+                self.not_started(name, None);
+            }
+            Err(start::Failure::Wait(why)) => {
+                self.runs.remove(name);
+                tracing::warn!(pod = self.uid, container = name, reason = why.reason, message = why.message, "container not started");
+                self.shared.events.pod(&pod, Some(name), Level::Warning, "Failed", why.message.clone());
+                self.not_started(name, Some(why));
+            }
+            Err(start::Failure::Exec { code, message }) => {
+                self.shared.events.pod(&pod, Some(name), Level::Warning, "Failed", format!("Error: {message}"));
+                let end = Termination {
+                    id: id.to_owned(),
+                    code,
+                    signal: None,
+                    reason: "StartError".into(),
+                    message,
+                    started_at: None,
+                    finished_at: time::now(),
+                };
+                self.container(name).waiting = None;
+                self.ended(name, end);
+            }
+        }
+    }
+
+    /// There is no container; the attempt does not count.
+    fn not_started(&mut self, name: &str, why: Option<Waiting>) {
+        let retry = self.start_retries.entry(name.to_owned()).or_insert_with(|| {
+            super::Retry::new(std::time::Duration::from_secs(1), std::time::Duration::from_secs(300))
+        });
+        let delay = why.is_some().then(|| retry.step());
+        let it = self.container(name);
+        // A restart that could not begin is still the same restart.
+        match it.last.take() {
+            Some(end) if it.restarts > 0 => {
+                it.restarts -= 1;
+                it.state = State::Exited { end, at: Instant::now() };
+            }
+            last => {
+                it.last = last;
+                it.state = State::Absent;
+            }
+        }
+        it.blocked_until = delay.map(|delay| Instant::now() + delay);
+        let by_image = why.as_ref().is_some_and(|it| it.reason.contains("Image"));
+        // The first failure says what is wrong, the following ones that it is being waited.
+        it.waiting = why.map(|why| match it.waiting.take() {
+            Some(known) if why.reason == "ErrImagePull" && known.reason.starts_with("ErrImagePull") | known.reason.starts_with("ImagePullBackOff") => {
+                Waiting::new("ImagePullBackOff", format!("Back-off pulling image: {}", why.message))
+            }
+            _ => why,
+        });
+        if by_image && !self.image_watch {
+            self.image_watch = true;
+            let mut changes = self.shared.image_changes.clone();
+            changes.mark_unchanged();
+            self.op(async move {
+                match changes.changed().await {
+                    Ok(()) => Outcome::ImagesChanged,
+                    Err(_) => std::future::pending().await,
+                }
+            });
+        }
+    }
+
+    fn images_changed(&mut self) {
+        self.image_watch = false;
+        for it in self.seen.containers.values_mut() {
+            if it.waiting.as_ref().is_some_and(|why| why.reason.contains("Image")) {
+                it.blocked_until = None;
+            }
+        }
+    }
+
+    fn post_started(&mut self, name: &str, id: &str, result: Result<(), String>) {
+        if self.container(name).id.as_deref() != Some(id) {
+            return;
+        }
+        self.container(name).hook_done = true;
+        if let Err(message) = result {
+            let text = format!("PostStartHook failed: {message}");
+            self.shared.events.pod(&self.now.pod, Some(name), Level::Warning, "FailedPostStartHook", text);
+            self.container(name).unhealthy = Some(Unhealthy { message: "postStart hook".into(), grace_secs: None });
+        }
+    }
+
+    /// Hears from the monitor; `None` when it is gone.
+    pub(super) fn hear(&mut self, event: Option<Event>) {
+        match event {
+            Some(Event::Exited { id, exit }) => {
+                let named = self.seen.containers.iter().find(|(_, it)| it.id.as_deref() == Some(&id));
+                let Some((name, it)) = named else { return };
+                if it.state == State::Starting {
+                    self.early.insert(id, exit);
+                } else {
+                    let name = name.clone();
+                    self.exited(&name, &id, exit);
+                }
+            }
+            Some(Event::ExecExited { .. }) => {}
+            Some(Event::SandboxExited) => self.sandbox_lost("the pod's sandbox process ended"),
+            None => self.sandbox_lost("the pod's monitor ended"),
+        }
+    }
+
+    fn exited(&mut self, name: &str, id: &str, exit: Exit) {
+        let Some(run) = self.runs.get_mut(name).filter(|run| run.id == id) else { return };
+        run.probes.clear();
+        run.ended.send_replace(true);
+        let container = shape::container(&self.now.pod, name).map(|(_, it)| it);
+        let from_log = container.and_then(|it| it.termination_message_policy.as_deref()) == Some("FallbackToLogsOnError");
+        let words = end::Words {
+            file: self.store.container_dir(id).join("termination-log"),
+            log: from_log.then(|| self.store.log(name, self.seen.containers.get(name).map_or(0, |it| it.restarts))),
+        };
+        let (name, id) = (name.to_owned(), id.to_owned());
+        self.op(async move { Outcome::Ended { name, end: blocking(move || end::termination(&id, &exit, &words)).await } });
+    }
+
+    fn ended(&mut self, name: &str, end: Termination) {
+        let at = Instant::now();
+        if self.container(name).id.as_deref() != Some(&end.id) {
+            return;
+        }
+        tracing::debug!(pod = self.uid, container = name, code = end.code, reason = end.reason, "container ended");
+        self.runs.remove(name);
+        let it = self.container(name);
+        let again = it.backoff.ready_at(at) > at;
+        it.ready = false;
+        it.started = false;
+        it.unhealthy = None;
+        it.state = State::Exited { end: end.clone(), at };
+        let Some((role, container)) = shape::container(&self.now.pod, name) else { return };
+        let over = self.seen.deleting || self.seen.failure.is_some();
+        if again && !over && shape::restarts(&self.now.pod, role, container, &end) {
+            let text = format!("Back-off restarting failed container {name} in pod {}", shape::full_name(&self.now.pod));
+            self.shared.events.pod(&self.now.pod, Some(name), Level::Warning, "BackOff", text);
+        }
+    }
+
+    /// The container should have ended by now, or its monitor has, which is heard of too.
+    fn stopped(&mut self, name: &str) {
+        let gone = self.events.is_none();
+        if gone && matches!(self.container(name).state, State::Stopping { .. }) {
+            self.lost(name);
+        }
+    }
+
+    /// Without its sandbox a pod cannot go on: it fails and its controller replaces it. A static pod has no controller
+    /// and is made again in place.
+    fn sandbox_lost(&mut self, message: &str) {
+        self.events = None;
+        if matches!(self.seen.sandbox, Step::Busy | Step::Gone | Step::Absent) {
+            return;
+        }
+        tracing::error!(pod = self.uid, message, "sandbox lost");
+        self.shared.events.pod(&self.now.pod, None, Level::Warning, "SandboxChanged", format!("{message}; all of its containers are ended"));
+        let names: Vec<String> = self.seen.containers.iter().filter(|(_, it)| it.active()).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            // A start under way ends by itself, because the monitor does not answer it any more.
+            if self.container(&name).state != State::Starting {
+                self.lost(&name);
+            }
+        }
+        if self.now.from_manifest && !self.seen.deleting {
+            return self.start_over();
+        }
+        self.cancel.send_replace(true);
+        self.seen.failure.get_or_insert_with(|| Failure { reason: "SandboxLost".into(), message: message.to_owned() });
+    }
+
+    /// Makes the sandbox again, and everything in it.
+    fn start_over(&mut self) {
+        for it in self.seen.containers.values_mut() {
+            it.restart_from_nothing();
+        }
+        self.seen.ip = None;
+        self.seen.sandbox = Step::Failed { retry_at: Instant::now() + self.sandbox_retry.step() };
+        self.sandbox.send_replace(Gate::Failed);
+        let (shared, uid, host_network) = (Arc::clone(&self.shared), self.uid.clone(), shape::host_network(&self.now.pod));
+        self.op(async move {
+            for error in super::super::ops::remove::kernel(&shared, &uid, None, host_network).await {
+                tracing::warn!(pod = uid, error, "lost sandbox not wholly removed");
+            }
+            Outcome::Cleaned
+        });
+    }
+
+    /// Removes what the attempt before the last restart left: its cgroup, its writable layer, older logs.
+    fn clean_up_after(&mut self, name: &str, last: Option<String>) {
+        let Gate::Open(sandbox) = self.sandbox.borrow().clone() else { return };
+        let Some(id) = last.filter(|id| !id.is_empty()) else { return };
+        let store = Arc::clone(&self.store);
+        let attempt = self.container(name).restarts;
+        let name = name.to_owned();
+        self.op(async move {
+            if let Err(error) = sandbox.monitor.delete(&id).await {
+                tracing::warn!(container = id, %error, "ended container not removed");
+            }
+            blocking(move || {
+                if let Err(error) = files::remove_tree(&store.container_dir(&id)) {
+                    tracing::warn!(container = id, %error, "directory of an ended container not removed");
+                }
+                if let Some(old) = attempt.checked_sub(2) {
+                    remove_log(&store.log(&name, old));
+                }
+            })
+            .await;
+            Outcome::Cleaned
+        });
+    }
+
+    fn removed(&mut self, all: bool) {
+        self.seen.volumes = Step::Absent;
+        self.wiped = all;
+        // It was deleted while all but its logs was removed: once more, for the rest.
+        self.seen.sandbox = if all || !self.seen.deleting { Step::Gone } else { Step::Absent };
+        if !self.seen.deleting {
+            let store = Arc::clone(&self.store);
+            let state = self.record();
+            self.op(async move { Outcome::Written(blocking(move || store.write_state(state.0, &state.1)).await) });
+        }
+    }
+
+    /// Nothing is left here: says so, once the last status is on its way.
+    pub(super) fn finish(&mut self) {
+        if self.now.gone {
+            self.finished = true;
+            return;
+        }
+        if self.deleting_object || (!self.publisher.settled() && !self.seen.over) {
+            return;
+        }
+        self.deleting_object = true;
+        let (client, pod, delay) = (self.shared.client.clone(), Arc::clone(&self.now.pod), self.delete_delay.take());
+        self.op(async move {
+            if let Some(delay) = delay {
+                tokio::time::sleep(delay).await;
+            }
+            Outcome::Deleted(delete(client, &pod).await)
+        });
+    }
+
+    fn deleted(&mut self, result: Result<(), kube::Error>) {
+        self.deleting_object = false;
+        match result {
+            Ok(()) => self.finished = true,
+            Err(error) => {
+                tracing::warn!(pod = self.uid, %error, "pod not deleted in the API; it is tried again");
+                self.delete_delay = Some(self.sandbox_retry.step());
+            }
+        }
+    }
+}
+
+fn remove_log(path: &std::path::Path) {
+    let Some((dir, name)) = path.parent().zip(path.file_name()) else { return };
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        // Rotated ones lie beside it.
+        if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Deletes the object for good. One that is gone, or was replaced by another of its name, is no error.
+pub async fn delete(client: Client, pod: &Pod) -> Result<(), kube::Error> {
+    let preconditions = Preconditions { uid: Some(shape::uid(pod).to_owned()), resource_version: None };
+    let params = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    match Api::<Pod>::namespaced(client, shape::namespace(pod)).delete(shape::name(pod), &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

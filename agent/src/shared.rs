@@ -1,0 +1,99 @@
+//! What every task of the agent has in common.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use barepod_netplugin::Attachment;
+use kube::Client;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::drivers::images::Images;
+use crate::drivers::monitor::Program;
+use crate::drivers::network;
+use crate::events::Recorder;
+use crate::objects::Cache;
+use crate::pods::registry::Registry;
+use crate::proxy::{Routes, Services};
+use crate::spec::fields::Facts;
+
+/// Handed to every worker.
+pub struct Shared {
+    /// The agent's configuration.
+    pub config: Config,
+    /// The API.
+    pub client: Client,
+    /// The image store.
+    pub images: Images,
+    /// Changes when an image comes or goes.
+    pub image_changes: watch::Receiver<()>,
+    /// ConfigMaps and Secrets.
+    pub objects: Cache,
+    /// Events for users.
+    pub events: Recorder,
+    /// The pod network, once the node knows its addresses.
+    pub network: watch::Receiver<Option<network::Handle>>,
+    /// Services, for environment variables.
+    pub services: Services,
+    /// Which pods the node's proxy sends traffic to.
+    pub routes: Routes,
+    /// What the node API shows.
+    pub registry: Registry,
+    /// The program that makes sandboxes.
+    pub program: Program,
+    /// The machine.
+    pub host: Host,
+}
+
+/// The machine, as far as pods see it.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// The node's address.
+    pub ip: Ipv4Addr,
+    /// CPU for pods, in thousandths.
+    pub cpu_milli: i64,
+    /// Memory for pods, in bytes.
+    pub memory: i64,
+    /// Disk for pods, in bytes.
+    pub storage: i64,
+    /// The least `oom_score_adj` that may be set.
+    pub least_oom_score_adj: i32,
+    /// The kernel's boot.
+    pub boot_id: String,
+}
+
+impl Shared {
+    /// What a pod with that address may learn about its place.
+    pub fn facts(&self, pod_ip: Option<Ipv4Addr>) -> Facts {
+        Facts {
+            pod_ip,
+            host_ip: Some(self.host.ip),
+            node_name: self.config.node_name.clone(),
+            allocatable_cpu_milli: self.host.cpu_milli,
+            allocatable_memory: self.host.memory,
+            allocatable_storage: self.host.storage,
+        }
+    }
+
+    /// The address of each connected pod, as far as the network is there.
+    pub async fn attachments(&self) -> Vec<Attachment> {
+        let handle = self.network.borrow().clone();
+        match handle {
+            Some(handle) => handle.attachments().await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// Runs file operations off the event loop.
+pub async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(f).await {
+        Ok(value) => value,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Blocking tasks are cancelled only while the runtime shuts down, when nobody waits for the value.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// For sharing with tasks.
+pub type SharedRef = Arc<Shared>;

@@ -1,0 +1,261 @@
+//! Static pods: manifests in a directory of the node, run without any control service.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Pod, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use sha2::{Digest, Sha256};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+
+use crate::pods::mirror::{HASH, SOURCE};
+use crate::shared::blocking;
+use crate::{files, time};
+
+/// Why a manifest is not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is neither YAML nor JSON, or has fields of wrong types.
+    #[error("not a pod manifest: {0}")]
+    Parse(String),
+    /// It is something else.
+    #[error("kind {0:?} is not Pod")]
+    Kind(String),
+    /// Something is missing.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// The file cannot be read.
+    #[error("read manifest: {0}")]
+    Read(#[from] std::io::Error),
+}
+
+/// Sends the whole set of static pods whenever the directory changes, until `shutdown`.
+pub async fn run(dir: PathBuf, node_name: String, pods: mpsc::Sender<Vec<Pod>>, mut shutdown: watch::Receiver<bool>) {
+    let mut seen = BTreeMap::new();
+    loop {
+        let (watcher, found) = {
+            let (dir, node_name, known) = (dir.clone(), node_name.clone(), std::mem::take(&mut seen));
+            // The watch begins before the directory is read, so that no change falls between.
+            blocking(move || (watch_dir(&dir), read_dir(&dir, &node_name, known))).await
+        };
+        seen = found;
+        let all = seen.values().flat_map(|it: &File| it.pods.clone()).collect();
+        if pods.send(all).await.is_err() {
+            return;
+        }
+        let watcher = match watcher {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                tracing::error!(dir = %dir.display(), %error, "manifests are not watched; static pods stay as they are");
+                let _ = shutdown.wait_for(|it| *it).await;
+                return;
+            }
+        };
+        tokio::select! {
+            _ = shutdown.wait_for(|it| *it) => return,
+            () = changed(&watcher) => {}
+        }
+    }
+}
+
+fn watch_dir(dir: &Path) -> std::io::Result<AsyncFd<InotifyFd>> {
+    std::fs::create_dir_all(dir)?;
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    let wanted = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE;
+    inotify.add_watch(dir, wanted)?;
+    AsyncFd::new(InotifyFd(inotify))
+}
+
+/// An inotify instance that an event loop can wait for.
+pub struct InotifyFd(pub Inotify);
+
+impl std::os::fd::AsRawFd for InotifyFd {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.0.as_fd())
+    }
+}
+
+/// Waits for the next change; several at once count as one.
+pub async fn changed(watcher: &AsyncFd<InotifyFd>) {
+    let read = watcher.async_io(Interest::READABLE, |it| it.0.read_events().map(drop).map_err(std::io::Error::from)).await;
+    if let Err(error) = read {
+        tracing::warn!(%error, "changes not read");
+    }
+}
+
+/// A manifest file as it was read.
+#[derive(Debug, Clone)]
+struct File {
+    digest: [u8; 32],
+    pods: Vec<Pod>,
+}
+
+/// Reads every manifest; one that cannot be run is told of once, and does not keep others from running.
+fn read_dir(dir: &Path, node_name: &str, mut known: BTreeMap<PathBuf, File>) -> BTreeMap<PathBuf, File> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let manifest = path.extension().and_then(|it| it.to_str()).is_some_and(|it| matches!(it, "yaml" | "yml" | "json"));
+        if hidden || !manifest || !path.is_file() {
+            continue;
+        }
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "manifest not read");
+                continue;
+            }
+        };
+        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        if let Some(file) = known.remove(&path).filter(|it| it.digest == digest) {
+            found.insert(path, file);
+            continue;
+        }
+        let pods = match parse(&text, &path, node_name) {
+            Ok(pods) => pods,
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "manifest is not run; correct the file");
+                Vec::new()
+            }
+        };
+        found.insert(path, File { digest, pods });
+    }
+    found
+}
+
+/// The pods of one file, as this node runs them.
+fn parse(text: &str, path: &Path, node_name: &str) -> Result<Vec<Pod>, Error> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let documents: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Error::Parse(error.to_string()))?;
+    let pods = documents.into_iter().filter(|it| !it.is_null()).enumerate();
+    pods.map(|(index, document)| complete(document, path, index, node_name)).collect()
+}
+
+/// Checks a manifest and gives it name, UID and marks. The UID follows from node, file and content: the same manifest
+/// is the same pod after a restart of the agent, a changed one is another pod.
+fn complete(document: serde_json::Value, path: &Path, index: usize, node_name: &str) -> Result<Pod, Error> {
+    let kind = document["kind"].as_str().unwrap_or("Pod");
+    if kind != "Pod" {
+        return Err(Error::Kind(kind.to_owned()));
+    }
+    let content = document.to_string();
+    let mut pod: Pod = serde_json::from_value(document).map_err(|error| Error::Parse(error.to_string()))?;
+    let hash = Sha256::digest(format!("{node_name}\n{}\n{index}\n{content}", path.display()).as_bytes());
+    let hex = files::hex(&hash[..16]);
+    let name = pod.metadata.name.clone().filter(|it| !it.is_empty()).ok_or(Error::Missing("metadata.name"))?;
+    let spec = pod.spec.as_mut().ok_or(Error::Missing("spec"))?;
+    if spec.containers.is_empty() {
+        return Err(Error::Missing("spec.containers"));
+    }
+    let all = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    if all().any(|it| it.name.is_empty()) {
+        return Err(Error::Missing("a container's name"));
+    }
+    if all().any(|it| it.image.as_deref().unwrap_or_default().is_empty()) {
+        return Err(Error::Missing("a container's image"));
+    }
+    spec.node_name = Some(node_name.to_owned());
+    // A static pod is bound to its node, whatever the node's state.
+    let everything = Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Toleration::default() };
+    spec.tolerations.get_or_insert_default().push(everything);
+    let meta = &mut pod.metadata;
+    meta.name = Some(format!("{name}-{node_name}"));
+    meta.namespace.get_or_insert_with(|| "default".into());
+    meta.uid = Some(uuid(&hex));
+    meta.creation_timestamp.get_or_insert_with(|| modified(path));
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.insert(HASH.into(), hex);
+    annotations.insert(SOURCE.into(), "file".into());
+    pod.status = None;
+    Ok(pod)
+}
+
+fn modified(path: &Path) -> Time {
+    let at = std::fs::metadata(path).and_then(|it| it.modified()).ok();
+    at.and_then(|at| jiff::Timestamp::try_from(at).ok()).map_or_else(time::now, time::truncate)
+}
+
+fn uuid(hex: &str) -> String {
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers: [{name: c, image: i}]\n  volumes: [{name: v, configMap: {name: m, defaultMode: 0644}}]\n";
+
+    fn one(text: &str) -> Result<Pod, Error> {
+        parse(text, Path::new("/m/a.yaml"), "n1").map(|mut pods| pods.remove(0))
+    }
+
+    #[test]
+    fn manifest_becomes_a_pod_of_this_node() {
+        let pod = one(GOOD).unwrap();
+        assert_eq!(pod.metadata.name.as_deref(), Some("web-n1"));
+        assert_eq!(pod.metadata.namespace.as_deref(), Some("default"));
+        let spec = pod.spec.as_ref().unwrap();
+        assert_eq!(spec.node_name.as_deref(), Some("n1"));
+        assert_eq!(spec.volumes.as_ref().unwrap()[0].config_map.as_ref().unwrap().default_mode, Some(0o644));
+        let uid = pod.metadata.uid.clone().unwrap();
+        assert_eq!(uid.len(), 36);
+        assert_eq!(one(GOOD).unwrap().metadata.uid, Some(uid.clone()));
+        assert_ne!(one(&GOOD.replace("image: i", "image: j")).unwrap().metadata.uid, Some(uid));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, want) in [
+            ("{", "not a pod manifest"),
+            ("kind: Service\nmetadata: {name: x}\n", "kind \"Service\" is not Pod"),
+            ("kind: Pod\nmetadata: {}\nspec: {containers: [{name: c, image: i}]}\n", "metadata.name is missing"),
+            ("kind: Pod\nmetadata: {name: x}\nspec: {containers: []}\n", "spec.containers is missing"),
+            ("kind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c}]}\n", "a container's image is missing"),
+            ("kind: Pod\nmetadata: {name: x}\nspec: {containers: 3}\n", "not a pod manifest"),
+        ] {
+            let error = one(text).unwrap_err().to_string();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn broken_file_does_not_hide_others() {
+        let dir = files::scratch("static");
+        std::fs::write(dir.path().join("good.yaml"), GOOD).unwrap();
+        std::fs::write(dir.path().join("bad.yaml"), "kind: [").unwrap();
+        std::fs::write(dir.path().join("note.txt"), "x").unwrap();
+        std::fs::write(dir.path().join(".hidden.yaml"), GOOD).unwrap();
+        let found = read_dir(dir.path(), "n1", BTreeMap::new());
+        assert_eq!(found.values().map(|it| it.pods.len()).sum::<usize>(), 1);
+        assert_eq!(found.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn changes_of_the_directory_are_seen() {
+        let dir = files::scratch("static");
+        let (sender, mut pods) = mpsc::channel(4);
+        let (stop, shutdown) = watch::channel(false);
+        let task = tokio::spawn(run(dir.path().to_owned(), "n1".into(), sender, shutdown));
+        assert!(pods.recv().await.unwrap().is_empty());
+        files::write_atomic(&dir.path().join("a.yaml"), GOOD.as_bytes(), 0o644).unwrap();
+        loop {
+            if pods.recv().await.unwrap().len() == 1 {
+                break;
+            }
+        }
+        std::fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        loop {
+            if pods.recv().await.unwrap().is_empty() {
+                break;
+            }
+        }
+        stop.send(true).unwrap();
+        task.await.unwrap();
+    }
+}
