@@ -5,6 +5,7 @@
 //! shared caches at once.
 
 mod cleanup;
+mod conditions;
 mod limits;
 mod plan;
 mod revision;

@@ -53,6 +53,38 @@ pub(super) fn plan(common: &Common, groups: Vec<Group>, existing: &[Arc<Endpoint
         actions.extend(fill(common, group, &mine));
     }
     actions.extend(left.into_iter().map(|slice| Action::Delete(slice.clone())));
+    recycle(actions)
+}
+
+/// Turns a deletion and a creation into one update, so that those who watch never see both slices or none.
+fn recycle(actions: Vec<Action>) -> Vec<Action> {
+    let (mut creations, rest): (Vec<Action>, Vec<Action>) = actions
+        .into_iter()
+        .partition(|action| matches!(action, Action::Create(_)));
+    let mut actions = Vec::with_capacity(rest.len());
+    for action in rest {
+        let same_type = |creation: &Action, slice: &EndpointSlice| matches!(creation, Action::Create(body) if body["addressType"] == slice.address_type.as_str());
+        if let Action::Delete(slice) = &action
+            && let Some(index) = creations.iter().position(|creation| same_type(creation, slice))
+            && let Action::Create(mut body) = creations.swap_remove(index)
+        {
+            let patch = json!({
+                "metadata": {
+                    "resourceVersion": slice.metadata.resource_version,
+                    "labels": body["metadata"]["labels"].take(),
+                },
+                "endpoints": body["endpoints"].take(),
+                "ports": body["ports"].take(),
+            });
+            actions.push(Action::Update {
+                slice: slice.clone(),
+                patch,
+            });
+        } else {
+            actions.push(action);
+        }
+    }
+    actions.extend(creations);
     actions
 }
 
@@ -270,15 +302,18 @@ mod tests {
     }
 
     #[test]
-    fn other_ports_mean_other_slices() {
+    fn other_ports_change_the_slice_at_once() {
         let slices = made(&plan(&common(), vec![group(vec![endpoint(1, true)])], &[]));
         let mut other = group(vec![endpoint(1, true)]);
         other.ports[0].port = Some(81);
-        let actions = plan(&common(), vec![other], &slices);
-        assert!(
-            matches!(actions.as_slice(), [Action::Create(_), Action::Delete(_)]),
-            "{actions:?}"
-        );
+        let actions = plan(&common(), vec![other.clone()], &slices);
+        let [Action::Update { patch, .. }] = actions.as_slice() else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(patch["ports"][0]["port"], 81);
+        assert_eq!(patch["endpoints"].as_array().unwrap().len(), 1);
+        let both = plan(&common(), vec![group(vec![endpoint(1, true)]), other], &slices);
+        assert!(matches!(both.as_slice(), [Action::Create(_)]), "{both:?}");
     }
 
     #[test]

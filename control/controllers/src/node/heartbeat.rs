@@ -17,7 +17,7 @@ pub(super) struct Heartbeats {
 struct Heard {
     at: Instant,
     renewed: Option<MicroTime>,
-    posted: Option<Time>,
+    posted: Option<(String, Option<Time>)>,
 }
 
 impl Heartbeats {
@@ -51,16 +51,16 @@ impl Heartbeats {
         was_silent.then_some(node)
     }
 
-    /// Takes in a status the node posted itself.
+    /// Takes in a status; one that is not Unknown and new was posted by the node itself.
     pub(super) fn node(&mut self, node: &Node, now: Instant) {
         let ready = super::conditions::condition(node, "Ready");
-        let posted = ready
-            .filter(|c| c.status != "Unknown")
-            .and_then(|c| c.last_heartbeat_time.clone());
+        let posted = ready.map(|c| (c.status.clone(), c.last_heartbeat_time.clone()));
         let heard = self.of(node.metadata.name.as_deref().unwrap_or_default(), now);
-        if posted.is_some() && heard.posted != posted {
+        if heard.posted != posted {
+            if posted.as_ref().is_some_and(|(status, _)| status != "Unknown") {
+                heard.at = now;
+            }
             heard.posted = posted;
-            heard.at = now;
         }
     }
 
@@ -79,6 +79,24 @@ mod tests {
     fn lease(namespace: &str, renewed: &str) -> Lease {
         let metadata = json!({"name": "n", "namespace": namespace});
         serde_json::from_value(json!({"metadata": metadata, "spec": {"renewTime": renewed}})).unwrap()
+    }
+
+    #[test]
+    fn a_node_that_reports_itself_again_is_alive() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let node = |status: &str| -> Node {
+            let ready = json!({"type": "Ready", "status": status, "lastHeartbeatTime": "2026-01-01T00:00:00Z"});
+            serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": [ready]}})).unwrap()
+        };
+        let mut heartbeats = Heartbeats::default();
+        heartbeats.node(&node("True"), at(0));
+        heartbeats.node(&node("True"), at(50));
+        assert_eq!(heartbeats.silence("n", at(50)), Duration::from_secs(50));
+        heartbeats.node(&node("Unknown"), at(51));
+        assert_eq!(heartbeats.silence("n", at(51)), Duration::from_secs(51), "that was us");
+        heartbeats.node(&node("True"), at(60));
+        assert_eq!(heartbeats.silence("n", at(61)), Duration::from_secs(1));
     }
 
     #[test]

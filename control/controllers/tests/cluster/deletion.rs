@@ -1,0 +1,130 @@
+//! Garbage collection and namespaces.
+
+use crate::support::{Cluster, Objects};
+use serde_json::{Value, json};
+
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/web";
+
+async fn deployed() -> Cluster {
+    let mut cluster = Cluster::new().await;
+    cluster.hollow_node("n1", 1).await;
+    cluster.deploy("web", 2, json!({})).await;
+    cluster.rolled_out("web", 2).await;
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreground_deletion_removes_dependents_first() {
+    let cluster = deployed().await;
+    cluster
+        .delete(DEPLOYMENT, json!({"propagationPolicy": "Foreground"}))
+        .await;
+    cluster
+        .until("apps/v1/Deployment", "no Deployment", Objects::is_empty)
+        .await;
+    let pods = cluster.get("/api/v1/namespaces/default/pods").await;
+    assert_eq!(pods["items"], json!([]), "the owner went last");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orphans_stay_without_their_reference() {
+    let cluster = deployed().await;
+    cluster.delete(DEPLOYMENT, json!({"propagationPolicy": "Orphan"})).await;
+    cluster
+        .until("apps/v1/Deployment", "no Deployment", Objects::is_empty)
+        .await;
+    let sets = cluster.get("/apis/apps/v1/namespaces/default/replicasets").await;
+    let set = &sets["items"][0];
+    assert_eq!(set["status"]["readyReplicas"], 2);
+    assert!(set["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty));
+    // A new Deployment with the same template takes it over.
+    cluster.deploy("web", 2, json!({})).await;
+    let adopted = |all: &Objects| {
+        all.len() == 1
+            && all
+                .values()
+                .all(|s| s["metadata"]["ownerReferences"][0]["kind"] == "Deployment")
+    };
+    cluster.until("apps/v1/ReplicaSet", "adoption", adopted).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_kind_is_collected_once_its_owner_is_gone() {
+    let cluster = Cluster::new().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let owner = cluster.post(maps, json!({"metadata": {"name": "owner"}})).await;
+    let reference = |uid: &Value| json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}]);
+    let uid = &owner["metadata"]["uid"];
+    let secrets = "/api/v1/namespaces/default/secrets";
+    cluster
+        .post(
+            secrets,
+            json!({"metadata": {"name": "kept", "ownerReferences": reference(uid)}}),
+        )
+        .await;
+    let other = json!("00000000-0000-0000-0000-000000000000");
+    cluster
+        .post(
+            secrets,
+            json!({"metadata": {"name": "stray", "ownerReferences": reference(&other)}}),
+        )
+        .await;
+    cluster
+        .until("v1/Secret", "the stray to go", |all| all.keys().eq(["default/kept"]))
+        .await;
+    cluster.delete(&format!("{maps}/owner"), json!({})).await;
+    cluster.until("v1/Secret", "the kept to go", Objects::is_empty).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_goes_with_all_it_has() {
+    let mut cluster = Cluster::new().await;
+    cluster.hollow_node("n1", 1).await;
+    cluster
+        .post("/api/v1/namespaces", json!({"metadata": {"name": "shop"}}))
+        .await;
+    cluster
+        .until("v1/ServiceAccount", "an account", |all| {
+            all.contains_key("shop/default")
+        })
+        .await;
+    let published = |all: &Objects| {
+        all.get("shop/kube-root-ca.crt")
+            .is_some_and(|m| m["data"]["ca.crt"] == "PEM")
+    };
+    cluster.until("v1/ConfigMap", "certificates", published).await;
+    let template = crate::support::template("web", "web:1");
+    let spec = json!({"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template});
+    cluster
+        .post(
+            "/apis/apps/v1/namespaces/shop/deployments",
+            json!({"metadata": {"name": "web"}, "spec": spec}),
+        )
+        .await;
+    let running = |all: &Objects| all.values().filter(|p| p["status"]["phase"] == "Running").count() == 3;
+    cluster.until("v1/Pod", "pods", running).await;
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    cluster.post("/api/v1/namespaces/shop/configmaps", held).await;
+
+    cluster.delete("/api/v1/namespaces/shop", json!({})).await;
+    let waits = |all: &Objects| {
+        all["/shop"]["status"]["conditions"]
+            .to_string()
+            .contains("example.com/hold has 1 resource instances")
+    };
+    cluster.until("v1/Namespace", "the finalizer to be named", waits).await;
+    cluster.until("v1/Pod", "no pods", Objects::is_empty).await;
+    cluster
+        .merge(
+            "/api/v1/namespaces/shop/configmaps/held",
+            json!({"metadata": {"finalizers": []}}),
+        )
+        .await;
+    cluster
+        .until("v1/Namespace", "no namespace", |all| !all.contains_key("/shop"))
+        .await;
+    cluster.stop().await;
+}

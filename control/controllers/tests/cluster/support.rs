@@ -1,0 +1,318 @@
+//! A cluster for a test: engine, store in a temporary directory, controllers, and hollow nodes.
+
+use barepod_control::engine::Engine;
+use barepod_control::inprocess::InProcess;
+use barepod_controllers::Options;
+use barepod_kinds::Settings;
+use barepod_store::Embedded;
+use futures_util::StreamExt;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::watcher::{self, Event, watcher};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub struct Cluster {
+    pub client: Client,
+    tasks: JoinSet<()>,
+    store: Arc<Embedded>,
+    directory: PathBuf,
+}
+
+/// The objects of one kind by `NAMESPACE/NAME`.
+pub type Objects = BTreeMap<String, Value>;
+
+impl Cluster {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        // Shown with RUST_LOG when a test fails.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("barepodtest-controllers-{}-{number}", std::process::id()));
+        let store = Embedded::open(barepod_store::Options::new(&directory.join("store.redb"))).unwrap();
+        let store = Arc::new(store);
+        let engine = Arc::new(Engine::new(store.clone(), Settings::default()));
+        let client = |user: &str| InProcess::new(engine.clone(), user).client();
+        let mut options = Options::new("10.244.0.0/16".parse().unwrap());
+        options.root_ca_pem = Some("PEM".to_owned());
+        change(&mut options);
+        let mut tasks = JoinSet::new();
+        let controllers = client("system:kube-controller-manager");
+        tasks.spawn(async move {
+            barepod_controllers::run(controllers, options, std::future::pending())
+                .await
+                .unwrap();
+        });
+        let cluster = Self {
+            client: client("admin"),
+            tasks,
+            store,
+            directory,
+        };
+        for name in ["default", "kube-node-lease"] {
+            cluster
+                .post("/api/v1/namespaces", json!({"metadata": {"name": name}}))
+                .await;
+        }
+        let accounts = |all: &Objects| all.contains_key("default/default");
+        cluster
+            .until("v1/ServiceAccount", "accounts of the namespaces", accounts)
+            .await;
+        cluster
+    }
+
+    async fn send(&self, method: &str, path: &str, content: &str, body: Vec<u8>) -> kube::Result<Value> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content);
+        self.client.request(request.body(body).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let sent = self
+            .send("POST", path, "application/json", body.to_string().into_bytes())
+            .await;
+        sent.unwrap_or_else(|e| panic!("POST {path}: {e}"))
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        self.send("GET", path, "application/json", Vec::new())
+            .await
+            .unwrap_or_else(|e| panic!("GET {path}: {e}"))
+    }
+
+    pub async fn merge(&self, path: &str, body: Value) -> Value {
+        let sent = self
+            .send(
+                "PATCH",
+                path,
+                "application/merge-patch+json",
+                body.to_string().into_bytes(),
+            )
+            .await;
+        sent.unwrap_or_else(|e| panic!("PATCH {path}: {e}"))
+    }
+
+    pub async fn strategic(&self, path: &str, body: Value) -> Value {
+        let content = "application/strategic-merge-patch+json";
+        let sent = self.send("PATCH", path, content, body.to_string().into_bytes()).await;
+        sent.unwrap_or_else(|e| panic!("PATCH {path}: {e}"))
+    }
+
+    pub async fn delete(&self, path: &str, options: Value) -> Value {
+        let sent = self
+            .send("DELETE", path, "application/json", options.to_string().into_bytes())
+            .await;
+        sent.unwrap_or_else(|e| panic!("DELETE {path}: {e}"))
+    }
+
+    fn api(&self, kind: &str) -> Api<DynamicObject> {
+        let (api_version, kind) = kind.rsplit_once('/').unwrap();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
+        Api::all_with(self.client.clone(), &ApiResource::from_gvk(&gvk))
+    }
+
+    /// Waits by a watch until all objects of a kind, such as `apps/v1/ReplicaSet`, are as wanted.
+    pub async fn until(&self, kind: &str, what: &str, wanted: impl Fn(&Objects) -> bool) -> Objects {
+        let mut objects = Objects::new();
+        let mut events = std::pin::pin!(watcher(self.api(kind), watcher::Config::default()));
+        let mut listed = false;
+        let wait = async {
+            loop {
+                let event = events.next().await.unwrap().unwrap();
+                match event {
+                    Event::Init => objects.clear(),
+                    Event::InitApply(object) | Event::Apply(object) => {
+                        drop(objects.insert(name(&object), value(object)))
+                    }
+                    Event::Delete(object) => drop(objects.remove(&name(&object))),
+                    Event::InitDone => listed = true,
+                }
+                if listed && wanted(&objects) {
+                    return;
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, wait).await.is_ok();
+        assert!(
+            in_time,
+            "{what}: not in time; there is {}",
+            serde_json::to_string_pretty(&objects).unwrap()
+        );
+        objects
+    }
+
+    /// Adds a node that is ready and runs every pod it is given at once.
+    pub async fn hollow_node(&mut self, name: &'static str, subnet: u8) {
+        self.node(name).await;
+        let client = self.client.clone();
+        self.tasks.spawn(hollow_agent(client, name, subnet));
+    }
+
+    /// Adds a node that is ready but does nothing.
+    pub async fn node(&self, name: &str) {
+        self.post(
+            "/api/v1/nodes",
+            json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}),
+        )
+        .await;
+        self.report(name, "True").await;
+        self.renew(name).await;
+    }
+
+    /// Posts the status of a node as its agent does.
+    pub async fn report(&self, name: &str, ready: &str) {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let status = json!({"status": {
+            "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "300"},
+            "capacity": {"cpu": "4", "memory": "8Gi", "pods": "300"},
+            "conditions": [{"type": "Ready", "status": ready, "reason": "KubeletReady", "message": "ready",
+                "lastHeartbeatTime": now, "lastTransitionTime": now}],
+        }});
+        self.strategic(&format!("/api/v1/nodes/{name}/status"), status).await;
+    }
+
+    /// Writes the first Lease of a node.
+    async fn renew(&self, name: &str) {
+        let lease = json!({
+            "metadata": {"name": name},
+            "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": "2026-01-01T00:00:00.000000Z"},
+        });
+        self.post("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", lease)
+            .await;
+    }
+
+    /// Makes a Deployment with the given spec on top of the usual one.
+    pub async fn deploy(&self, name: &str, replicas: i32, spec: Value) -> Value {
+        let mut whole = json!({
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": template(name, "web:1"),
+        });
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(spec.as_object().cloned().unwrap_or_default());
+        let body = json!({"metadata": {"name": name}, "spec": whole});
+        self.post("/apis/apps/v1/namespaces/default/deployments", body).await
+    }
+
+    /// Waits until a Deployment is complete.
+    pub async fn rolled_out(&self, name: &str, replicas: i64) -> Value {
+        let key = format!("default/{name}");
+        let complete = |all: &Objects| {
+            let Some(d) = all.get(&key) else { return false };
+            let number = |field: &str| d["status"][field].as_i64().unwrap_or(0);
+            number("observedGeneration") == d["metadata"]["generation"].as_i64().unwrap_or(0)
+                && ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"]
+                    .iter()
+                    .all(|field| number(field) == replicas)
+        };
+        self.until("apps/v1/Deployment", &format!("rollout of {name}"), complete)
+            .await[&key]
+            .clone()
+    }
+
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        self.store.close();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A pod template with one container.
+pub fn template(app: &str, image: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": app}},
+        "spec": {"containers": [{"name": "web", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]},
+    })
+}
+
+/// Whether the condition of the type is True.
+pub fn is(object: &Value, condition: &str, status: &str) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|list| list.iter().any(|c| c["type"] == condition && c["status"] == status))
+}
+
+fn name(object: &DynamicObject) -> String {
+    let meta = &object.metadata;
+    format!(
+        "{}/{}",
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default()
+    )
+}
+
+fn value(object: DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+/// Runs and ends pods at once, as far as the API can tell.
+async fn hollow_agent(client: Client, node: &'static str, subnet: u8) {
+    let pods: Api<DynamicObject> = Api::all_with(
+        client.clone(),
+        &ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+    );
+    let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+    let mut events = std::pin::pin!(watcher(pods, config));
+    let mut next = 1;
+    let mut work = JoinSet::new();
+    while let Some(event) = events.next().await {
+        while work.try_join_next().is_some() {}
+        let (Event::InitApply(pod) | Event::Apply(pod)) = event.unwrap() else {
+            continue;
+        };
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}",
+            pod.metadata.namespace.as_deref().unwrap(),
+            pod.metadata.name.as_deref().unwrap()
+        );
+        let request = |method: &str, path: &str, content: &str, body: Value| {
+            let request = http::Request::builder()
+                .method(method)
+                .uri(path)
+                .header("content-type", content);
+            request.body(body.to_string().into_bytes()).unwrap()
+        };
+        let request = if pod.metadata.deletion_timestamp.is_some() {
+            request("DELETE", &path, "application/json", json!({"gracePeriodSeconds": 0}))
+        } else if pod.data["status"]["phase"] != "Running" {
+            let ip = format!("10.244.{subnet}.{next}");
+            next += 1;
+            let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let status = json!({"status": {
+                "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
+            }});
+            request(
+                "PATCH",
+                &format!("{path}/status"),
+                "application/strategic-merge-patch+json",
+                status,
+            )
+        } else {
+            continue;
+        };
+        let client = client.clone();
+        work.spawn(async move {
+            // The pod may be gone by now.
+            let _ = client.request::<Value>(request).await;
+        });
+    }
+}
