@@ -1,7 +1,8 @@
-//! Collects the descriptions of every type and field from `k8s-openapi` into one compressed file for [`kubectl explain`].
+//! Collects the descriptions of every type and field from `k8s-openapi` into one compressed file for [`kubectl
+//! explain`].
 //!
-//! Lines of the file: `T name description` and, below it, `F field description`, separated by tabs, with line ends and tabs written as
-//! `\n` and `\t`.
+//! Lines of the file: `T name description` and, below it, `F field description`, separated by tabs, with line ends and
+//! tabs written as `\n` and `\t`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -123,9 +124,15 @@ fn main() {
     }
     let mut text = String::new();
     for (name, schema) in generator.definitions() {
-        let description = |schema: &serde_json::Value| schema.get("description").and_then(|text| text.as_str()).map(escape);
+        let description =
+            |schema: &serde_json::Value| schema.get("description").and_then(|text| text.as_str()).map(escape);
         let _ = writeln!(text, "T\t{name}\t{}", description(schema).unwrap_or_default());
-        for (field, schema) in schema.get("properties").and_then(|fields| fields.as_object()).into_iter().flatten() {
+        for (field, schema) in schema
+            .get("properties")
+            .and_then(|fields| fields.as_object())
+            .into_iter()
+            .flatten()
+        {
             if let Some(description) = description(schema) {
                 let _ = writeln!(text, "F\t{field}\t{description}");
             }
@@ -133,7 +140,9 @@ fn main() {
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("descriptions.z");
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(text.as_bytes()).expect("compressing into memory does not fail");
+    encoder
+        .write_all(text.as_bytes())
+        .expect("compressing into memory does not fail");
     let compressed = encoder.finish().expect("compressing into memory does not fail");
     std::fs::write(&out, compressed).unwrap_or_else(|error| panic!("write {}: {error}", out.display()));
 }

@@ -43,9 +43,24 @@ fn pod() -> Value {
 fn main() {
     let start = Instant::now();
     let ty = type_of("", "v1", "Pod");
-    println!("{:44} {:10.1} µs", "table, first use", start.elapsed().as_secs_f64() * 1e6);
-    let create = UpdateOptions { manager: "kube-controller-manager", api_version: "v1", subresource: "", now: "2024-01-01T00:00:00Z", reset_fields: &["status"] };
-    let status = UpdateOptions { manager: "kubelet", subresource: "status", reset_fields: &["spec"], ..create };
+    println!(
+        "{:44} {:10.1} µs",
+        "table, first use",
+        start.elapsed().as_secs_f64() * 1e6
+    );
+    let create = UpdateOptions {
+        manager: "kube-controller-manager",
+        api_version: "v1",
+        subresource: "",
+        now: "2024-01-01T00:00:00Z",
+        reset_fields: &["status"],
+    };
+    let status = UpdateOptions {
+        manager: "kubelet",
+        subresource: "status",
+        reset_fields: &["spec"],
+        ..create
+    };
     let mut created = pod();
     update(ty, None, &mut created, &create);
     let mut running = created.clone();
@@ -54,7 +69,9 @@ fn main() {
         {"type": "Ready", "status": "True", "lastTransitionTime": "2024-01-01T00:00:01Z"}]});
     let text = running.to_string();
     measure("parse a pod (serde_json)", || serde_json::from_str::<Value>(&text));
-    measure("decode a pod, duplicates noted", || body::decode("application/json", text.as_bytes()));
+    measure("decode a pod, duplicates noted", || {
+        body::decode("application/json", text.as_bytes())
+    });
     measure("clone a pod", || running.clone());
     measure("clone + check", || {
         let mut pod = running.clone();
@@ -77,17 +94,33 @@ fn main() {
     });
     let mut config = pod();
     config.as_object_mut().expect("a pod is an object").remove("status");
-    let options = ApplyOptions { manager: "kubectl", force: true, api_version: "v1", subresource: "", now: "2024-01-01T00:00:00Z", reset_fields: &["status"] };
+    let options = ApplyOptions {
+        manager: "kubectl",
+        force: true,
+        api_version: "v1",
+        subresource: "",
+        now: "2024-01-01T00:00:00Z",
+        reset_fields: &["status"],
+    };
     let applied = apply(ty, None, &config, &options).expect("nothing conflicts");
-    measure("server-side apply, no change", || apply(ty, Some(&applied), &config, &options));
+    measure("server-side apply, no change", || {
+        apply(ty, Some(&applied), &config, &options)
+    });
     let documents = Documents::new(&|_| true);
     let start = Instant::now();
     let size = documents.v3("api/v1").map_or(0, |document| document.gzip.len());
-    println!("{:44} {:10.1} µs, {size} bytes", "OpenAPI v3 of api/v1", start.elapsed().as_secs_f64() * 1e6);
+    println!(
+        "{:44} {:10.1} µs, {size} bytes",
+        "OpenAPI v3 of api/v1",
+        start.elapsed().as_secs_f64() * 1e6
+    );
 }
 
 fn pod_of(created: &Value) -> Value {
     let mut pod = created.clone();
-    pod["metadata"].as_object_mut().expect("a pod has metadata").remove("managedFields");
+    pod["metadata"]
+        .as_object_mut()
+        .expect("a pod has metadata")
+        .remove("managedFields");
     pod
 }

@@ -1,4 +1,5 @@
-//! Prints an OpenAPI document: `openapi` the index, `openapi api/v1` a document of version 3, `openapi v2` the one of version 2.
+//! Prints an OpenAPI document: `openapi` the index, `openapi api/v1` a document of version 3, `openapi v2` the one of
+//! version 2.
 
 use std::io::Write as _;
 

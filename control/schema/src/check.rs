@@ -11,20 +11,28 @@ use crate::{Container, Field, Item, TypeKind, TypeRef, time};
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct TypeMismatch {
-    /// Worded as kube words it: `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`.
+    /// Worded as kube words it: `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of
+    /// type int32`.
     pub message: String,
 }
 
-/// Removes fields the type does not know and returns their paths (`spec.template.spec.containers[0].foo`; kube words them
-/// `unknown field "…"`), drops nulls, and writes quantities and times in canonical form.
+/// Removes fields the type does not know and returns their paths (`spec.template.spec.containers[0].foo`; kube words
+/// them `unknown field "…"`), drops nulls, and writes quantities and times in canonical form.
 pub fn check(ty: TypeRef, value: &mut Value) -> Result<Vec<String>, TypeMismatch> {
     let mut checker = Checker { unknown: Vec::new() };
-    let root = Path { parent: None, step: Step::Root };
+    let root = Path {
+        parent: None,
+        step: Step::Root,
+    };
     match value {
         Value::Object(map) => checker.fields(ty, map, &root)?,
         other => {
             return Err(TypeMismatch {
-                message: format!("json: cannot unmarshal {} into Go value of type {}", kind_name(other), go_name(ty)),
+                message: format!(
+                    "json: cannot unmarshal {} into Go value of type {}",
+                    kind_name(other),
+                    go_name(ty)
+                ),
             });
         }
     }
@@ -82,13 +90,17 @@ impl Path<'_> {
         field.push('.');
         let mut path = String::new();
         self.write_fields(&mut path);
-        TypeMismatch { message: format!("json: cannot unmarshal {found} into Go struct field {field}{path} of type {wanted}") }
+        TypeMismatch {
+            message: format!("json: cannot unmarshal {found} into Go struct field {field}{path} of type {wanted}"),
+        }
     }
 
     fn invalid(&self, detail: impl std::fmt::Display) -> TypeMismatch {
         let mut path = String::new();
         self.write(&mut path);
-        TypeMismatch { message: format!("{path}: {detail}") }
+        TypeMismatch {
+            message: format!("{path}: {detail}"),
+        }
     }
 }
 
@@ -142,14 +154,25 @@ impl Checker {
             }
             let Some(field) = ty.field(name) else {
                 let mut unknown = String::new();
-                Path { parent: Some(path), step: Step::Key(name) }.write(&mut unknown);
+                Path {
+                    parent: Some(path),
+                    step: Step::Key(name),
+                }
+                .write(&mut unknown);
                 self.unknown.push(unknown);
                 return false;
             };
             if value.is_null() {
                 return false;
             }
-            result = self.field(field, value, &Path { parent: Some(path), step: Step::Field(ty, field) });
+            result = self.field(
+                field,
+                value,
+                &Path {
+                    parent: Some(path),
+                    step: Step::Field(ty, field),
+                },
+            );
             true
         });
         result
@@ -163,10 +186,16 @@ impl Checker {
                 let lists = field.container == Container::MapOfLists;
                 let Value::Object(map) = value else {
                     let lists = if lists { "[]" } else { "" };
-                    return Err(path.mismatch(kind_name(value), &format!("map[string]{lists}{}", item_name(field.item))));
+                    return Err(path.mismatch(
+                        kind_name(value),
+                        &format!("map[string]{lists}{}", item_name(field.item)),
+                    ));
                 };
                 for (key, value) in map {
-                    let path = Path { parent: Some(path), step: Step::Key(key) };
+                    let path = Path {
+                        parent: Some(path),
+                        step: Step::Key(key),
+                    };
                     if lists && value.is_null() {
                         *value = Value::Array(Vec::new());
                     } else if lists {
@@ -185,7 +214,14 @@ impl Checker {
             return Err(path.mismatch(kind_name(value), &format!("[]{}", item_name(item))));
         };
         for (at, value) in items.iter_mut().enumerate() {
-            self.item(item, value, &Path { parent: Some(path), step: Step::Index(at) })?;
+            self.item(
+                item,
+                value,
+                &Path {
+                    parent: Some(path),
+                    step: Step::Index(at),
+                },
+            )?;
         }
         Ok(())
     }
@@ -265,7 +301,9 @@ fn bytes(value: &mut Value, path: &Path<'_>) -> Result<(), TypeMismatch> {
                 base64::DecodeError::InvalidLength(length) => length,
                 base64::DecodeError::InvalidPadding => text.len(),
             };
-            Err(TypeMismatch { message: format!("illegal base64 data at input byte {at}") })
+            Err(TypeMismatch {
+                message: format!("illegal base64 data at input byte {at}"),
+            })
         }
     }
 }
@@ -293,8 +331,14 @@ fn times(value: &mut Value, path: &Path<'_>, micros: bool) -> Result<(), TypeMis
     match time::canonical(text, micros) {
         Some(canonical) => *text = canonical,
         None => {
-            let layout = if micros { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
-            return Err(TypeMismatch { message: format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\"") });
+            let layout = if micros {
+                "2006-01-02T15:04:05.000000Z07:00"
+            } else {
+                "2006-01-02T15:04:05Z07:00"
+            };
+            return Err(TypeMismatch {
+                message: format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""),
+            });
         }
     }
     Ok(())
@@ -330,7 +374,11 @@ mod tests {
 
     #[test]
     fn mismatches_are_worded_as_go_words_them() {
-        let message = |kind: &str, value: Value| run(if kind == "Deployment" { "apps" } else { "" }, kind, value).1.unwrap_err();
+        let message = |kind: &str, value: Value| {
+            run(if kind == "Deployment" { "apps" } else { "" }, kind, value)
+                .1
+                .unwrap_err()
+        };
         assert_eq!(
             message("Deployment", json!({"spec": {"replicas": "three"}})),
             "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
@@ -348,14 +396,32 @@ mod tests {
             "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"
         );
         assert_eq!(
-            message("Pod", json!({"spec": {"containers": [{"ports": [{"containerPort": 3_000_000_000_u64}]}]}})),
+            message(
+                "Pod",
+                json!({"spec": {"containers": [{"ports": [{"containerPort": 3_000_000_000_u64}]}]}})
+            ),
             "json: cannot unmarshal number 3000000000 into Go struct field ContainerPort.spec.containers.ports.containerPort of type int32"
         );
-        assert_eq!(message("Pod", json!({"spec": []})), "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec");
-        assert_eq!(message("Pod", json!([])), "json: cannot unmarshal array into Go value of type v1.Pod");
-        assert_eq!(message("Secret", json!({"data": {"a": "%%"}})), "illegal base64 data at input byte 0");
+        assert_eq!(
+            message("Pod", json!({"spec": []})),
+            "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"
+        );
+        assert_eq!(
+            message("Pod", json!([])),
+            "json: cannot unmarshal array into Go value of type v1.Pod"
+        );
+        assert_eq!(
+            message("Secret", json!({"data": {"a": "%%"}})),
+            "illegal base64 data at input byte 0"
+        );
         assert!(message("Pod", json!({"metadata": {"creationTimestamp": "now"}})).starts_with("parsing time \"now\""));
-        assert!(message("Pod", json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "lots"}}}]}})).contains("quantities must match"));
+        assert!(
+            message(
+                "Pod",
+                json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "lots"}}}]}})
+            )
+            .contains("quantities must match")
+        );
     }
 
     #[test]

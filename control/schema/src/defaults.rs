@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::{Container, TypeRef};
 
-/// Fills absent fields that have a stated default other than a zero, such as `protocol: TCP` of a port. Defaults that kube applies in
-/// code are the business of each kind's strategy.
+/// Fills absent fields that have a stated default other than a zero, such as `protocol: TCP` of a port. Defaults that
+/// kube applies in code are the business of each kind's strategy.
 pub fn apply(ty: TypeRef, value: &mut Value) {
     let Value::Object(map) = value else { return };
     for field in ty.fields() {

@@ -1,11 +1,13 @@
-//! Facts about the Kubernetes API types and the pure algorithms that need them: decoding of request bodies, checking, defaulting,
-//! patching, field ownership, selectors and the OpenAPI documents.
+//! Facts about the Kubernetes API types and the pure algorithms that need them: decoding of request bodies, checking,
+//! defaulting, patching, field ownership, selectors and the OpenAPI documents.
 //!
-//! Objects are [`serde_json::Value`]; nothing here does I/O or keeps state beyond the table of facts and, in [`openapi`], rendered documents.
+//! Objects are [`serde_json::Value`]; nothing here does I/O or keeps state beyond the table of facts and, in
+//! [`openapi`], rendered documents.
 //!
 //! Invariants:
 //! - Every fact about a kind comes from the one generated table; no kind has code of its own here.
-//! - A function that takes `Option<TypeRef>` also works for a kind the table does not know (list and map types are then deduced from the value).
+//! - A function that takes `Option<TypeRef>` also works for a kind the table does not know (list and map types are then
+//!   deduced from the value).
 //! - Object keys are never assumed to be in any order.
 
 pub mod body;
@@ -20,6 +22,6 @@ mod table;
 mod time;
 
 pub use table::{
-    Container, Field, Group, GroupVersion, Item, ListType, PatchStrategy, Resource, Subresource, TypeKind, TypeRef, groups, resource,
-    resources, type_named, type_of,
+    Container, Field, Group, GroupVersion, Item, ListType, PatchStrategy, Resource, Subresource, TypeKind, TypeRef,
+    groups, resource, resources, type_named, type_of,
 };

@@ -1,7 +1,7 @@
 //! Resource quantities: `100m`, `1.5Gi`, `2e3`.
 //!
-//! The API server parses every quantity of a body and writes it back in canonical form: no fraction, the largest suffix that loses
-//! nothing, and the style (binary, decimal, exponent) of what was given.
+//! The API server parses every quantity of a body and writes it back in canonical form: no fraction, the largest suffix
+//! that loses nothing, and the style (binary, decimal, exponent) of what was given.
 
 use std::fmt;
 
@@ -35,37 +35,62 @@ pub enum QuantityError {
 }
 
 const NANO: i128 = 1_000_000_000;
-const DECIMAL_SUFFIXES: [(&str, u32); 10] =
-    [("n", 0), ("u", 3), ("m", 6), ("", 9), ("k", 12), ("M", 15), ("G", 18), ("T", 21), ("P", 24), ("E", 27)];
+const DECIMAL_SUFFIXES: [(&str, u32); 10] = [
+    ("n", 0),
+    ("u", 3),
+    ("m", 6),
+    ("", 9),
+    ("k", 12),
+    ("M", 15),
+    ("G", 18),
+    ("T", 21),
+    ("P", 24),
+    ("E", 27),
+];
 const BINARY_SUFFIXES: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl Quantity {
     /// Parses a quantity.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+        let end = unsigned
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
             return Err(QuantityError::Format);
         }
-        // Beyond nanos nothing is kept but the direction of rounding, so digits after the 30th only matter for being zero or not.
+        // Beyond nanos nothing is kept but the direction of rounding, so digits after the 30th only matter for being
+        // zero or not.
         let fraction = fraction.trim_end_matches('0');
         let kept = &fraction[..fraction.len().min(30)];
         let mut mantissa: i128 = 0;
         for digit in whole.bytes().chain(kept.bytes()) {
             let digit = i128::from(digit - b'0');
-            mantissa = mantissa.checked_mul(10).and_then(|m| m.checked_add(digit)).ok_or(QuantityError::Range)?;
+            mantissa = mantissa
+                .checked_mul(10)
+                .and_then(|m| m.checked_add(digit))
+                .ok_or(QuantityError::Range)?;
         }
         let fraction_digits = u32::try_from(kept.len()).map_err(|_| QuantityError::Range)?;
         let (numerator, style) = scale(suffix)?;
         let nanos = match numerator {
-            Scale::Factor(factor) => divide_up(mantissa.checked_mul(factor).ok_or(QuantityError::Range)?, power(fraction_digits)?),
-            Scale::Inverse(divisor) => {
-                divide_up(mantissa, divisor.checked_mul(power(fraction_digits)?).ok_or(QuantityError::Range)?)
-            }
+            Scale::Factor(factor) => divide_up(
+                mantissa.checked_mul(factor).ok_or(QuantityError::Range)?,
+                power(fraction_digits)?,
+            ),
+            Scale::Inverse(divisor) => divide_up(
+                mantissa,
+                divisor
+                    .checked_mul(power(fraction_digits)?)
+                    .ok_or(QuantityError::Range)?,
+            ),
         };
-        Ok(Self { nanos: if text.starts_with('-') { -nanos } else { nanos }, style })
+        Ok(Self {
+            nanos: if text.starts_with('-') { -nanos } else { nanos },
+            style,
+        })
     }
 
     /// The value in billionths.
@@ -112,7 +137,11 @@ fn scale(suffix: &str) -> Result<(Scale, Style), QuantityError> {
     }
     let Some(exponent) = suffix.strip_prefix(['e', 'E']) else {
         let known = suffix.bytes().all(|byte| b"eEinumkKMGTP0123456789+-".contains(&byte));
-        return Err(if known { QuantityError::Suffix } else { QuantityError::Format });
+        return Err(if known {
+            QuantityError::Suffix
+        } else {
+            QuantityError::Format
+        });
     };
     let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Suffix)?;
     let scale = match u32::try_from(exponent + 9) {
@@ -158,26 +187,68 @@ mod tests {
     #[test]
     fn canonical_forms() {
         for (given, canonical) in [
-            ("0", "0"), ("1", "1"), ("100m", "100m"), ("1000m", "1"), ("0.5", "500m"), (".5", "500m"), ("1.", "1"), ("1024Mi", "1Gi"),
-            ("1.5Gi", "1536Mi"), ("0.5Gi", "512Mi"), ("0.5Ki", "512"), ("1000", "1k"), ("1500", "1500"), ("1e3", "1e3"), ("1E3", "1e3"),
-            ("1.5e3", "1500"), ("12E", "12E"), ("-1.5", "-1500m"), ("+2", "2"), ("0.0000000001", "1n"), ("110", "110"),
-            ("24684268Ki", "24684268Ki"), ("1e-3", "1e-3"), ("0Mi", "0"), ("128974848", "128974848"), ("129e6", "129e6"), ("129M", "129M"),
+            ("0", "0"),
+            ("1", "1"),
+            ("100m", "100m"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            (".5", "500m"),
+            ("1.", "1"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Gi", "512Mi"),
+            ("0.5Ki", "512"),
+            ("1000", "1k"),
+            ("1500", "1500"),
+            ("1e3", "1e3"),
+            ("1E3", "1e3"),
+            ("1.5e3", "1500"),
+            ("12E", "12E"),
+            ("-1.5", "-1500m"),
+            ("+2", "2"),
+            ("0.0000000001", "1n"),
+            ("110", "110"),
+            ("24684268Ki", "24684268Ki"),
+            ("1e-3", "1e-3"),
+            ("0Mi", "0"),
+            ("128974848", "128974848"),
+            ("129e6", "129e6"),
+            ("129M", "129M"),
         ] {
-            assert_eq!(Quantity::parse(given).map(|q| q.to_string()).as_deref(), Ok(canonical), "{given}");
+            assert_eq!(
+                Quantity::parse(given).map(|q| q.to_string()).as_deref(),
+                Ok(canonical),
+                "{given}"
+            );
         }
     }
 
     #[test]
     fn values_are_rounded_up() {
         let quantity = Quantity::parse("1.0005").unwrap();
-        assert_eq!((quantity.nanos(), quantity.millis(), quantity.value()), (1_000_500_000, 1001, 2));
+        assert_eq!(
+            (quantity.nanos(), quantity.millis(), quantity.value()),
+            (1_000_500_000, 1001, 2)
+        );
         assert_eq!(Quantity::parse("64Mi").unwrap().value(), 64 << 20);
         assert_eq!(Quantity::parse("-1500m").unwrap().value(), -1);
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "abc", "1x", "1 Gi", "1.2.3", "1KiB", "-", ".", "1e", "1mm", "9999999999999999999999999999999999999999E"] {
+        for bad in [
+            "",
+            "abc",
+            "1x",
+            "1 Gi",
+            "1.2.3",
+            "1KiB",
+            "-",
+            ".",
+            "1e",
+            "1mm",
+            "9999999999999999999999999999999999999999E",
+        ] {
             assert!(Quantity::parse(bad).is_err(), "{bad}");
         }
     }

@@ -27,12 +27,18 @@ pub(crate) fn is_canonical(text: &str) -> bool {
 
 /// Writes a time.
 pub(crate) fn format(time: Timestamp, micros: bool) -> String {
-    if micros { format!("{time:.6}") } else { time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() }
+    if micros {
+        format!("{time:.6}")
+    } else {
+        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
 }
 
 /// A time on the wire: seconds and nanoseconds since the epoch.
 pub(crate) fn from_parts(seconds: i64, nanos: i32, micros: bool) -> Option<String> {
-    Timestamp::new(seconds, if micros { nanos } else { 0 }).ok().map(|time| format(time, micros))
+    Timestamp::new(seconds, if micros { nanos } else { 0 })
+        .ok()
+        .map(|time| format(time, micros))
 }
 
 #[cfg(test)]
@@ -41,13 +47,32 @@ mod tests {
 
     #[test]
     fn canonical_forms() {
-        assert_eq!(canonical("2024-01-02T03:04:05.6789+02:00", false).as_deref(), Some("2024-01-02T01:04:05Z"));
-        assert_eq!(canonical("2024-01-02T03:04:05Z", true).as_deref(), Some("2024-01-02T03:04:05.000000Z"));
-        assert_eq!(canonical("2024-01-02T03:04:05.123456789Z", true).as_deref(), Some("2024-01-02T03:04:05.123456Z"));
+        assert_eq!(
+            canonical("2024-01-02T03:04:05.6789+02:00", false).as_deref(),
+            Some("2024-01-02T01:04:05Z")
+        );
+        assert_eq!(
+            canonical("2024-01-02T03:04:05Z", true).as_deref(),
+            Some("2024-01-02T03:04:05.000000Z")
+        );
+        assert_eq!(
+            canonical("2024-01-02T03:04:05.123456789Z", true).as_deref(),
+            Some("2024-01-02T03:04:05.123456Z")
+        );
         assert_eq!(canonical("yesterday", false), None);
         assert!(is_canonical("2024-01-02T03:04:05Z"));
-        assert!(!is_canonical("2024-13-02T03:04:05Z") && !is_canonical("2024-01-02 03:04:05Z") && !is_canonical("2024-01-02T03:04:05.1Z"));
-        assert_eq!(from_parts(1_700_000_000, 5_000_000, true).as_deref(), Some("2023-11-14T22:13:20.005000Z"));
-        assert_eq!(from_parts(1_700_000_000, 5_000_000, false).as_deref(), Some("2023-11-14T22:13:20Z"));
+        assert!(
+            !is_canonical("2024-13-02T03:04:05Z")
+                && !is_canonical("2024-01-02 03:04:05Z")
+                && !is_canonical("2024-01-02T03:04:05.1Z")
+        );
+        assert_eq!(
+            from_parts(1_700_000_000, 5_000_000, true).as_deref(),
+            Some("2023-11-14T22:13:20.005000Z")
+        );
+        assert_eq!(
+            from_parts(1_700_000_000, 5_000_000, false).as_deref(),
+            Some("2023-11-14T22:13:20Z")
+        );
     }
 }

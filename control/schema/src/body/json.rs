@@ -13,13 +13,20 @@ use super::{DecodeError, Decoded};
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let mut duplicate_fields = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed { duplicates: &mut duplicate_fields }.deserialize(&mut deserializer).map_err(DecodeError::Json)?;
+    let value = Seed {
+        duplicates: &mut duplicate_fields,
+    }
+    .deserialize(&mut deserializer)
+    .map_err(DecodeError::Json)?;
     deserializer.end().map_err(DecodeError::Json)?;
-    Ok(Decoded { value, duplicate_fields })
+    Ok(Decoded {
+        value,
+        duplicate_fields,
+    })
 }
 
-/// Builds a value and notes every field that is given twice. Paths are built only when there is something to note: a level that finds new
-/// entries below one of its children puts the name of that child before them.
+/// Builds a value and notes every field that is given twice. Paths are built only when there is something to note: a
+/// level that finds new entries below one of its children puts the name of that child before them.
 pub(super) struct Seed<'d> {
     pub(super) duplicates: &'d mut Vec<String>,
 }
@@ -86,7 +93,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut items = Vec::new();
         loop {
             let before = self.duplicates.len();
-            let Some(item) = sequence.next_element_seed(Seed { duplicates: &mut *self.duplicates })? else { break };
+            let Some(item) = sequence.next_element_seed(Seed {
+                duplicates: &mut *self.duplicates,
+            })?
+            else {
+                break;
+            };
             if self.duplicates.len() > before {
                 prefix(&mut self.duplicates[before..], &format!("[{}]", items.len()));
             }
@@ -99,7 +111,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut map = Map::new();
         while let Some(Key(key)) = access.next_key::<Key>()? {
             let before = self.duplicates.len();
-            let value = access.next_value_seed(Seed { duplicates: &mut *self.duplicates })?;
+            let value = access.next_value_seed(Seed {
+                duplicates: &mut *self.duplicates,
+            })?;
             if self.duplicates.len() > before {
                 prefix(&mut self.duplicates[before..], &key);
             }
@@ -164,7 +178,10 @@ mod tests {
         let decoded =
             decode(br#"{"spec":{"replicas":1,"replicas":2,"c":[{},{"name":"a","name":"b","env":{"x":1,"x":1,"x":1}}]},"spec2":1}"#).unwrap();
         assert_eq!(decoded.value["spec"]["replicas"], json!(2));
-        assert_eq!(decoded.duplicate_fields, ["spec.replicas", "spec.c[1].name", "spec.c[1].env.x"]);
+        assert_eq!(
+            decoded.duplicate_fields,
+            ["spec.replicas", "spec.c[1].name", "spec.c[1].env.x"]
+        );
     }
 
     #[test]

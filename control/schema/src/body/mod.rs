@@ -11,7 +11,8 @@ use serde_json::Value;
 pub struct Decoded {
     /// The object.
     pub value: Value,
-    /// Paths of fields given more than once, such as `spec.replicas` (the last one counts). kube words them `duplicate field "…"`.
+    /// Paths of fields given more than once, such as `spec.replicas` (the last one counts). kube words them `duplicate
+    /// field "…"`.
     pub duplicate_fields: Vec<String>,
 }
 
@@ -19,7 +20,9 @@ pub struct Decoded {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The server answers 415.
-    #[error("the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf")]
+    #[error(
+        "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    )]
     UnsupportedMediaType {
         /// The content type of the request.
         content_type: String,
@@ -51,16 +54,23 @@ pub enum DecodeError {
     },
 }
 
-/// Decodes a body by its content type; an empty one is taken as JSON, as kube does. Patch types (`…+json`, `…+yaml`) are accepted.
+/// Decodes a body by its content type; an empty one is taken as JSON, as kube does. Patch types (`…+json`, `…+yaml`)
+/// are accepted.
 pub fn decode(content_type: &str, bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let media = content_type.split(';').next().unwrap_or_default().trim();
-    if media.is_empty() || media == "*/*" || media.eq_ignore_ascii_case("application/json") || media.ends_with("+json") {
+    if media.is_empty() || media == "*/*" || media.eq_ignore_ascii_case("application/json") || media.ends_with("+json")
+    {
         json::decode(bytes)
     } else if media.eq_ignore_ascii_case("application/yaml") || media.ends_with("+yaml") {
         yaml::decode(bytes)
     } else if media.eq_ignore_ascii_case("application/vnd.kubernetes.protobuf") {
-        protobuf::decode(bytes).map(|value| Decoded { value, duplicate_fields: Vec::new() })
+        protobuf::decode(bytes).map(|value| Decoded {
+            value,
+            duplicate_fields: Vec::new(),
+        })
     } else {
-        Err(DecodeError::UnsupportedMediaType { content_type: content_type.to_owned() })
+        Err(DecodeError::UnsupportedMediaType {
+            content_type: content_type.to_owned(),
+        })
     }
 }

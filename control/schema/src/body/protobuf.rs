@@ -1,8 +1,9 @@
 //! Kubernetes protobuf, decoded straight to JSON by the field numbers of the table.
 //!
-//! A body is the four bytes `k8s\0` and a `runtime.Unknown` message: `typeMeta { apiVersion, kind }`, `raw` (the object), and the encoding
-//! and type of `raw`. Go's generated code always writes fields that are not pointers, also when they are empty; JSON leaves those out, and so
-//! does this decoder where the table says that zero means absent. Field numbers that the table does not know are skipped, as Go skips them.
+//! A body is the four bytes `k8s\0` and a `runtime.Unknown` message: `typeMeta { apiVersion, kind }`, `raw` (the
+//! object), and the encoding and type of `raw`. Go's generated code always writes fields that are not pointers, also
+//! when they are empty; JSON leaves those out, and so does this decoder where the table says that zero means absent.
+//! Field numbers that the table does not know are skipped, as Go skips them.
 
 mod reader;
 mod special;
@@ -24,10 +25,14 @@ const MAX_DEPTH: u8 = 100;
 /// Decodes a body.
 pub(super) fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
     let Some(body) = bytes.strip_prefix(MAGIC) else {
-        return Err(DecodeError::Protobuf { message: "provided data does not appear to be a protobuf message, expected prefix k8s", offset: 0 });
+        return Err(DecodeError::Protobuf {
+            message: "provided data does not appear to be a protobuf message, expected prefix k8s",
+            offset: 0,
+        });
     };
     let mut envelope = Reader::new(body, MAGIC.len());
-    let (mut api_version, mut kind, mut raw, mut content_type) = (String::new(), String::new(), Reader::default(), String::new());
+    let (mut api_version, mut kind, mut raw, mut content_type) =
+        (String::new(), String::new(), Reader::default(), String::new());
     while let Some((number, wired)) = envelope.field()? {
         match number {
             1 => {
@@ -61,7 +66,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
 
 /// Decodes the fields of a message into an object.
 fn message(ty: TypeRef, mut reader: Reader<'_>, into: &mut Map<String, Value>, depth: u8) -> Result<(), DecodeError> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(reader.error("message nested too deep")) };
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(reader.error("message nested too deep"));
+    };
     while let Some((number, wired)) = reader.field()? {
         match ty.wire(number) {
             None => {}
@@ -75,7 +82,13 @@ fn message(ty: TypeRef, mut reader: Reader<'_>, into: &mut Map<String, Value>, d
     Ok(())
 }
 
-fn set(field: &Field, reader: &Reader<'_>, wired: Wired<'_>, into: &mut Map<String, Value>, depth: u8) -> Result<(), DecodeError> {
+fn set(
+    field: &Field,
+    reader: &Reader<'_>,
+    wired: Wired<'_>,
+    into: &mut Map<String, Value>,
+    depth: u8,
+) -> Result<(), DecodeError> {
     match field.container {
         Container::One => {
             let value = item(field.item, reader, wired, depth)?;
@@ -145,7 +158,9 @@ fn item(item: Item, reader: &Reader<'_>, wired: Wired<'_>, depth: u8) -> Result<
         Item::Bool => Value::Bool(reader.number(wired)? != 0),
         Item::Int32 | Item::Int64 => Value::from(reader.number(wired)?),
         Item::Double => match wired {
-            Wired::Fixed64(bits) => serde_json::Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number),
+            Wired::Fixed64(bits) => {
+                serde_json::Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)
+            }
             _ => return Err(reader.error("wrong wire type for a double")),
         },
         Item::Type(ty) => {

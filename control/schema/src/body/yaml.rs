@@ -7,21 +7,29 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 use super::json::Seed;
 use super::{DecodeError, Decoded, json};
 
-/// Decodes the first document. Text that begins like JSON is tried as JSON first, which is far faster and what kubectl sends as
-/// `application/apply-patch+yaml`.
+/// Decodes the first document. Text that begins like JSON is tried as JSON first, which is far faster and what kubectl
+/// sends as `application/apply-patch+yaml`.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
         && let Ok(decoded) = json::decode(bytes)
     {
         return Ok(decoded);
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| DecodeError::Yaml { message: error.to_string() })?;
+    let text = std::str::from_utf8(bytes).map_err(|error| DecodeError::Yaml {
+        message: error.to_string(),
+    })?;
     match parse(text, DuplicateKeyPolicy::Error) {
-        Ok(value) => Ok(Decoded { value, duplicate_fields: Vec::new() }),
+        Ok(value) => Ok(Decoded {
+            value,
+            duplicate_fields: Vec::new(),
+        }),
         Err(error) => match duplicate(&error) {
             Some(key) => {
                 let value = parse(text, DuplicateKeyPolicy::LastWins).map_err(invalid)?;
-                Ok(Decoded { value, duplicate_fields: vec![key] })
+                Ok(Decoded {
+                    value,
+                    duplicate_fields: vec![key],
+                })
             }
             None => Err(invalid(error)),
         },
@@ -32,12 +40,17 @@ fn parse(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, serde_
     let options = serde_saphyr::options! { duplicate_keys: duplicate_keys, legacy_octal_numbers: true };
     let mut duplicates = Vec::new();
     serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        Seed { duplicates: &mut duplicates }.deserialize(deserializer)
+        Seed {
+            duplicates: &mut duplicates,
+        }
+        .deserialize(deserializer)
     })
 }
 
 fn invalid(error: serde_saphyr::Error) -> DecodeError {
-    DecodeError::Yaml { message: error.without_snippet().to_string() }
+    DecodeError::Yaml {
+        message: error.without_snippet().to_string(),
+    }
 }
 
 /// The key that is given twice, when that is what the error says.
@@ -61,7 +74,9 @@ mod tests {
     #[test]
     fn scalars_are_read_as_kubectl_reads_them() {
         assert_eq!(
-            value("mode: 0644\non: yes\nport: 80\nversion: 1.5\nquoted: \"080\"\nname: ~\nempty:\ntime: 2024-01-02T03:04:05Z\n"),
+            value(
+                "mode: 0644\non: yes\nport: 80\nversion: 1.5\nquoted: \"080\"\nname: ~\nempty:\ntime: 2024-01-02T03:04:05Z\n"
+            ),
             json!({"mode": 420, "true": true, "port": 80, "version": 1.5, "quoted": "080", "name": null, "empty": null,
                    "time": "2024-01-02T03:04:05Z"})
         );

@@ -13,24 +13,49 @@ use crate::TypeRef;
 /// Who owns the fields of an object that nobody kept books of, once somebody applies to it.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
-/// Server-side apply: merges `config` into `live` (nothing, when it is a create), removes what the manager applied before and no longer
-/// does, and keeps the books in `metadata.managedFields`. Without a type, structure is deduced from the values and lists are atomic.
+/// Server-side apply: merges `config` into `live` (nothing, when it is a create), removes what the manager applied
+/// before and no longer does, and keeps the books in `metadata.managedFields`. Without a type, structure is deduced
+/// from the values and lists are atomic.
 ///
 /// The result equals `live` when nothing changed. `config` should have passed [`crate::check::check`].
-pub fn apply(ty: Option<TypeRef>, live: Option<&Value>, config: &Value, options: &ApplyOptions<'_>) -> Result<Value, ApplyError> {
+pub fn apply(
+    ty: Option<TypeRef>,
+    live: Option<&Value>,
+    config: &Value,
+    options: &ApplyOptions<'_>,
+) -> Result<Value, ApplyError> {
     let root = Node::root(ty);
-    if config.pointer("/metadata/managedFields").is_some_and(|entries| entries.as_array().is_none_or(|entries| !entries.is_empty())) {
+    if config
+        .pointer("/metadata/managedFields")
+        .is_some_and(|entries| entries.as_array().is_none_or(|entries| !entries.is_empty()))
+    {
         return Err(ApplyError::Invalid("metadata.managedFields must be nil".to_owned()));
     }
-    validate(root, config, &mut String::new()).map_err(|problem| ApplyError::Invalid(describe_typed_patch(config, &problem)))?;
+    validate(root, config, &mut String::new())
+        .map_err(|problem| ApplyError::Invalid(describe_typed_patch(config, &problem)))?;
 
     let mut live_object = live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
     let mut managers = Managers::of(take(&mut live_object));
-    let identity = Identity { manager: options.manager, operation: APPLY, api_version: options.api_version, subresource: options.subresource };
+    let identity = Identity {
+        manager: options.manager,
+        operation: APPLY,
+        api_version: options.api_version,
+        subresource: options.subresource,
+    };
     if live.is_some() && managers.is_empty() {
-        let before = Identity { manager: BEFORE_FIRST_APPLY, operation: UPDATE, api_version: options.api_version, subresource: "" };
+        let before = Identity {
+            manager: BEFORE_FIRST_APPLY,
+            operation: UPDATE,
+            api_version: options.api_version,
+            subresource: "",
+        };
         let nothing = Value::Object(Map::new());
-        managers.change(&before, compare(root, &nothing, &live_object).changed, &Set::new(), options.now);
+        managers.change(
+            &before,
+            compare(root, &nothing, &live_object).changed,
+            &Set::new(),
+            options.now,
+        );
     }
 
     let given = members(root, config);
@@ -102,7 +127,10 @@ fn conflicts(managers: &Managers, identity: &Identity<'_>, changed: &Set) -> Res
     let causes: Vec<Conflict> = found
         .iter()
         .flat_map(|(manager, paths)| {
-            paths.iter().map(move |field| Conflict { message: format!("conflict with {manager}"), field: field.clone() })
+            paths.iter().map(move |field| Conflict {
+                message: format!("conflict with {manager}"),
+                field: field.clone(),
+            })
         })
         .collect();
     let message = if let [cause] = &causes[..] {
@@ -111,7 +139,8 @@ fn conflicts(managers: &Managers, identity: &Identity<'_>, changed: &Set) -> Res
         let lines: Vec<String> = found
             .iter()
             .flat_map(|(manager, paths)| {
-                std::iter::once(format!("conflicts with {manager}:")).chain(paths.iter().map(|path| format!("- {path}")))
+                std::iter::once(format!("conflicts with {manager}:"))
+                    .chain(paths.iter().map(|path| format!("- {path}")))
             })
             .collect();
         format!("Apply failed with {} conflicts: {}", causes.len(), lines.join("\n"))

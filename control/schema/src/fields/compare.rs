@@ -27,10 +27,13 @@ impl Difference {
 static EMPTY_OBJECT: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 static EMPTY_LIST: Value = Value::Array(Vec::new());
 
-/// Compares two objects. What kube never books to anybody (identity and bookkeeping in the metadata, `apiVersion`, `kind`) is left out.
+/// Compares two objects. What kube never books to anybody (identity and bookkeeping in the metadata, `apiVersion`,
+/// `kind`) is left out.
 pub(super) fn compare(root: Node, old: &Value, new: &Value) -> Difference {
     let mut difference = Difference::default();
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return difference };
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return difference;
+    };
     let mut walk = |name: &str, old: Option<&Value>, new: Option<&Value>| {
         let child = root.child(name);
         let (mut changed, mut removed) = (Part::default(), Part::default());
@@ -42,10 +45,16 @@ pub(super) fn compare(root: Node, old: &Value, new: &Value) -> Difference {
         changed.put(&mut difference.changed, || element::field(name));
         removed.put(&mut difference.removed, || element::field(name));
     };
-    for (name, new) in new.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind")) {
+    for (name, new) in new
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind"))
+    {
         walk(name, old.get(name), Some(new));
     }
-    for (name, old) in old.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind") && !new.contains_key(*name)) {
+    for (name, old) in old
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind") && !new.contains_key(*name))
+    {
         walk(name, Some(old), None);
     }
     difference
@@ -55,17 +64,31 @@ pub(super) fn compare(root: Node, old: &Value, new: &Value) -> Difference {
 pub(super) fn is_unbooked_metadata(name: &str) -> bool {
     matches!(
         name,
-        "name" | "namespace" | "creationTimestamp" | "selfLink" | "uid" | "clusterName" | "generation" | "managedFields" | "resourceVersion"
+        "name"
+            | "namespace"
+            | "creationTimestamp"
+            | "selfLink"
+            | "uid"
+            | "clusterName"
+            | "generation"
+            | "managedFields"
+            | "resourceVersion"
     )
 }
 
 fn metadata(node: Node, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
     let empty = Map::new();
-    let (old, new) = (old.and_then(Value::as_object).unwrap_or(&empty), new.and_then(Value::as_object).unwrap_or(&empty));
+    let (old, new) = (
+        old.and_then(Value::as_object).unwrap_or(&empty),
+        new.and_then(Value::as_object).unwrap_or(&empty),
+    );
     for (name, new) in new.iter().filter(|(name, _)| !is_unbooked_metadata(name)) {
         field(node.child(name), name, old.get(name), Some(new), changed, removed);
     }
-    for (name, old) in old.iter().filter(|(name, _)| !is_unbooked_metadata(name) && !new.contains_key(*name)) {
+    for (name, old) in old
+        .iter()
+        .filter(|(name, _)| !is_unbooked_metadata(name) && !new.contains_key(*name))
+    {
         field(node.child(name), name, Some(old), None, changed, removed);
     }
 }
@@ -111,7 +134,8 @@ fn values(node: Node, old: Option<&Value>, new: Option<&Value>, changed: &mut Pa
                 all(node, old, removed);
                 removed.member = false;
             }
-            // From something with parts to something without, or the other way: all of the one goes and all of the other comes.
+            // From something with parts to something without, or the other way: all of the one goes and all of the
+            // other comes.
             _ if node.has_parts(old) != node.has_parts(new) => {
                 all(node, old, removed);
                 all(node, new, changed);
@@ -146,18 +170,29 @@ fn all(node: Node, value: &Value, part: &mut Part) {
     }
 }
 
-/// Compares the items of two lists. Items that stand at the same place are paired without their element being written out.
+/// Compares the items of two lists. Items that stand at the same place are paired without their element being written
+/// out.
 fn lists(node: Node, list: &Field, old: &[Value], new: &[Value], changed: &mut Part, removed: &mut Part) {
     let mut paired = vec![false; old.len()];
     for (at, item) in new.iter().enumerate() {
         let is_match = |known: usize| !paired[known] && element::same(list, &old[known], item);
-        let partner = if at < old.len() && is_match(at) { Some(at) } else { (0..old.len()).find(|known| is_match(*known)) };
+        let partner = if at < old.len() && is_match(at) {
+            Some(at)
+        } else {
+            (0..old.len()).find(|known| is_match(*known))
+        };
         let (mut below_changed, mut below_removed) = (Part::default(), Part::default());
         match partner {
             Some(partner) => {
                 paired[partner] = true;
                 if list.list_type != ListType::Set {
-                    values(node.item(), Some(&old[partner]), Some(item), &mut below_changed, &mut below_removed);
+                    values(
+                        node.item(),
+                        Some(&old[partner]),
+                        Some(item),
+                        &mut below_changed,
+                        &mut below_removed,
+                    );
                 }
             }
             None => all(node.item(), item, &mut below_changed),

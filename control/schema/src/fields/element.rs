@@ -1,5 +1,5 @@
-//! Path elements in their serialised form: `f:name` a field, `k:{"name":"x"}` an item by its keys, `v:"x"` an item by its value, `i:0` one
-//! by its index, and `.` the value itself. KEP-555 describes the format.
+//! Path elements in their serialised form: `f:name` a field, `k:{"name":"x"}` an item by its keys, `v:"x"` an item by
+//! its value, `i:0` one by its index, and `.` the value itself. KEP-555 describes the format.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -59,7 +59,9 @@ impl Managers {
     /// Whether a client may have written these: every entry has an operation and a set.
     pub(super) fn is_valid(&self) -> bool {
         self.entries.iter().all(|entry| {
-            matches!(text(entry, "operation"), APPLY | UPDATE) && text(entry, "fieldsType") == "FieldsV1" && fields(entry).is_some()
+            matches!(text(entry, "operation"), APPLY | UPDATE)
+                && text(entry, "fieldsType") == "FieldsV1"
+                && fields(entry).is_some()
         })
     }
 
@@ -79,7 +81,10 @@ impl Managers {
 
     /// What everybody but the manager owns, entry by entry.
     pub(super) fn others(&self, identity: &Identity<'_>) -> impl Iterator<Item = (&Value, &Set)> {
-        self.entries.iter().filter(move |entry| !identity.is(entry)).filter_map(|entry| Some((entry, fields(entry)?)))
+        self.entries
+            .iter()
+            .filter(move |entry| !identity.is(entry))
+            .filter_map(|entry| Some((entry, fields(entry)?)))
     }
 
     /// Takes members from everybody but the manager; who owns nothing any more is forgotten.
@@ -133,7 +138,8 @@ impl Managers {
         }
     }
 
-    /// Makes the manager own exactly these members; the time changes with them, or when `touch` says that the object changed.
+    /// Makes the manager own exactly these members; the time changes with them, or when `touch` says that the object
+    /// changed.
     pub(super) fn replace(&mut self, identity: &Identity<'_>, owned: Set, now: &str, touch: bool) {
         match self.position(identity) {
             Some(at) if owned.is_empty() => {
@@ -168,7 +174,9 @@ impl Managers {
     /// Sums up the oldest updaters when there are too many.
     fn cap(&mut self) {
         let mut updaters: Vec<usize> = (0..self.entries.len())
-            .filter(|at| text(&self.entries[*at], "operation") == UPDATE && text(&self.entries[*at], "subresource").is_empty())
+            .filter(|at| {
+                text(&self.entries[*at], "operation") == UPDATE && text(&self.entries[*at], "subresource").is_empty()
+            })
             .collect();
         if updaters.len() <= MAX_UPDATERS {
             return;
@@ -183,9 +191,16 @@ impl Managers {
                 Some(Value::Object(owned)) => std::mem::take(owned),
                 _ => Set::new(),
             };
-            let identity = Identity { manager: ANCIENT, operation: UPDATE, api_version: &api_version, subresource: "" };
+            let identity = Identity {
+                manager: ANCIENT,
+                operation: UPDATE,
+                api_version: &api_version,
+                subresource: "",
+            };
             let time = match self.position(&identity) {
-                Some(known) if text(&self.entries[known], "time") > time.as_str() => text(&self.entries[known], "time").to_owned(),
+                Some(known) if text(&self.entries[known], "time") > time.as_str() => {
+                    text(&self.entries[known], "time").to_owned()
+                }
                 _ => time,
             };
             self.change(&identity, owned, &Set::new(), &time);
@@ -243,7 +258,11 @@ pub(super) fn strip(owned: &mut Set, reset_fields: &[&str]) {
         owned.remove(name);
     }
     if let Some(Value::Object(metadata)) = owned.get_mut("f:metadata") {
-        metadata.retain(|name, _| !name.strip_prefix("f:").is_some_and(super::compare::is_unbooked_metadata));
+        metadata.retain(|name, _| {
+            !name
+                .strip_prefix("f:")
+                .is_some_and(super::compare::is_unbooked_metadata)
+        });
         metadata.remove(set::SELF);
         if metadata.is_empty() {
             owned.remove("f:metadata");
@@ -262,7 +281,10 @@ pub(super) fn reset(owned: &mut Set, reset_fields: &[&str]) {
 
 /// Takes the entries out of an object.
 pub(super) fn take(object: &mut Value) -> Option<Value> {
-    object.get_mut("metadata").and_then(Value::as_object_mut).and_then(|metadata| metadata.remove("managedFields"))
+    object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .and_then(|metadata| metadata.remove("managedFields"))
 }
 
 /// Puts the entries into an object.

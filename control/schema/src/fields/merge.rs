@@ -30,13 +30,13 @@ pub(super) fn merge(node: Node, live: &mut Value, config: &Value) {
     }
 }
 
-/// Merges a list by its elements. The order is the configuration's, with the items that only the object has kept where they stand relative
-/// to those both have.
+/// Merges a list by its elements. The order is the configuration's, with the items that only the object has kept where
+/// they stand relative to those both have.
 fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Value> {
     let in_config = |item: &Value| config.iter().any(|applied| element::same(list, applied, item));
     let mut own: Vec<Option<Value>> = live.into_iter().map(Some).collect();
-    // Of the items that both have, the configuration decides the order: an item of the object that comes earlier there is passed over and
-    // merged when its turn comes.
+    // Of the items that both have, the configuration decides the order: an item of the object that comes earlier there
+    // is passed over and merged when its turn comes.
     let mut merged = Vec::with_capacity(own.len() + config.len());
     let (mut at_live, mut at_config) = (0, 0);
     while at_live < own.len() || at_config < config.len() {
@@ -55,8 +55,9 @@ fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Va
                 Some(_) => {}
             }
             // A shared item that is not next among the shared ones of the configuration is left for its turn.
-            let next_shared =
-                config[at_config..].iter().find(|applied| own.iter().flatten().any(|known| element::same(list, known, applied)));
+            let next_shared = config[at_config..]
+                .iter()
+                .find(|applied| own.iter().flatten().any(|known| element::same(list, known, applied)));
             let is_next = match (&own[at_live], next_shared) {
                 (Some(item), Some(next)) => element::same(list, next, item),
                 _ => false,
@@ -68,7 +69,9 @@ fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Va
         }
         let Some(applied) = config.get(at_config) else { break };
         at_config += 1;
-        let partner = own.iter_mut().find(|known| known.as_ref().is_some_and(|known| element::same(list, known, applied)));
+        let partner = own
+            .iter_mut()
+            .find(|known| known.as_ref().is_some_and(|known| element::same(list, known, applied)));
         match partner.and_then(Option::take) {
             Some(mut known) => {
                 if list.list_type != ListType::Set {
@@ -82,14 +85,16 @@ fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Va
     merged
 }
 
-/// Takes the members of a set out of a value, with everything below them. What becomes empty by it becomes null: to the books it is still
-/// there, [`drop_nulls`] ends it.
+/// Takes the members of a set out of a value, with everything below them. What becomes empty by it becomes null: to the
+/// books it is still there, [`drop_nulls`] ends it.
 pub(super) fn remove(node: Node, value: &mut Value, unwanted: &Set) {
     let has_parts = node.has_parts(value);
     match value {
         Value::Object(map) if has_parts => {
             for (name, part) in unwanted {
-                let (Some(name), Value::Object(part)) = (name.strip_prefix("f:"), part) else { continue };
+                let (Some(name), Value::Object(part)) = (name.strip_prefix("f:"), part) else {
+                    continue;
+                };
                 if is_member(part) {
                     map.remove(name);
                 } else if let Some(value) = map.get_mut(name) {
@@ -137,8 +142,8 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Makes every field of a structure that has members below it a member itself, so that taking members out takes their emptied parents too.
-/// Entries of maps are left as they are: a map's entry is owned by who made it.
+/// Makes every field of a structure that has members below it a member itself, so that taking members out takes their
+/// emptied parents too. Entries of maps are left as they are: a map's entry is owned by who made it.
 pub(super) fn with_named_fields(node: Node, set: &Set) -> Set {
     let mut all = Map::new();
     for (name, part) in set {

@@ -23,7 +23,8 @@ pub struct UpdateOptions<'a> {
     pub subresource: &'a str,
     /// Time of the request, RFC 3339 in seconds.
     pub now: &'a str,
-    /// Fields that this endpoint ignores and that therefore nobody comes to own through it, as dotted paths (`status`, `metadata.labels`).
+    /// Fields that this endpoint ignores and that therefore nobody comes to own through it, as dotted paths (`status`,
+    /// `metadata.labels`).
     pub reset_fields: &'a [&'a str],
 }
 
@@ -47,10 +48,12 @@ pub struct ApplyOptions<'a> {
 /// Why a configuration could not be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// Other managers own fields with other values; kube answers 409 with one cause of type `FieldManagerConflict` for each.
+    /// Other managers own fields with other values; kube answers 409 with one cause of type `FieldManagerConflict` for
+    /// each.
     #[error("{message}")]
     Conflicts {
-        /// Worded as kube words it: `Apply failed with 1 conflict: conflict with "kubectl" using apps/v1: .spec.replicas`.
+        /// Worded as kube words it: `Apply failed with 1 conflict: conflict with "kubectl" using apps/v1:
+        /// .spec.replicas`.
         message: String,
         /// One for each field.
         causes: Vec<Conflict>,

@@ -1,4 +1,5 @@
-//! What the table says about a point of an object: whether its value is owned as a whole, and how its parts are told apart.
+//! What the table says about a point of an object: whether its value is owned as a whole, and how its parts are told
+//! apart.
 
 use serde_json::Value;
 
@@ -67,7 +68,11 @@ impl Node {
 
     /// The field or entry with this name.
     pub(super) fn child(self, name: &str) -> Child {
-        let entry = |node| Child { node, named: false, always: None };
+        let entry = |node| Child {
+            node,
+            named: false,
+            always: None,
+        };
         match self {
             Self::Struct(ty) => match ty.field(name) {
                 Some(field) => Child {
@@ -83,10 +88,19 @@ impl Node {
             },
             Self::Map(Container::Map, item) => entry(Self::of_item(item)),
             Self::UnknownRoot if name == "metadata" => {
-                let meta = type_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").expect("the table has object metadata");
-                Child { node: Self::Struct(meta), named: true, always: Some(Always::Object) }
+                let meta = type_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+                    .expect("the table has object metadata");
+                Child {
+                    node: Self::Struct(meta),
+                    named: true,
+                    always: Some(Always::Object),
+                }
             }
-            Self::UnknownRoot => Child { node: Self::Deduced, named: true, always: None },
+            Self::UnknownRoot => Child {
+                node: Self::Deduced,
+                named: true,
+                always: None,
+            },
             Self::Deduced => entry(Self::Deduced),
             Self::Leaf | Self::Map(..) | Self::List(_) => entry(Self::Leaf),
         }

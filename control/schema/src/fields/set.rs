@@ -1,5 +1,6 @@
-//! Sets of field paths, kept in the very form in which `fieldsV1` stores them: an object of path elements. An element whose object is empty
-//! is a member; one whose object has entries stands for the members below it, and is a member itself when `.` is among them.
+//! Sets of field paths, kept in the very form in which `fieldsV1` stores them: an object of path elements. An element
+//! whose object is empty is a member; one whose object has entries stands for the members below it, and is a member
+//! itself when `.` is among them.
 //!
 //! Working on the stored form means that an update that touches two fields never decodes the hundreds that others own.
 
@@ -30,7 +31,10 @@ pub(super) struct Part {
 impl Part {
     /// The part of a leaf.
     pub(super) fn leaf() -> Self {
-        Self { member: true, below: Set::new() }
+        Self {
+            member: true,
+            below: Set::new(),
+        }
     }
 
     /// Puts the part into a set; an empty one is left out, and its name is never made.
@@ -83,7 +87,9 @@ pub(super) fn subtract(a: &mut Set, b: &Set) -> bool {
 }
 
 fn subtract_element(a: &mut Set, name: &str, unwanted: &Set) -> bool {
-    let Some(Value::Object(part)) = a.get_mut(name) else { return false };
+    let Some(Value::Object(part)) = a.get_mut(name) else {
+        return false;
+    };
     let taken = is_member(part) && is_member(unwanted);
     if part.is_empty() {
         if taken {
@@ -107,9 +113,19 @@ fn subtract_element(a: &mut Set, name: &str, unwanted: &Set) -> bool {
 pub(super) fn intersect(a: &Set, b: &Set) -> Set {
     let mut both = Set::new();
     for (name, part) in a {
-        let (Value::Object(part), Some(Value::Object(other))) = (part, b.get(name)) else { continue };
-        let below = if part.is_empty() || other.is_empty() { Set::new() } else { intersect_below(part, other) };
-        Part { member: is_member(part) && is_member(other), below }.put(&mut both, || name.clone());
+        let (Value::Object(part), Some(Value::Object(other))) = (part, b.get(name)) else {
+            continue;
+        };
+        let below = if part.is_empty() || other.is_empty() {
+            Set::new()
+        } else {
+            intersect_below(part, other)
+        };
+        Part {
+            member: is_member(part) && is_member(other),
+            below,
+        }
+        .put(&mut both, || name.clone());
     }
     both
 }
@@ -122,7 +138,9 @@ fn intersect_below(a: &Set, b: &Set) -> Set {
 
 /// Takes a path out of a set, with everything below it.
 pub(super) fn remove_path(set: &mut Set, path: &[&str]) {
-    let Some((first, rest)) = path.split_first() else { return };
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
     let name = element::field(first);
     if rest.is_empty() {
         set.remove(&name);
@@ -164,7 +182,9 @@ mod tests {
     use super::*;
 
     fn set(value: Value) -> Set {
-        let Value::Object(set) = value else { panic!("a set is an object") };
+        let Value::Object(set) = value else {
+            panic!("a set is an object")
+        };
         set
     }
 
@@ -176,22 +196,40 @@ mod tests {
         unite(&mut united, b());
         assert_eq!(
             united,
-            set(json!({"f:a": {".": {}, "f:b": {}, "f:c": {".": {}, "f:d": {}}}, "f:x": {".": {}, "f:y": {}}, "f:z": {}}))
+            set(
+                json!({"f:a": {".": {}, "f:b": {}, "f:c": {".": {}, "f:d": {}}}, "f:x": {".": {}, "f:y": {}}, "f:z": {}})
+            )
         );
         let mut rest = a();
         assert!(subtract(&mut rest, &b()));
         assert_eq!(rest, set(json!({"f:a": {".": {}, "f:c": {"f:d": {}}}, "f:x": {}})));
-        assert!(!subtract(&mut rest, &set(json!({"f:x": {"f:q": {}}, "f:a": {"f:c": {}}}))));
+        assert!(!subtract(
+            &mut rest,
+            &set(json!({"f:x": {"f:q": {}}, "f:a": {"f:c": {}}}))
+        ));
         let mut rest = united.clone();
-        assert!(subtract(&mut rest, &set(json!({"f:a": {}, "f:x": {".": {}, "f:y": {}}}))));
-        assert_eq!(rest, set(json!({"f:a": {"f:b": {}, "f:c": {".": {}, "f:d": {}}}, "f:z": {}})));
-        assert_eq!(intersect(&united, &b()), set(json!({"f:a": {"f:b": {}, "f:c": {}}, "f:x": {"f:y": {}}, "f:z": {}})));
-        assert_eq!(intersect(&a(), &set(json!({"f:a": {}, "f:q": {}}))), set(json!({"f:a": {}})));
+        assert!(subtract(
+            &mut rest,
+            &set(json!({"f:a": {}, "f:x": {".": {}, "f:y": {}}}))
+        ));
+        assert_eq!(
+            rest,
+            set(json!({"f:a": {"f:b": {}, "f:c": {".": {}, "f:d": {}}}, "f:z": {}}))
+        );
+        assert_eq!(
+            intersect(&united, &b()),
+            set(json!({"f:a": {"f:b": {}, "f:c": {}}, "f:x": {"f:y": {}}, "f:z": {}}))
+        );
+        assert_eq!(
+            intersect(&a(), &set(json!({"f:a": {}, "f:q": {}}))),
+            set(json!({"f:a": {}}))
+        );
     }
 
     #[test]
     fn whole_paths_are_removed() {
-        let mut some = set(json!({"f:status": {"f:a": {}}, "f:metadata": {"f:labels": {".": {}, "f:x": {}}}, "f:spec": {}}));
+        let mut some =
+            set(json!({"f:status": {"f:a": {}}, "f:metadata": {"f:labels": {".": {}, "f:x": {}}}, "f:spec": {}}));
         remove_path(&mut some, &["status"]);
         remove_path(&mut some, &["metadata", "labels"]);
         remove_path(&mut some, &["spec", "x", "y"]);
@@ -201,11 +239,18 @@ mod tests {
     #[test]
     fn paths_are_readable() {
         let mut paths = Vec::new();
-        let some = set(json!({"f:spec": {"f:containers": {"k:{\"name\":\"x\",\"port\":80}": {".": {}, "f:image": {}}}, "f:list": {"v:\"a\"": {}, "i:0": {}}}}));
+        let some = set(
+            json!({"f:spec": {"f:containers": {"k:{\"name\":\"x\",\"port\":80}": {".": {}, "f:image": {}}}, "f:list": {"v:\"a\"": {}, "i:0": {}}}}),
+        );
         each_path(&some, "", &mut |path| paths.push(path));
         assert_eq!(
             paths,
-            [".spec.containers[name=\"x\",port=80]", ".spec.containers[name=\"x\",port=80].image", ".spec.list[0]", ".spec.list[=\"a\"]"]
+            [
+                ".spec.containers[name=\"x\",port=80]",
+                ".spec.containers[name=\"x\",port=80].image",
+                ".spec.list[0]",
+                ".spec.list[=\"a\"]"
+            ]
         );
     }
 }

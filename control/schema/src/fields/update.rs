@@ -8,11 +8,12 @@ use super::managers::{Identity, Managers, UPDATE, put, reset, take};
 use super::node::Node;
 use crate::TypeRef;
 
-/// Books every field that `new` changes against `old` (nothing, when it is a create) under the manager, in `new.metadata.managedFields`.
+/// Books every field that `new` changes against `old` (nothing, when it is a create) under the manager, in
+/// `new.metadata.managedFields`.
 ///
-/// The entries come from `new` when it carries valid ones, else from `old`; through a subresource always from `old`. One empty entry in
-/// `new` (`managedFields: [{}]`) forgets all of them, and an existing object without entries stays without. Call it last, after defaulting
-/// and admission: what they filled in belongs to who asked.
+/// The entries come from `new` when it carries valid ones, else from `old`; through a subresource always from `old`.
+/// One empty entry in `new` (`managedFields: [{}]`) forgets all of them, and an existing object without entries stays
+/// without. Call it last, after defaulting and admission: what they filled in belongs to who asked.
 pub fn update(ty: Option<TypeRef>, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
     let given = Managers::of(take(new));
     let live = || Managers::of(old.and_then(|old| old.pointer("/metadata/managedFields")).cloned());

@@ -31,7 +31,9 @@ impl TypeDescriptions<'_> {
 /// The text of all descriptions.
 pub(super) fn inflate() -> String {
     let mut text = String::new();
-    flate2::read::ZlibDecoder::new(COMPRESSED).read_to_string(&mut text).expect("build.rs compressed the descriptions");
+    flate2::read::ZlibDecoder::new(COMPRESSED)
+        .read_to_string(&mut text)
+        .expect("build.rs compressed the descriptions");
     text
 }
 

@@ -1,7 +1,7 @@
 //! OpenAPI documents of what is served.
 //!
-//! They are written from the table when first asked for, with the descriptions that `build.rs` collected, and kept compressed: clients ask
-//! once per version of the server and accept gzip.
+//! They are written from the table when first asked for, with the descriptions that `build.rs` collected, and kept
+//! compressed: clients ask once per version of the server and accept gzip.
 
 mod descriptions;
 mod operations;
@@ -21,7 +21,8 @@ use crate::{Resource, TypeRef, resources};
 /// A rendered document.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The document, gzip-compressed (send as it is with `Content-Encoding: gzip`, or inflate with [`Document::plain`]).
+    /// The document, gzip-compressed (send as it is with `Content-Encoding: gzip`, or inflate with
+    /// [`Document::plain`]).
     pub gzip: Bytes,
     /// Changes when the document does; without quotes.
     pub etag: String,
@@ -31,7 +32,9 @@ impl Document {
     /// The document as JSON text.
     pub fn plain(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        flate2::read::GzDecoder::new(&self.gzip[..]).read_to_end(&mut text).expect("a document was compressed in this process");
+        flate2::read::GzDecoder::new(&self.gzip[..])
+            .read_to_end(&mut text)
+            .expect("a document was compressed in this process");
         text
     }
 }
@@ -71,7 +74,11 @@ impl Documents {
             hash.add(resource.group_path().as_bytes());
             hash.add(resource.plural.as_bytes());
         }
-        Self { served, etag: format!("{:032X}", hash.0), rendered: Mutex::default() }
+        Self {
+            served,
+            etag: format!("{:032X}", hash.0),
+            rendered: Mutex::default(),
+        }
     }
 
     /// What `/openapi/v3` lists.
@@ -87,9 +94,17 @@ impl Documents {
 
     /// What `/openapi/v3/{path}` shows: `api/v1`, `apis/apps/v1`, ….
     pub fn v3(&self, path: &str) -> Option<Document> {
-        let of_path: Vec<&'static Resource> =
-            self.served.iter().copied().filter(|resource| resource.group_path() == path).collect();
-        if of_path.is_empty() { None } else { Some(self.cached(path, || render(Version::V3, &of_path))) }
+        let of_path: Vec<&'static Resource> = self
+            .served
+            .iter()
+            .copied()
+            .filter(|resource| resource.group_path() == path)
+            .collect();
+        if of_path.is_empty() {
+            None
+        } else {
+            Some(self.cached(path, || render(Version::V3, &of_path)))
+        }
     }
 
     /// What `/openapi/v2` shows.
@@ -99,7 +114,10 @@ impl Documents {
 
     fn cached(&self, key: &str, render: impl FnOnce() -> Vec<u8>) -> Document {
         let mut rendered = self.rendered.lock().expect("rendering a document does not panic");
-        let document = rendered.entry(key.to_owned()).or_insert_with(|| Document { gzip: render().into(), etag: self.etag.clone() });
+        let document = rendered.entry(key.to_owned()).or_insert_with(|| Document {
+            gzip: render().into(),
+            etag: self.etag.clone(),
+        });
         document.clone()
     }
 }
@@ -137,7 +155,10 @@ fn render(version: Version, of: &[&'static Resource]) -> Vec<u8> {
         }
     }
     writer.open("paths");
-    let mut paths: Vec<(String, Value)> = of.iter().flat_map(|resource| operations::paths(version, resource)).collect();
+    let mut paths: Vec<(String, Value)> = of
+        .iter()
+        .flat_map(|resource| operations::paths(version, resource))
+        .collect();
     paths.sort_by(|a, b| a.0.cmp(&b.0));
     for (path, item) in &paths {
         writer.entry(path, item);
@@ -146,9 +167,16 @@ fn render(version: Version, of: &[&'static Resource]) -> Vec<u8> {
     if version == Version::V3 {
         writer.open("components");
     }
-    writer.open(if version == Version::V3 { "schemas" } else { "definitions" });
+    writer.open(if version == Version::V3 {
+        "schemas"
+    } else {
+        "definitions"
+    });
     for ty in schemas::closure(of) {
-        writer.entry(ty.name(), &schemas::schema(version, ty, &descriptions, group_version(version, of)));
+        writer.entry(
+            ty.name(),
+            &schemas::schema(version, ty, &descriptions, group_version(version, of)),
+        );
     }
     writer.close();
     if version == Version::V3 {
@@ -159,7 +187,9 @@ fn render(version: Version, of: &[&'static Resource]) -> Vec<u8> {
 
 /// The one group and version a document of version 3 is about.
 fn group_version(version: Version, of: &[&'static Resource]) -> Option<(&'static str, &'static str)> {
-    of.first().filter(|_| version == Version::V3).map(|resource| (resource.group, resource.version))
+    of.first()
+        .filter(|_| version == Version::V3)
+        .map(|resource| (resource.group, resource.version))
 }
 
 /// The type of a kind, which the table has for every resource.

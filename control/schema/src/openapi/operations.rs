@@ -40,28 +40,54 @@ pub(super) fn paths(version: Version, resource: &'static Resource) -> Vec<(Strin
         format!("{base}/{}", resource.plural)
     };
     let object = format!("{collection}/{{name}}");
-    let own = Kind { group: resource.group, version: resource.version, kind: resource.kind };
+    let own = Kind {
+        group: resource.group,
+        version: resource.version,
+        kind: resource.kind,
+    };
     let mut paths = Vec::new();
     let mut add = |path: String, scope, kind: &Kind<'_>, sub: &str, verbs: &[&str]| {
         let mut operations = Map::new();
         for verb in verbs {
             if let Some((method, action)) = method(verb, scope, !sub.is_empty()) {
-                operations.insert(method.to_owned(), operation(version, resource, kind, sub, action, scope));
+                operations.insert(
+                    method.to_owned(),
+                    operation(version, resource, kind, sub, action, scope),
+                );
             }
         }
         if !operations.is_empty() {
-            operations.insert("parameters".to_owned(), path_parameters(version, resource.namespaced, scope));
+            operations.insert(
+                "parameters".to_owned(),
+                path_parameters(version, resource.namespaced, scope),
+            );
             paths.push((path, Value::Object(operations)));
         }
     };
     if resource.namespaced {
-        add(format!("{base}/{}", resource.plural), Scope::Everywhere, &own, "", &resource.verbs);
+        add(
+            format!("{base}/{}", resource.plural),
+            Scope::Everywhere,
+            &own,
+            "",
+            &resource.verbs,
+        );
     }
     add(collection, Scope::Collection, &own, "", &resource.verbs);
     add(object.clone(), Scope::Object, &own, "", &resource.verbs);
     for sub in &resource.subresources {
-        let kind = Kind { group: sub.group, version: sub.version, kind: sub.kind };
-        add(format!("{object}/{}", sub.name), Scope::Object, &kind, sub.name, &sub.verbs);
+        let kind = Kind {
+            group: sub.group,
+            version: sub.version,
+            kind: sub.kind,
+        };
+        add(
+            format!("{object}/{}", sub.name),
+            Scope::Object,
+            &kind,
+            sub.name,
+            &sub.verbs,
+        );
     }
     paths
 }
@@ -126,14 +152,21 @@ fn operation(version: Version, resource: &Resource, kind: &Kind<'_>, sub: &str, 
     match (body, version) {
         (None, _) => {}
         (Some(body), Version::V2) => {
-            parameters.push(json!({ "name": "body", "in": "body", "required": required, "schema": schema(body.name()) }));
-            let consumes = if action == "patch" { json!(PATCH_TYPES) } else { json!(["*/*"]) };
+            parameters
+                .push(json!({ "name": "body", "in": "body", "required": required, "schema": schema(body.name()) }));
+            let consumes = if action == "patch" {
+                json!(PATCH_TYPES)
+            } else {
+                json!(["*/*"])
+            };
             operation["consumes"] = consumes;
         }
         (Some(body), Version::V3) => {
             let types: &[&str] = if action == "patch" { &PATCH_TYPES } else { &["*/*"] };
-            let content: Map<String, Value> =
-                types.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema(body.name()) }))).collect();
+            let content: Map<String, Value> = types
+                .iter()
+                .map(|media| ((*media).to_owned(), json!({ "schema": schema(body.name()) })))
+                .collect();
             operation["requestBody"] = json!({ "content": content, "required": required });
         }
     }
@@ -172,11 +205,23 @@ fn path_parameters(version: Version, namespaced: bool, scope: Scope) -> Value {
 
 fn query_parameters(version: Version, action: &str) -> Vec<Value> {
     let names: &[(&str, &str)] = match action {
-        "post" | "put" => &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")],
-        "patch" => &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")],
-        "delete" => {
-            &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("orphanDependents", "boolean"), ("propagationPolicy", "string")]
-        }
+        "post" | "put" => &[
+            ("dryRun", "string"),
+            ("fieldManager", "string"),
+            ("fieldValidation", "string"),
+        ],
+        "patch" => &[
+            ("dryRun", "string"),
+            ("fieldManager", "string"),
+            ("fieldValidation", "string"),
+            ("force", "boolean"),
+        ],
+        "delete" => &[
+            ("dryRun", "string"),
+            ("gracePeriodSeconds", "integer"),
+            ("orphanDependents", "boolean"),
+            ("propagationPolicy", "string"),
+        ],
         "list" => &LIST,
         "deletecollection" => &[
             ("continue", "string"),
@@ -192,7 +237,10 @@ fn query_parameters(version: Version, action: &str) -> Vec<Value> {
         ],
         _ => &[],
     };
-    names.iter().map(|(name, kind)| parameter(version, "query", name, kind)).collect()
+    names
+        .iter()
+        .map(|(name, kind)| parameter(version, "query", name, kind))
+        .collect()
 }
 
 const LIST: [(&str, &str); 10] = [
@@ -224,12 +272,22 @@ fn operation_id(resource: &Resource, sub: &str, action: &str, scope: Scope) -> S
         other => other,
     };
     let tag: String = tag(resource).split('_').map(capital).collect();
-    let namespaced = if resource.namespaced && scope != Scope::Everywhere { "Namespaced" } else { "" };
-    let everywhere = if resource.namespaced && scope == Scope::Everywhere { "ForAllNamespaces" } else { "" };
+    let namespaced = if resource.namespaced && scope != Scope::Everywhere {
+        "Namespaced"
+    } else {
+        ""
+    };
+    let everywhere = if resource.namespaced && scope == Scope::Everywhere {
+        "ForAllNamespaces"
+    } else {
+        ""
+    };
     format!("{verb}{tag}{namespaced}{}{}{everywhere}", resource.kind, capital(sub))
 }
 
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+    chars.next().map_or_else(String::new, |first| {
+        first.to_ascii_uppercase().to_string() + chars.as_str()
+    })
 }

@@ -15,12 +15,21 @@ pub(super) fn closure(of: &[&'static Resource]) -> impl Iterator<Item = TypeRef>
         .iter()
         .flat_map(|resource| {
             let kind = |kind: &str| kind_type(resource.group, resource.version, kind);
-            let subresources = resource.subresources.iter().filter_map(|sub| kind_type(sub.group, sub.version, sub.kind));
-            [kind(resource.kind), kind(&resource.list_kind()), kind("DeleteOptions"), kind("Status"), patch_type()]
-                .into_iter()
-                .flatten()
-                .chain(subresources)
-                .collect::<Vec<_>>()
+            let subresources = resource
+                .subresources
+                .iter()
+                .filter_map(|sub| kind_type(sub.group, sub.version, sub.kind));
+            [
+                kind(resource.kind),
+                kind(&resource.list_kind()),
+                kind("DeleteOptions"),
+                kind("Status"),
+                patch_type(),
+            ]
+            .into_iter()
+            .flatten()
+            .chain(subresources)
+            .collect::<Vec<_>>()
         })
         .chain(kind_type("", "v1", "Status"))
         .collect();
@@ -57,9 +66,17 @@ pub(super) fn schema(
         (TypeKind::SchemaOrArray | TypeKind::SchemaOrBool | TypeKind::SchemaOrStrings, _) => json!({}),
         (TypeKind::Struct | TypeKind::Inline, _) => {
             let described = descriptions.get(ty.name());
-            let properties: Map<String, Value> =
-                ty.fields().iter().map(|field| (field.name.to_owned(), property(version, field, described))).collect();
-            let required: Vec<&str> = ty.fields().iter().filter(|field| field.required).map(|field| field.name).collect();
+            let properties: Map<String, Value> = ty
+                .fields()
+                .iter()
+                .map(|field| (field.name.to_owned(), property(version, field, described)))
+                .collect();
+            let required: Vec<&str> = ty
+                .fields()
+                .iter()
+                .filter(|field| field.required)
+                .map(|field| field.name)
+                .collect();
             let mut schema = json!({ "type": "object" });
             if !properties.is_empty() {
                 schema["properties"] = Value::Object(properties);
@@ -113,7 +130,10 @@ fn property(version: Version, field: &Field, described: Option<&TypeDescriptions
         marks.insert("description".to_owned(), Value::String(text));
     }
     if !field.default.is_empty() && version == Version::V3 {
-        marks.insert("default".to_owned(), serde_json::from_str(field.default).expect("a default of the table is JSON"));
+        marks.insert(
+            "default".to_owned(),
+            serde_json::from_str(field.default).expect("a default of the table is JSON"),
+        );
     }
     let list_type = match (field.container, field.list_type) {
         (_, ListType::Unstated) => None,
@@ -123,7 +143,11 @@ fn property(version: Version, field: &Field, described: Option<&TypeDescriptions
         (_, ListType::Map) => Some("granular"),
     };
     if let Some(list_type) = list_type {
-        let key = if field.container == Container::List { "x-kubernetes-list-type" } else { "x-kubernetes-map-type" };
+        let key = if field.container == Container::List {
+            "x-kubernetes-list-type"
+        } else {
+            "x-kubernetes-map-type"
+        };
         marks.insert(key.to_owned(), Value::from(list_type));
     }
     if !field.keys.is_empty() {

@@ -27,18 +27,38 @@ fn check_references(value: &Value, document: &Value) {
 fn version_3_has_what_kubectl_looks_for() {
     let documents = documents();
     let index: Value = serde_json::from_slice(&documents.v3_index()).unwrap();
-    assert_eq!(index["paths"].as_object().unwrap().keys().collect::<Vec<_>>(), ["api/v1", "apis/apps/v1"]);
+    assert_eq!(
+        index["paths"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["api/v1", "apis/apps/v1"]
+    );
     assert!(documents.v3("apis/batch/v1").is_none());
     let document = documents.v3("apis/apps/v1").unwrap();
-    assert!(index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().ends_with(&document.etag));
+    assert!(
+        index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+            .as_str()
+            .unwrap()
+            .ends_with(&document.etag)
+    );
     let apps = parse(&document);
     check_references(&apps, &apps);
     let item = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
     assert_eq!(item["patch"]["operationId"], "patchAppsV1NamespacedDeployment");
-    assert_eq!(item["patch"]["x-kubernetes-group-version-kind"], json!({"group": "apps", "kind": "Deployment", "version": "v1"}));
-    let names: Vec<_> = item["patch"]["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        item["patch"]["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "kind": "Deployment", "version": "v1"})
+    );
+    let names: Vec<_> = item["patch"]["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["dryRun", "fieldManager", "fieldValidation", "force"]);
-    assert!(item["patch"]["requestBody"]["content"].get("application/apply-patch+yaml").is_some());
+    assert!(
+        item["patch"]["requestBody"]["content"]
+            .get("application/apply-patch+yaml")
+            .is_some()
+    );
     assert!(item["delete"].is_object() && item["put"].is_object() && item["get"].is_object());
     let everywhere = &apps["paths"]["/apis/apps/v1/deployments"];
     assert_eq!(everywhere["get"]["operationId"], "listAppsV1DeploymentForAllNamespaces");
@@ -47,7 +67,10 @@ fn version_3_has_what_kubectl_looks_for() {
     assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
     assert!(containers["description"].as_str().unwrap().len() > 20);
     let spec = &apps["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"];
-    assert_eq!(spec["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec");
+    assert_eq!(
+        spec["allOf"][0]["$ref"],
+        "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"
+    );
 }
 
 #[test]
@@ -55,7 +78,12 @@ fn every_type_and_field_that_is_shown_is_described() {
     let documents = Documents::new(&|_| true);
     let core = parse(&documents.v3("api/v1").unwrap());
     for (name, schema) in core["components"]["schemas"].as_object().unwrap() {
-        for (field, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        for (field, property) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             assert!(
                 property.get("description").is_some() || name.ends_with("List") || name.ends_with("Options"),
                 "{name}.{field} has no description"
@@ -75,6 +103,9 @@ fn version_2_is_whole() {
 
 #[test]
 fn what_is_served_decides_the_etag() {
-    assert_ne!(documents().etag, Documents::new(&|resource| resource.group.is_empty()).etag);
+    assert_ne!(
+        documents().etag,
+        Documents::new(&|resource| resource.group.is_empty()).etag
+    );
     assert_eq!(documents().etag, documents().etag);
 }

@@ -52,14 +52,29 @@ mod tests {
         let object = json!({"a": {"b": [1, 2]}});
         let patch = json!([{"op": "test", "path": "/a/b/0", "value": 1}, {"op": "add", "path": "/a/b/-", "value": 3}, {"op": "remove", "path": "/a/b/0"}]);
         assert_eq!(json(&object, &patch), Ok(json!({"a": {"b": [2, 3]}})));
-        assert!(matches!(json(&object, &json!([{"op": "test", "path": "/a", "value": 1}])), Err(PatchError::Unprocessable(_))));
-        assert!(matches!(json(&object, &json!([{"op": "remove", "path": "/x"}])), Err(PatchError::Unprocessable(_))));
-        assert!(matches!(json(&object, &json!({"op": "remove"})), Err(PatchError::Malformed(_))));
+        assert!(matches!(
+            json(&object, &json!([{"op": "test", "path": "/a", "value": 1}])),
+            Err(PatchError::Unprocessable(_))
+        ));
+        assert!(matches!(
+            json(&object, &json!([{"op": "remove", "path": "/x"}])),
+            Err(PatchError::Unprocessable(_))
+        ));
+        assert!(matches!(
+            json(&object, &json!({"op": "remove"})),
+            Err(PatchError::Malformed(_))
+        ));
     }
 
     #[test]
     fn merge_patches() {
-        assert_eq!(merge(&json!({"a": 1, "b": {"c": [1]}}), &json!({"a": null, "b": {"c": [2], "d": null}})), Ok(json!({"b": {"c": [2]}})));
+        assert_eq!(
+            merge(
+                &json!({"a": 1, "b": {"c": [1]}}),
+                &json!({"a": null, "b": {"c": [2], "d": null}})
+            ),
+            Ok(json!({"b": {"c": [2]}}))
+        );
         assert!(merge(&json!({}), &json!([])).is_err());
     }
 }

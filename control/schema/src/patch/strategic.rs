@@ -1,7 +1,7 @@
 //! Strategic merge patch: a merge patch that knows which lists are maps in disguise.
 //!
-//! Directives inside a patch: `$patch: replace|delete|merge` in an object, `$retainKeys` (the only keys that stay), `$setElementOrder/F`
-//! (order of list F) and `$deleteFromPrimitiveList/F` (scalars to take out of list F).
+//! Directives inside a patch: `$patch: replace|delete|merge` in an object, `$retainKeys` (the only keys that stay),
+//! `$setElementOrder/F` (order of list F) and `$deleteFromPrimitiveList/F` (scalars to take out of list F).
 
 mod lists;
 
@@ -42,19 +42,29 @@ impl Schema {
     }
 
     fn field(self, name: &str) -> Meta {
-        let plain = |schema| Meta { schema, merge: false, replace: false, merge_key: "" };
+        let plain = |schema| Meta {
+            schema,
+            merge: false,
+            replace: false,
+            merge_key: "",
+        };
         match self {
             Self::Unknown => plain(Self::Unknown),
             Self::MapOf(Container::Map, item) => plain(Self::of_item(item)),
             Self::MapOf(..) => plain(Self::Unknown),
             Self::Struct(ty) => {
-                let Some(field) = ty.field(name) else { return plain(Self::Unknown) };
+                let Some(field) = ty.field(name) else {
+                    return plain(Self::Unknown);
+                };
                 Meta {
                     schema: match field.container {
                         Container::One | Container::List => Self::of_item(field.item),
                         container => Self::MapOf(container, field.item),
                     },
-                    merge: matches!(field.patch_strategy, PatchStrategy::Merge | PatchStrategy::MergeRetainKeys),
+                    merge: matches!(
+                        field.patch_strategy,
+                        PatchStrategy::Merge | PatchStrategy::MergeRetainKeys
+                    ),
                     replace: field.patch_strategy == PatchStrategy::Replace,
                     merge_key: field.merge_key,
                 }
@@ -65,7 +75,9 @@ impl Schema {
 
 /// Applies a patch to an object.
 pub(super) fn apply(ty: TypeRef, current: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let Value::Object(patch) = patch else { return Err(malformed("a strategic merge patch must be an object")) };
+    let Value::Object(patch) = patch else {
+        return Err(malformed("a strategic merge patch must be an object"));
+    };
     let mut map = match current {
         Value::Object(map) => map.clone(),
         _ => Map::new(),
@@ -78,7 +90,11 @@ fn malformed(message: impl Into<String>) -> PatchError {
     PatchError::Malformed(message.into())
 }
 
-fn merge_map(original: &mut Map<String, Value>, mut patch: Map<String, Value>, schema: Schema) -> Result<(), PatchError> {
+fn merge_map(
+    original: &mut Map<String, Value>,
+    mut patch: Map<String, Value>,
+    schema: Schema,
+) -> Result<(), PatchError> {
     match patch.remove(PATCH) {
         None => {}
         Some(directive) if directive == "replace" => {
@@ -91,13 +107,20 @@ fn merge_map(original: &mut Map<String, Value>, mut patch: Map<String, Value>, s
             original.clear();
             return Ok(());
         }
-        Some(directive) => return Err(malformed(format!("unknown patch type: {} in map", directive.as_str().unwrap_or_default()))),
+        Some(directive) => {
+            return Err(malformed(format!(
+                "unknown patch type: {} in map",
+                directive.as_str().unwrap_or_default()
+            )));
+        }
     }
     retain_keys(original, &mut patch)?;
     ordered_lists(original, &mut patch, schema)?;
     for (key, value) in patch {
         if let Some(name) = key.strip_prefix(DELETE_FROM) {
-            let Value::Array(unwanted) = value else { return Err(malformed(format!("{key} must be a list"))) };
+            let Value::Array(unwanted) = value else {
+                return Err(malformed(format!("{key} must be a list")));
+            };
             if let Some(Value::Array(items)) = original.get_mut(name) {
                 items.retain(|item| !unwanted.contains(item));
             }
@@ -108,14 +131,21 @@ fn merge_map(original: &mut Map<String, Value>, mut patch: Map<String, Value>, s
     Ok(())
 }
 
-fn merge_field(original: &mut Map<String, Value>, key: String, mut value: Value, schema: Schema) -> Result<(), PatchError> {
+fn merge_field(
+    original: &mut Map<String, Value>,
+    key: String,
+    mut value: Value,
+    schema: Schema,
+) -> Result<(), PatchError> {
     if value.is_null() {
         original.remove(&key);
         return Ok(());
     }
     let meta = schema.field(&key);
     match (original.get_mut(&key), value) {
-        (Some(Value::Object(original)), Value::Object(patch)) if !meta.replace => merge_map(original, patch, meta.schema)?,
+        (Some(Value::Object(original)), Value::Object(patch)) if !meta.replace => {
+            merge_map(original, patch, meta.schema)?
+        }
         (Some(Value::Array(original)), Value::Array(patch)) if meta.merge => {
             let merged = lists::merge(std::mem::take(original), patch, meta)?;
             *original = merged;
@@ -131,8 +161,12 @@ fn merge_field(original: &mut Map<String, Value>, key: String, mut value: Value,
 
 /// `$retainKeys` names everything that may stay; the patch itself may set nothing else.
 fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), PatchError> {
-    let Some(retained) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let Value::Array(retained) = retained else { return Err(malformed("$retainKeys must be a list")) };
+    let Some(retained) = patch.remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
+    let Value::Array(retained) = retained else {
+        return Err(malformed("$retainKeys must be a list"));
+    };
     let is_retained = |key: &str| retained.iter().any(|name| name == key);
     if patch.keys().any(|key| !key.starts_with('$') && !is_retained(key)) {
         return Err(malformed("invalid patch format of retainKeys"));
@@ -142,7 +176,11 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>
 }
 
 /// Merges the lists whose order the patch states, and puts them into that order.
-fn ordered_lists(original: &mut Map<String, Value>, patch: &mut Map<String, Value>, schema: Schema) -> Result<(), PatchError> {
+fn ordered_lists(
+    original: &mut Map<String, Value>,
+    patch: &mut Map<String, Value>,
+    schema: Schema,
+) -> Result<(), PatchError> {
     let directives: Vec<String> = patch.keys().filter(|key| key.starts_with(ORDER)).cloned().collect();
     for directive in directives {
         let Some(Value::Array(order)) = patch.remove(&directive) else {
@@ -166,7 +204,13 @@ fn ordered_lists(original: &mut Map<String, Value>, patch: &mut Map<String, Valu
             _ => Vec::new(),
         };
         let before = match original.get(name) {
-            Some(Value::Array(items)) => Some(items.iter().filter(|item| !deleted.contains(item)).cloned().collect::<Vec<_>>()),
+            Some(Value::Array(items)) => Some(
+                items
+                    .iter()
+                    .filter(|item| !deleted.contains(item))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            ),
             _ => None,
         };
         let merged = match (before.clone(), patched) {
@@ -188,7 +232,11 @@ fn clean(value: &mut Value) {
         Value::Object(map) => {
             map.retain(|key, value| {
                 clean(value);
-                !value.is_null() && key != PATCH && key != RETAIN_KEYS && !key.starts_with(ORDER) && !key.starts_with(DELETE_FROM)
+                !value.is_null()
+                    && key != PATCH
+                    && key != RETAIN_KEYS
+                    && !key.starts_with(ORDER)
+                    && !key.starts_with(DELETE_FROM)
             });
         }
         Value::Array(items) => {

@@ -7,7 +7,7 @@ mod resources;
 mod types;
 
 pub use resources::{Group, GroupVersion, Resource, Subresource, groups, resource, resources};
-pub use types::{Container, Field, Item, ListType, PatchStrategy, TypeKind, TypeRef, type_named, type_of};
 pub(crate) use types::Wire;
 #[cfg(test)]
 use types::all_types;
+pub use types::{Container, Field, Item, ListType, PatchStrategy, TypeKind, TypeRef, type_named, type_of};

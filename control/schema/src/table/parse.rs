@@ -1,12 +1,13 @@
 //! Reads `facts.tsv`. Columns are separated by tabs, and empty ones at the end are left out:
 //!
 //! - `G group versions`: versions are `name:freshness`, joined by commas, the preferred one first.
-//! - `R group version plural singular kind N|C verbs shortNames categories`: a resource, (N)amespaced or (C)luster-wide.
+//! - `R group version plural singular kind N|C verbs shortNames categories`: a resource, (N)amespaced or
+//!   (C)luster-wide.
 //! - `S name group/version/kind verbs`: a subresource of the resource above.
 //! - `T name kind mapType group/version/kind,…`: a type; `*` stands for every group and version.
-//! - `F name number shape flags listType[:keys] patchStrategy[:mergeKey] default`: a field of the type above. A shape is an item with
-//!   `[]`, `{}` or `{}[]` before it; types of the same package are named by their last part. Flags: (r)equired, (s)tructure that is always
-//!   sent, (z)ero means absent.
+//! - `F name number shape flags listType[:keys] patchStrategy[:mergeKey] default`: a field of the type above. A shape
+//!   is an item with `[]`, `{}` or `{}[]` before it; types of the same package are named by their last part. Flags:
+//!   (r)equired, (s)tructure that is always sent, (z)ero means absent.
 //! - `I number type`: a message of the type above whose fields are inlined in JSON.
 
 use std::collections::HashMap;
@@ -60,7 +61,10 @@ fn parse(facts: &'static str) -> Table {
         let tag = columns.next().unwrap_or_default();
         let mut next = || columns.next().unwrap_or_default();
         match tag {
-            "G" => table.groups.push(Group { name: next(), versions: list(next()).into_iter().map(version).collect() }),
+            "G" => table.groups.push(Group {
+                name: next(),
+                versions: list(next()).into_iter().map(version).collect(),
+            }),
             "R" => table.resources.push(Resource {
                 group: next(),
                 version: next(),
@@ -83,7 +87,12 @@ fn parse(facts: &'static str) -> Table {
                     kind: gvk.next().unwrap_or_default(),
                     verbs: list(next()),
                 };
-                table.resources.last_mut().expect("a subresource follows its resource").subresources.push(sub);
+                table
+                    .resources
+                    .last_mut()
+                    .expect("a subresource follows its resource")
+                    .subresources
+                    .push(sub);
             }
             "T" => {
                 finish(&mut table);
@@ -129,7 +138,11 @@ fn parse(facts: &'static str) -> Table {
             }
             "I" => {
                 let number = next().parse().expect("a field number is a number");
-                let ty = *table.index.by_name.get(next()).expect("an inlined message is in the table");
+                let ty = *table
+                    .index
+                    .by_name
+                    .get(next())
+                    .expect("an inlined message is in the table");
                 table.wires.push((number, WireRow::Inline(ty)));
             }
             _ => {}
@@ -159,16 +172,26 @@ fn version(text: &'static str) -> GroupVersion {
 
 /// A first pass over the type lines, so that fields can refer to types further down.
 fn type_index(facts: &'static str) -> TypeIndex {
-    let mut index = TypeIndex { by_kind: HashMap::with_capacity(512), by_name: HashMap::with_capacity(1024) };
+    let mut index = TypeIndex {
+        by_kind: HashMap::with_capacity(512),
+        by_name: HashMap::with_capacity(1024),
+    };
     for (at, line) in facts.lines().filter(|line| line.starts_with("T\t")).enumerate() {
         let ty = TypeRef(u16::try_from(at).expect("the table has fewer than 65536 types"));
         let mut columns = line.split('\t').skip(1);
         let name = columns.next().unwrap_or_default();
         index.by_name.insert(name, ty);
-        for gvk in columns.nth(2).unwrap_or_default().split(',').filter(|gvk| !gvk.is_empty()) {
+        for gvk in columns
+            .nth(2)
+            .unwrap_or_default()
+            .split(',')
+            .filter(|gvk| !gvk.is_empty())
+        {
             let mut parts = gvk.split('/');
             if gvk == "*" {
-                index.by_kind.insert(("*", "*", name.rsplit_once('.').map_or(name, |(_, short)| short)), ty);
+                index
+                    .by_kind
+                    .insert(("*", "*", name.rsplit_once('.').map_or(name, |(_, short)| short)), ty);
             } else if let (Some(group), Some(version), Some(kind)) = (parts.next(), parts.next(), parts.next()) {
                 index.by_kind.insert((group, version, kind), ty);
             }
@@ -221,7 +244,12 @@ fn shape(text: &str, package: &str, index: &TypeIndex) -> (Container, Item) {
             full.push_str(package);
             full.push('.');
             full.push_str(name);
-            Item::Type(*index.by_name.get(full.as_str()).expect("a field's type is in the table"))
+            Item::Type(
+                *index
+                    .by_name
+                    .get(full.as_str())
+                    .expect("a field's type is in the table"),
+            )
         }
     };
     (container, item)
@@ -258,9 +286,15 @@ mod tests {
     #[test]
     fn every_resource_has_a_type() {
         for resource in &table().resources {
-            assert!(type_of(resource.group, resource.version, resource.kind).is_some(), "{resource:?}");
+            assert!(
+                type_of(resource.group, resource.version, resource.kind).is_some(),
+                "{resource:?}"
+            );
             if resource.verbs.contains(&"list") {
-                assert!(type_of(resource.group, resource.version, &resource.list_kind()).is_some(), "{resource:?}");
+                assert!(
+                    type_of(resource.group, resource.version, &resource.list_kind()).is_some(),
+                    "{resource:?}"
+                );
             }
         }
         assert!(table().resources.len() > 90, "{}", table().resources.len());
@@ -271,10 +305,16 @@ mod tests {
         let pods = resource("", "v1", "pods").unwrap();
         assert!(pods.namespaced && pods.short_names == ["po"] && pods.categories == ["all"]);
         let eviction = pods.subresource("eviction").unwrap();
-        assert_eq!((eviction.group, eviction.version, eviction.kind), ("policy", "v1", "Eviction"));
+        assert_eq!(
+            (eviction.group, eviction.version, eviction.kind),
+            ("policy", "v1", "Eviction")
+        );
         let spec = type_named("io.k8s.api.core.v1.PodSpec").unwrap();
         let containers = spec.field("containers").unwrap();
-        assert_eq!((containers.container, containers.list_type, containers.keys), (Container::List, ListType::Map, &["name"][..]));
+        assert_eq!(
+            (containers.container, containers.list_type, containers.keys),
+            (Container::List, ListType::Map, &["name"][..])
+        );
         assert_eq!(containers.merge_key, "name");
         assert!(containers.required);
         let ports = containers.item_type().unwrap().field("ports").unwrap();
@@ -285,15 +325,22 @@ mod tests {
 
     #[test]
     fn options_belong_to_every_group() {
-        assert_eq!(type_of("apps", "v1", "DeleteOptions"), type_of("", "v1", "DeleteOptions"));
+        assert_eq!(
+            type_of("apps", "v1", "DeleteOptions"),
+            type_of("", "v1", "DeleteOptions")
+        );
         assert!(type_of("apps", "v1", "Nonsense").is_none());
     }
 
     #[test]
     fn inlined_messages_lead_back_to_the_json_fields() {
         let volume = type_named("io.k8s.api.core.v1.Volume").unwrap();
-        let Some(Wire::Inline(source)) = volume.wire(2) else { panic!("volumeSource is inlined") };
-        let Some(Wire::Field(field)) = source.wire(19) else { panic!("a config map is a source") };
+        let Some(Wire::Inline(source)) = volume.wire(2) else {
+            panic!("volumeSource is inlined")
+        };
+        let Some(Wire::Field(field)) = source.wire(19) else {
+            panic!("a config map is a source")
+        };
         assert_eq!(field.name, "configMap");
         assert!(volume.field("configMap").is_some());
     }
@@ -311,9 +358,18 @@ mod tests {
     #[test]
     fn special_types_are_marked() {
         let kind = |name: &str| type_named(name).unwrap().kind();
-        assert_eq!(kind("io.k8s.apimachinery.pkg.api.resource.Quantity"), TypeKind::Quantity);
-        assert_eq!(kind("io.k8s.apimachinery.pkg.util.intstr.IntOrString"), TypeKind::IntOrString);
-        let requests = type_named("io.k8s.api.core.v1.ResourceRequirements").unwrap().field("requests").unwrap();
+        assert_eq!(
+            kind("io.k8s.apimachinery.pkg.api.resource.Quantity"),
+            TypeKind::Quantity
+        );
+        assert_eq!(
+            kind("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
+            TypeKind::IntOrString
+        );
+        let requests = type_named("io.k8s.api.core.v1.ResourceRequirements")
+            .unwrap()
+            .field("requests")
+            .unwrap();
         assert_eq!(requests.container, Container::Map);
         assert!(matches!(requests.item, Item::Type(ty) if ty.kind() == TypeKind::Quantity));
     }

@@ -63,12 +63,20 @@ pub struct Subresource {
 impl Resource {
     /// `group/version`, or only the version in the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// Path of the group and version without a leading slash: `api/v1`, `apis/apps/v1`.
     pub fn group_path(&self) -> String {
-        if self.group.is_empty() { format!("api/{}", self.version) } else { format!("apis/{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            format!("api/{}", self.version)
+        } else {
+            format!("apis/{}/{}", self.group, self.version)
+        }
     }
 
     /// Kind of a list of its objects.
@@ -94,5 +102,7 @@ pub fn groups() -> &'static [Group] {
 
 /// The resource with this plural name.
 pub fn resource(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    resources().iter().find(|r| r.plural == plural && r.group == group && r.version == version)
+    resources()
+        .iter()
+        .find(|r| r.plural == plural && r.group == group && r.version == version)
 }

@@ -163,7 +163,11 @@ pub(super) struct TypeIndex {
 /// The type of a kind, of its list, or of the options bodies that every group has (`DeleteOptions`, …).
 pub fn type_of(group: &str, version: &str, kind: &str) -> Option<TypeRef> {
     let index = &table().index;
-    index.by_kind.get(&(group, version, kind)).or_else(|| index.by_kind.get(&("*", "*", kind))).copied()
+    index
+        .by_kind
+        .get(&(group, version, kind))
+        .or_else(|| index.by_kind.get(&("*", "*", kind)))
+        .copied()
 }
 
 /// The type with this name in the OpenAPI documents, such as `io.k8s.api.core.v1.PodSpec`.
@@ -211,17 +215,23 @@ impl TypeRef {
     /// The field with this JSON name.
     pub fn field(self, name: &str) -> Option<&'static Field> {
         let fields = self.fields();
-        fields.binary_search_by(|field| field.name.cmp(name)).ok().map(|at| &fields[at])
+        fields
+            .binary_search_by(|field| field.name.cmp(name))
+            .ok()
+            .map(|at| &fields[at])
     }
 
     /// What a protobuf field number leads to.
     pub(crate) fn wire(self, number: u32) -> Option<Wire> {
         let range = &self.row().wires;
         let wires = &table().wires[range.start as usize..range.end as usize];
-        wires.binary_search_by(|(known, _)| u32::from(*known).cmp(&number)).ok().map(|at| match wires[at].1 {
-            super::parse::WireRow::Field(field) => Wire::Field(&table().fields[field as usize]),
-            super::parse::WireRow::Inline(ty) => Wire::Inline(ty),
-        })
+        wires
+            .binary_search_by(|(known, _)| u32::from(*known).cmp(&number))
+            .ok()
+            .map(|at| match wires[at].1 {
+                super::parse::WireRow::Field(field) => Wire::Field(&table().fields[field as usize]),
+                super::parse::WireRow::Inline(ty) => Wire::Inline(ty),
+            })
     }
 
     /// Whether every group and version has this kind (`DeleteOptions`).

@@ -29,11 +29,16 @@ impl<'b> Reader<'b> {
     }
 
     pub(super) fn error(&self, message: &'static str) -> DecodeError {
-        DecodeError::Protobuf { message, offset: self.offset }
+        DecodeError::Protobuf {
+            message,
+            offset: self.offset,
+        }
     }
 
     fn take(&mut self, length: usize) -> Result<&'b [u8], DecodeError> {
-        let Some((taken, rest)) = self.bytes.split_at_checked(length) else { return Err(self.error("unexpected end")) };
+        let Some((taken, rest)) = self.bytes.split_at_checked(length) else {
+            return Err(self.error("unexpected end"));
+        };
         self.bytes = rest;
         self.offset += length;
         Ok(taken)
@@ -60,7 +65,9 @@ impl<'b> Reader<'b> {
         let number = u32::try_from(tag >> 3).map_err(|_| self.error("field number too large"))?;
         let wired = match tag & 7 {
             0 => Wired::Varint(self.varint()?),
-            1 => Wired::Fixed64(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes were taken"))),
+            1 => Wired::Fixed64(u64::from_le_bytes(
+                self.take(8)?.try_into().expect("eight bytes were taken"),
+            )),
             2 => {
                 let length = usize::try_from(self.varint()?).map_err(|_| self.error("unexpected end"))?;
                 Wired::Bytes(self.take(length)?)
@@ -77,7 +84,10 @@ impl<'b> Reader<'b> {
     /// A reader over a nested message that was just read.
     pub(super) fn message(&self, wired: Wired<'b>) -> Result<Self, DecodeError> {
         let bytes = self.bytes(wired)?;
-        Ok(Self { bytes, offset: self.offset.saturating_sub(bytes.len()) })
+        Ok(Self {
+            bytes,
+            offset: self.offset.saturating_sub(bytes.len()),
+        })
     }
 
     pub(super) fn bytes(&self, wired: Wired<'b>) -> Result<&'b [u8], DecodeError> {

@@ -41,7 +41,11 @@ fn int_or_string(mut reader: Reader<'_>) -> Result<Value, DecodeError> {
             _ => {}
         }
     }
-    Ok(if is_string { Value::String(text) } else { Value::from(number) })
+    Ok(if is_string {
+        Value::String(text)
+    } else {
+        Value::from(number)
+    })
 }
 
 fn timestamp(mut reader: Reader<'_>, micros: bool) -> Result<Value, DecodeError> {
@@ -57,7 +61,9 @@ fn timestamp(mut reader: Reader<'_>, micros: bool) -> Result<Value, DecodeError>
         return Ok(Value::Null);
     }
     let nanos = i32::try_from(nanos).map_err(|_| reader.error("nanoseconds out of range"))?;
-    time::from_parts(seconds, nanos, micros).map(Value::String).ok_or_else(|| reader.error("time out of range"))
+    time::from_parts(seconds, nanos, micros)
+        .map(Value::String)
+        .ok_or_else(|| reader.error("time out of range"))
 }
 
 /// Bytes of JSON (or of protobuf) in field 1.
@@ -113,7 +119,8 @@ fn json_schema(reader: Reader<'_>, depth: u8) -> Result<Value, DecodeError> {
 }
 
 fn json_schema_type() -> TypeRef {
-    type_named("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps").expect("the table has the schema of CRDs")
+    type_named("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
+        .expect("the table has the schema of CRDs")
 }
 
 /// The list in field 1 of a message that wraps it.

@@ -32,8 +32,22 @@ fn normalise(ty: TypeRef, value: &mut Value) {
 #[test]
 fn bodies_of_kubectl_decode_to_what_kubectl_prints() {
     let fixtures: &[(&str, &[u8], &str)] = fixtures![
-        "configmap", "cronjob", "deployment", "externalname", "full-job", "ingress", "job", "namespace", "nodeport",
-        "poddisruptionbudget", "priorityclass", "resourcequota", "rolebinding", "secret", "service", "serviceaccount",
+        "configmap",
+        "cronjob",
+        "deployment",
+        "externalname",
+        "full-job",
+        "ingress",
+        "job",
+        "namespace",
+        "nodeport",
+        "poddisruptionbudget",
+        "priorityclass",
+        "resourcequota",
+        "rolebinding",
+        "secret",
+        "service",
+        "serviceaccount",
     ];
     for (name, body, printed) in fixtures {
         let decoded = decode(body).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -59,7 +73,8 @@ fn compare(name: &str, path: &str, decoded: &Value, expected: &Value) {
         (Value::Object(a), Value::Object(b)) => {
             let keys = |map: &Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
             assert_eq!(keys(a), keys(b), "{name}: fields of {path}");
-            a.iter().for_each(|(key, value)| compare(name, &format!("{path}.{key}"), value, &b[key]));
+            a.iter()
+                .for_each(|(key, value)| compare(name, &format!("{path}.{key}"), value, &b[key]));
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             (0..a.len()).for_each(|at| compare(name, &format!("{path}[{at}]"), &a[at], &b[at]));
@@ -91,12 +106,25 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
 
 fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
     let type_meta = [field(1, api_version.as_bytes()), field(2, kind.as_bytes())].concat();
-    [MAGIC.to_vec(), field(1, &type_meta), field(2, raw), field(3, b""), field(4, b"")].concat()
+    [
+        MAGIC.to_vec(),
+        field(1, &type_meta),
+        field(2, raw),
+        field(3, b""),
+        field(4, b""),
+    ]
+    .concat()
 }
 
 #[test]
 fn options_scales_bindings_and_evictions_decode() {
-    let options = [vec![0x08, 30], field(2, &field(1, b"uid")), field(4, b"Background"), field(5, b"All")].concat();
+    let options = [
+        vec![0x08, 30],
+        field(2, &field(1, b"uid")),
+        field(4, b"Background"),
+        field(5, b"All"),
+    ]
+    .concat();
     assert_eq!(
         decode(&envelope("apps/v1", "DeleteOptions", &options)).unwrap(),
         json!({"apiVersion": "apps/v1", "kind": "DeleteOptions", "gracePeriodSeconds": 30, "preconditions": {"uid": "uid"},
@@ -107,7 +135,11 @@ fn options_scales_bindings_and_evictions_decode() {
         decode(&envelope("autoscaling/v1", "Scale", &scale)).unwrap(),
         json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 0}})
     );
-    let binding = [field(1, &field(1, b"p")), field(2, &[field(1, b"Node"), field(3, b"n1"), field(4, b"")].concat())].concat();
+    let binding = [
+        field(1, &field(1, b"p")),
+        field(2, &[field(1, b"Node"), field(3, b"n1"), field(4, b"")].concat()),
+    ]
+    .concat();
     assert_eq!(
         decode(&envelope("v1", "Binding", &binding)).unwrap(),
         json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}})
@@ -140,6 +172,9 @@ fn every_cut_and_flip_of_a_body_is_survived() {
         }
     }
     assert!(matches!(decode(b"{}"), Err(DecodeError::Protobuf { offset: 0, .. })));
-    assert!(matches!(decode(&envelope("x/v1", "Unknown", b"")), Err(DecodeError::UnknownKind { .. })));
+    assert!(matches!(
+        decode(&envelope("x/v1", "Unknown", b"")),
+        Err(DecodeError::UnknownKind { .. })
+    ));
     assert!(decode(&[0xff; 64]).is_err());
 }

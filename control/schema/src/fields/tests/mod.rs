@@ -17,21 +17,45 @@ fn web(replicas: i32) -> Value {
 }
 
 fn by<'a>(manager: &'a str, now: &'a str) -> UpdateOptions<'a> {
-    UpdateOptions { manager, api_version: "apps/v1", subresource: "", now, reset_fields: &["status"] }
+    UpdateOptions {
+        manager,
+        api_version: "apps/v1",
+        subresource: "",
+        now,
+        reset_fields: &["status"],
+    }
 }
 
 fn applied_by(manager: &str) -> ApplyOptions<'_> {
-    ApplyOptions { manager, force: false, api_version: "apps/v1", subresource: "", now: "2024-01-01T00:00:09Z", reset_fields: &["status"] }
+    ApplyOptions {
+        manager,
+        force: false,
+        api_version: "apps/v1",
+        subresource: "",
+        now: "2024-01-01T00:00:09Z",
+        reset_fields: &["status"],
+    }
 }
 
 fn owned(object: &Value, manager: &str) -> Value {
-    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-    entries.into_iter().find(|entry| entry["manager"] == manager).map_or(Value::Null, |mut entry| entry["fieldsV1"].take())
+    let entries = object["metadata"]["managedFields"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    entries
+        .into_iter()
+        .find(|entry| entry["manager"] == manager)
+        .map_or(Value::Null, |mut entry| entry["fieldsV1"].take())
 }
 
 fn created() -> Value {
     let mut object = web(3);
-    update(Some(deployment()), None, &mut object, &by("kubectl-create", "2024-01-01T00:00:00Z"));
+    update(
+        Some(deployment()),
+        None,
+        &mut object,
+        &by("kubectl-create", "2024-01-01T00:00:00Z"),
+    );
     object
 }
 
@@ -65,22 +89,40 @@ fn an_update_moves_what_it_changes_and_nothing_else() {
     let mut new = old.clone();
     new["spec"]["replicas"] = json!(5);
     new["spec"]["paused"] = json!(true);
-    update(Some(deployment()), Some(&old), &mut new, &by("kubectl-edit", "2024-01-01T00:00:01Z"));
-    assert_eq!(owned(&new, "kubectl-edit"), json!({"f:spec": {"f:replicas": {}, "f:paused": {}}}));
+    update(
+        Some(deployment()),
+        Some(&old),
+        &mut new,
+        &by("kubectl-edit", "2024-01-01T00:00:01Z"),
+    );
+    assert_eq!(
+        owned(&new, "kubectl-edit"),
+        json!({"f:spec": {"f:replicas": {}, "f:paused": {}}})
+    );
     assert_eq!(owned(&new, "kubectl-create")["f:spec"].get("f:replicas"), None);
     assert_eq!(new["metadata"]["managedFields"][0]["time"], "2024-01-01T00:00:00Z");
 
     // The same again, without the books (as a client that does not know them would send it): nothing changes.
     let mut same = new.clone();
     same["metadata"].as_object_mut().unwrap().remove("managedFields");
-    update(Some(deployment()), Some(&new), &mut same, &by("other", "2024-01-01T00:00:02Z"));
+    update(
+        Some(deployment()),
+        Some(&new),
+        &mut same,
+        &by("other", "2024-01-01T00:00:02Z"),
+    );
     assert_eq!(same, new);
 
     // A removed field is nobody's; who owns nothing more is forgotten.
     let mut less = new.clone();
     less["spec"].as_object_mut().unwrap().remove("paused");
     less["spec"]["replicas"] = json!(6);
-    update(Some(deployment()), Some(&new), &mut less, &by("third", "2024-01-01T00:00:03Z"));
+    update(
+        Some(deployment()),
+        Some(&new),
+        &mut less,
+        &by("third", "2024-01-01T00:00:03Z"),
+    );
     assert_eq!(owned(&less, "kubectl-edit"), Value::Null);
     assert_eq!(owned(&less, "third"), json!({"f:spec": {"f:replicas": {}}}));
 }
@@ -91,9 +133,18 @@ fn the_status_is_booked_under_its_subresource() {
     let mut new = old.clone();
     new["status"] = json!({"replicas": 1, "conditions": [{"type": "Available", "status": "True"}]});
     let mut through_main = new.clone();
-    update(Some(deployment()), Some(&old), &mut through_main, &by("m", "2024-01-01T00:00:01Z"));
+    update(
+        Some(deployment()),
+        Some(&old),
+        &mut through_main,
+        &by("m", "2024-01-01T00:00:01Z"),
+    );
     assert_eq!(owned(&through_main, "m"), Value::Null);
-    let options = UpdateOptions { subresource: "status", reset_fields: &["spec"], ..by("controller", "2024-01-01T00:00:01Z") };
+    let options = UpdateOptions {
+        subresource: "status",
+        reset_fields: &["spec"],
+        ..by("controller", "2024-01-01T00:00:01Z")
+    };
     update(Some(deployment()), Some(&old), &mut new, &options);
     assert_eq!(
         owned(&new, "controller"),
@@ -107,16 +158,31 @@ fn books_can_be_reset_and_stay_absent() {
     let old = created();
     let mut reset = old.clone();
     reset["metadata"]["managedFields"] = json!([{}]);
-    update(Some(deployment()), Some(&old), &mut reset, &by("m", "2024-01-01T00:00:01Z"));
+    update(
+        Some(deployment()),
+        Some(&old),
+        &mut reset,
+        &by("m", "2024-01-01T00:00:01Z"),
+    );
     assert_eq!(reset["metadata"].get("managedFields"), None);
     let mut later = reset.clone();
     later["spec"]["replicas"] = json!(9);
-    update(Some(deployment()), Some(&reset), &mut later, &by("m", "2024-01-01T00:00:02Z"));
+    update(
+        Some(deployment()),
+        Some(&reset),
+        &mut later,
+        &by("m", "2024-01-01T00:00:02Z"),
+    );
     assert_eq!(later["metadata"].get("managedFields"), None);
     // An empty list does not reset, so that clients that do not know the field do no harm.
     let mut emptied = old.clone();
     emptied["metadata"]["managedFields"] = json!([]);
-    update(Some(deployment()), Some(&old), &mut emptied, &by("m", "2024-01-01T00:00:01Z"));
+    update(
+        Some(deployment()),
+        Some(&old),
+        &mut emptied,
+        &by("m", "2024-01-01T00:00:01Z"),
+    );
     assert_eq!(emptied, old);
 }
 
@@ -149,18 +215,32 @@ fn applying_creates_merges_and_removes() {
     );
 
     // The same once more changes nothing at all.
-    let again = ApplyOptions { now: "2025-01-01T00:00:00Z", ..applied_by("a") };
+    let again = ApplyOptions {
+        now: "2025-01-01T00:00:00Z",
+        ..applied_by("a")
+    };
     assert_eq!(apply(Some(deployment()), Some(&first), &config, &again).unwrap(), first);
 
     // Somebody else adds a container; the next configuration drops a label, a port and the replicas.
     let mut live = first.clone();
-    live["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "sidecar", "image": "s"}));
+    live["spec"]["template"]["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "sidecar", "image": "s"}));
     live["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
-    update(Some(deployment()), Some(&first), &mut live, &by("injector", "2024-01-01T00:00:10Z"));
+    update(
+        Some(deployment()),
+        Some(&first),
+        &mut live,
+        &by("injector", "2024-01-01T00:00:10Z"),
+    );
     let mut next = config.clone();
     next["metadata"].as_object_mut().unwrap().remove("labels");
     next["spec"].as_object_mut().unwrap().remove("replicas");
-    next["spec"]["template"]["spec"]["containers"][0].as_object_mut().unwrap().remove("ports");
+    next["spec"]["template"]["spec"]["containers"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("ports");
     next["spec"]["template"]["spec"]["containers"][0]["image"] = json!("nginx:2");
     let merged = apply(Some(deployment()), Some(&live), &next, &applied_by("a")).unwrap();
     assert_eq!(merged["metadata"].get("labels"), None);
@@ -177,7 +257,12 @@ fn an_item_that_somebody_else_uses_too_stays() {
     let first = apply(Some(deployment()), None, &config, &applied_by("a")).unwrap();
     let mut live = first.clone();
     live["spec"]["template"]["spec"]["containers"][0]["stdin"] = json!(true);
-    update(Some(deployment()), Some(&first), &mut live, &by("b", "2024-01-01T00:00:10Z"));
+    update(
+        Some(deployment()),
+        Some(&first),
+        &mut live,
+        &by("b", "2024-01-01T00:00:10Z"),
+    );
     let mut next = config;
     next["spec"]["template"]["spec"]["containers"] = json!([{"name": "other", "image": "o"}]);
     let merged = apply(Some(deployment()), Some(&live), &next, &applied_by("a")).unwrap();
@@ -187,7 +272,13 @@ fn an_item_that_somebody_else_uses_too_stays() {
     let both = apply(Some(deployment()), None, &web(1), &applied_by("a")).unwrap();
     let both = apply(Some(deployment()), Some(&both), &web(1), &applied_by("b")).unwrap();
     let merged = apply(Some(deployment()), Some(&both), &next, &applied_by("a")).unwrap();
-    assert_eq!(merged["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        merged["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]
@@ -198,7 +289,8 @@ fn conflicts_are_worded_as_kube_words_them() {
         update(Some(deployment()), None, &mut object, &options);
         object
     };
-    let mut config = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 4}});
+    let mut config =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 4}});
     let error = apply(Some(deployment()), Some(&live), &config, &applied_by("kubectl")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -221,34 +313,64 @@ fn conflicts_are_worded_as_kube_words_them() {
             ],
         }
     );
-    let forced = apply(Some(deployment()), Some(&live), &config, &ApplyOptions { force: true, ..applied_by("kubectl") }).unwrap();
+    let forced = apply(
+        Some(deployment()),
+        Some(&live),
+        &config,
+        &ApplyOptions {
+            force: true,
+            ..applied_by("kubectl")
+        },
+    )
+    .unwrap();
     assert_eq!(forced["spec"]["replicas"], 4);
-    assert_eq!(owned(&forced, "kubectl-client-side-apply")["f:spec"].get("f:replicas"), None);
+    assert_eq!(
+        owned(&forced, "kubectl-client-side-apply")["f:spec"].get("f:replicas"),
+        None
+    );
     // Equal values are shared, not fought over.
     config["spec"] = json!({"replicas": 3});
     let shared = apply(Some(deployment()), Some(&live), &config, &applied_by("kubectl")).unwrap();
     assert_eq!(owned(&shared, "kubectl"), json!({"f:spec": {"f:replicas": {}}}));
-    assert!(owned(&shared, "kubectl-client-side-apply")["f:spec"].get("f:replicas").is_some());
+    assert!(
+        owned(&shared, "kubectl-client-side-apply")["f:spec"]
+            .get("f:replicas")
+            .is_some()
+    );
 }
 
 #[test]
 fn objects_without_books_belong_to_before_first_apply() {
-    let config = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 4}});
+    let config =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 4}});
     let error = apply(Some(deployment()), Some(&web(3)), &config, &applied_by("a")).unwrap_err();
-    assert_eq!(error.to_string(), "Apply failed with 1 conflict: conflict with \"before-first-apply\" using apps/v1: .spec.replicas");
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"before-first-apply\" using apps/v1: .spec.replicas"
+    );
 }
 
 #[test]
 fn broken_lists_and_foreign_books_are_refused() {
     let mut config = web(1);
-    config["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "nginx"}));
+    config["spec"]["template"]["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "nginx"}));
     assert_eq!(
-        apply(Some(deployment()), None, &config, &applied_by("a")).unwrap_err().to_string(),
+        apply(Some(deployment()), None, &config, &applied_by("a"))
+            .unwrap_err()
+            .to_string(),
         "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): .spec.template.spec.containers: duplicate entries for \
          key [name=\"nginx\"]"
     );
     config["spec"]["template"]["spec"]["containers"] = json!([{"image": "x"}]);
-    assert!(apply(Some(deployment()), None, &config, &applied_by("a")).unwrap_err().to_string().contains("omits key field \"name\""));
+    assert!(
+        apply(Some(deployment()), None, &config, &applied_by("a"))
+            .unwrap_err()
+            .to_string()
+            .contains("omits key field \"name\"")
+    );
     let mut config = web(1);
     config["metadata"]["managedFields"] = json!([{"manager": "x"}]);
     assert_eq!(
@@ -266,7 +388,8 @@ fn kinds_without_a_type_are_deduced() {
         owned(&first, "a"),
         json!({"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:list": {}, "f:map": {".": {}, "f:k": {".": {}, "f:v": {}}}}})
     );
-    let next = json!({"apiVersion": "x/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"list": [3], "map": {}}});
+    let next =
+        json!({"apiVersion": "x/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"list": [3], "map": {}}});
     let merged = apply(None, Some(&first), &next, &applied_by("a")).unwrap();
     assert_eq!(merged["spec"]["list"], json!([3]));
     assert_eq!(merged["metadata"].get("labels"), None);
@@ -279,10 +402,16 @@ fn applied_order_leads_and_foreign_items_keep_their_place() {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": containers}}}})
     };
     let order = |live: &[&str], config: &[&str]| -> Vec<String> {
-        let options = ApplyOptions { force: true, ..applied_by("a") };
+        let options = ApplyOptions {
+            force: true,
+            ..applied_by("a")
+        };
         let merged = apply(Some(deployment()), Some(&list(live)), &list(config), &options).unwrap();
         let containers = merged["spec"]["template"]["spec"]["containers"].as_array().unwrap();
-        containers.iter().map(|container| container["name"].as_str().unwrap().to_owned()).collect()
+        containers
+            .iter()
+            .map(|container| container["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(order(&["a", "b", "c"], &["c", "d", "a"]), ["b", "c", "d", "a"]);
     assert_eq!(order(&["a", "x", "b"], &["a", "n", "b"]), ["a", "x", "n", "b"]);
@@ -296,5 +425,8 @@ fn dropping_all_applied_metadata_keeps_the_name() {
     let live = apply(Some(deployment()), None, &config, &applied_by("kubectl")).unwrap();
     config["metadata"].as_object_mut().unwrap().remove("labels");
     let next = apply(Some(deployment()), Some(&live), &config, &applied_by("kubectl")).unwrap();
-    assert_eq!((&next["metadata"]["name"], next["metadata"].get("labels")), (&json!("web"), None));
+    assert_eq!(
+        (&next["metadata"]["name"], next["metadata"].get("labels")),
+        (&json!("web"), None)
+    );
 }

@@ -1,4 +1,5 @@
-//! Random sequences of updates and applies, with what structured-merge-diff (the library of the API server, release 4.1) made of them.
+//! Random sequences of updates and applies, with what structured-merge-diff (the library of the API server, release
+//! 4.1) made of them.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +11,9 @@ const NOW: &str = "2024-01-01T00:00:00Z";
 /// The object with its books, in our form. A manager that nothing else touches stands for "books were kept before".
 fn with_books(object: &Value, managers: &Value) -> Value {
     let mut object = object.clone();
-    let mut entries = vec![json!({"manager": "none", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:zzz": {}}})];
+    let mut entries = vec![
+        json!({"manager": "none", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:zzz": {}}}),
+    ];
     for (manager, owned) in managers.as_object().unwrap() {
         let operation = if owned["applied"] == true { "Apply" } else { "Update" };
         entries.push(json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": without_metadata(&owned["set"])}));
@@ -22,7 +25,11 @@ fn with_books(object: &Value, managers: &Value) -> Value {
 /// The API server takes the metadata itself out of the books, the library does not.
 fn without_metadata(owned: &Value) -> Value {
     let mut owned = owned.clone();
-    if owned.get("f:metadata").and_then(Value::as_object).is_some_and(Map::is_empty) {
+    if owned
+        .get("f:metadata")
+        .and_then(Value::as_object)
+        .is_some_and(Map::is_empty)
+    {
         owned.as_object_mut().unwrap().remove("f:metadata");
     }
     owned
@@ -30,7 +37,10 @@ fn without_metadata(owned: &Value) -> Value {
 
 fn books(object: &Value) -> Map<String, Value> {
     let entries = object["metadata"]["managedFields"].as_array().unwrap().iter();
-    entries.filter(|entry| entry["manager"] != "none").map(|entry| (entry["manager"].as_str().unwrap().to_owned(), entry["fieldsV1"].clone())).collect()
+    entries
+        .filter(|entry| entry["manager"] != "none")
+        .map(|entry| (entry["manager"].as_str().unwrap().to_owned(), entry["fieldsV1"].clone()))
+        .collect()
 }
 
 /// The order of merged lists changed between releases of the library; it is tested by itself.
@@ -52,11 +62,24 @@ fn replay(line: &str) {
     let expected = &case["result"];
     let result = if case["op"] == "apply" {
         let force = case["force"] == true;
-        let options = ApplyOptions { manager, force, api_version: "v1", subresource: "", now: NOW, reset_fields: &[] };
+        let options = ApplyOptions {
+            manager,
+            force,
+            api_version: "v1",
+            subresource: "",
+            now: NOW,
+            reset_fields: &[],
+        };
         apply(Some(deployment()), Some(&live), &case["object"], &options)
     } else {
         let mut object = case["object"].clone();
-        let options = UpdateOptions { manager, api_version: "v1", subresource: "", now: NOW, reset_fields: &[] };
+        let options = UpdateOptions {
+            manager,
+            api_version: "v1",
+            subresource: "",
+            now: NOW,
+            reset_fields: &[],
+        };
         update(Some(deployment()), Some(&live), &mut object, &options);
         Ok(object)
     };
@@ -73,7 +96,10 @@ fn replay(line: &str) {
     for (manager, owned) in expected["managers"].as_object().unwrap() {
         let wanted = without_metadata(&owned["set"]);
         if books.get(manager).unwrap_or(&json!({})) != &wanted {
-            panic!("books of {manager}\n{:?}\n{wanted}\n{line}", books.get(manager).map(Value::to_string));
+            panic!(
+                "books of {manager}\n{:?}\n{wanted}\n{line}",
+                books.get(manager).map(Value::to_string)
+            );
         }
     }
     assert!(books.len() <= expected["managers"].as_object().unwrap().len(), "{line}");
@@ -100,6 +126,8 @@ fn results_are_those_of_structured_merge_diff() {
 /// For long runs over sequences that are not kept: a file of them in `RECORDED_SEQUENCES`.
 #[test]
 fn results_of_a_given_file_are_those_of_structured_merge_diff() {
-    let Some(path) = std::env::var_os("RECORDED_SEQUENCES") else { return };
+    let Some(path) = std::env::var_os("RECORDED_SEQUENCES") else {
+        return;
+    };
     std::fs::read_to_string(path).unwrap().lines().for_each(replay);
 }

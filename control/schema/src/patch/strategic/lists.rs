@@ -14,7 +14,9 @@ pub(super) fn merge(original: Vec<Value>, patch: Vec<Value>, meta: Meta) -> Resu
         }
         let (mut merged, patch) = special_items(original, patch, meta.merge_key)?;
         for item in patch.iter().cloned() {
-            let Value::Object(item) = item else { return Err(malformed("a list holds both objects and scalars")) };
+            let Value::Object(item) = item else {
+                return Err(malformed("a list holds both objects and scalars"));
+            };
             let key = key_of(&item, meta.merge_key)?.clone();
             let known = merged.iter_mut().find_map(|known| match known {
                 Value::Object(map) if map.get(meta.merge_key) == Some(&key) => Some(map),
@@ -44,12 +46,19 @@ pub(super) fn merge(original: Vec<Value>, patch: Vec<Value>, meta: Meta) -> Resu
 
 fn key_of<'v>(item: &'v Map<String, Value>, merge_key: &str) -> Result<&'v Value, PatchError> {
     item.get(merge_key).ok_or_else(|| {
-        malformed(format!("map: {} does not contain declared merge key: {merge_key}", Value::Object(item.clone())))
+        malformed(format!(
+            "map: {} does not contain declared merge key: {merge_key}",
+            Value::Object(item.clone())
+        ))
     })
 }
 
 /// Obeys the `$patch` directives among the items; returns what is left of the list and of the patch.
-fn special_items(original: Vec<Value>, patch: Vec<Value>, merge_key: &str) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+fn special_items(
+    original: Vec<Value>,
+    patch: Vec<Value>,
+    merge_key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let (mut original, mut rest, mut replace) = (original, Vec::with_capacity(patch.len()), false);
     for item in patch {
         let directive = match &item {
@@ -60,7 +69,9 @@ fn special_items(original: Vec<Value>, patch: Vec<Value>, merge_key: &str) -> Re
             None => rest.push(item),
             Some("delete") => {
                 let Some(key) = item.get(merge_key) else {
-                    return Err(malformed(format!("delete patch type with no merge key {merge_key} defined")));
+                    return Err(malformed(format!(
+                        "delete patch type with no merge key {merge_key} defined"
+                    )));
                 };
                 original.retain(|known| known.get(merge_key) != Some(key));
             }
@@ -69,13 +80,22 @@ fn special_items(original: Vec<Value>, patch: Vec<Value>, merge_key: &str) -> Re
             Some(other) => return Err(malformed(format!("unknown patch type: {other} in map"))),
         }
     }
-    if replace { Ok((without_directives(rest), Vec::new())) } else { Ok((original, rest)) }
+    if replace {
+        Ok((without_directives(rest), Vec::new()))
+    } else {
+        Ok((original, rest))
+    }
 }
 
 /// The items of a new list: nothing is left of directives.
 pub(super) fn without_directives(items: Vec<Value>) -> Vec<Value> {
-    let mut items: Vec<Value> =
-        items.into_iter().filter(|item| item.get(PATCH).is_none_or(|directive| directive != "delete" && directive != "replace")).collect();
+    let mut items: Vec<Value> = items
+        .into_iter()
+        .filter(|item| {
+            item.get(PATCH)
+                .is_none_or(|directive| directive != "delete" && directive != "replace")
+        })
+        .collect();
     items.iter_mut().for_each(clean);
     items
 }
@@ -87,14 +107,20 @@ pub(super) fn check_order(order: &[Value], patch: Option<&[Value]>, merge_key: &
     for item in patch.iter().filter(|item| item.get(PATCH).is_none()) {
         if !remaining.any(|ordered| same(ordered, item, merge_key)) {
             let (patch, order) = (Value::from(patch), Value::from(order));
-            return Err(malformed(format!("The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")));
+            return Err(malformed(format!(
+                "The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
+            )));
         }
     }
     Ok(())
 }
 
 fn same(a: &Value, b: &Value, merge_key: &str) -> bool {
-    if merge_key.is_empty() { a == b } else { a.get(merge_key).is_some() && a.get(merge_key) == b.get(merge_key) }
+    if merge_key.is_empty() {
+        a == b
+    } else {
+        a.get(merge_key).is_some() && a.get(merge_key) == b.get(merge_key)
+    }
 }
 
 fn position(items: &[Value], item: &Value, merge_key: &str) -> Option<usize> {
@@ -103,8 +129,9 @@ fn position(items: &[Value], item: &Value, merge_key: &str) -> Option<usize> {
 
 /// Puts the items that `wanted` names into its order, and the others where they were relative to them in `before`.
 pub(super) fn order(merged: Vec<Value>, wanted: &[Value], before: &[Value], merge_key: &str) -> Vec<Value> {
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| position(wanted, item, merge_key).is_some());
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = merged
+        .into_iter()
+        .partition(|item| position(wanted, item, merge_key).is_some());
     named.sort_by_key(|item| position(wanted, item, merge_key));
     others.sort_by_key(|item| position(before, item, merge_key).unwrap_or(usize::MAX));
     let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());

@@ -24,7 +24,12 @@ fn results_are_those_of_kubectl() {
             (Err(error), None) => {
                 let wanted = case["error"].as_str().unwrap();
                 // Go prints maps in its own way; what is said before one is compared.
-                let start = error.to_string().split(['{', '[']).next().unwrap_or_default().replace("map: ", "");
+                let start = error
+                    .to_string()
+                    .split(['{', '['])
+                    .next()
+                    .unwrap_or_default()
+                    .replace("map: ", "");
                 assert!(wanted.contains(&start), "{error} instead of {wanted}");
             }
             (result, _) => panic!("{result:?} for {}", case["patch"]),
@@ -35,7 +40,12 @@ fn results_are_those_of_kubectl() {
 #[test]
 fn fields_the_table_does_not_know_are_merged_plainly() {
     let ty = type_of("", "v1", "Pod").unwrap();
-    let patched = apply(ty, &json!({"x": {"a": [1], "b": 1}}), &json!({"x": {"a": [2], "b": null, "c": {"d": null, "e": 1}}})).unwrap();
+    let patched = apply(
+        ty,
+        &json!({"x": {"a": [1], "b": 1}}),
+        &json!({"x": {"a": [2], "b": null, "c": {"d": null, "e": 1}}}),
+    )
+    .unwrap();
     assert_eq!(patched, json!({"x": {"a": [2], "c": {"e": 1}}}));
     assert!(apply(ty, &json!({}), &json!([])).is_err());
 }

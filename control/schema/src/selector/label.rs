@@ -1,20 +1,8 @@
-//! Label and field selectors.
+//! Label selectors.
 
 use serde_json::{Map, Value};
 
-/// Why a selector could not be parsed.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SelectorError {
-    /// The text is not a selector.
-    #[error("unable to parse requirement: {0}")]
-    Parse(String),
-    /// An operator that label selectors do not have.
-    #[error("\"{0}\" is not a valid label selector operator")]
-    Operator(String),
-    /// A label or value that cannot exist.
-    #[error("{0}")]
-    Invalid(String),
-}
+use super::SelectorError;
 
 /// How a requirement compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +24,11 @@ pub struct LabelSelector {
 impl LabelSelector {
     /// Parses the text of `labelSelector=`: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1,m<2`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut parser = Parser { tokens: tokens(text), at: 0, text };
+        let mut parser = Parser {
+            tokens: tokens(text),
+            at: 0,
+            text,
+        };
         let mut requirements = Vec::new();
         if parser.peek().is_none() {
             return Ok(Self::default());
@@ -51,18 +43,28 @@ impl LabelSelector {
         }
     }
 
-    /// Reads a `metav1.LabelSelector` (`matchLabels` and `matchExpressions`) or, when it has neither, a plain map of labels as
-    /// Services and ReplicationControllers have.
+    /// Reads a `metav1.LabelSelector` (`matchLabels` and `matchExpressions`) or, when it has neither, a plain map of
+    /// labels as Services and ReplicationControllers have.
     pub fn from_value(selector: &Value) -> Result<Self, SelectorError> {
-        let Some(map) = selector.as_object() else { return Ok(Self::default()) };
+        let Some(map) = selector.as_object() else {
+            return Ok(Self::default());
+        };
         let structured = map.iter().all(|(key, value)| {
             (key == "matchLabels" && value.is_object()) || (key == "matchExpressions" && value.is_array())
         });
         if !structured {
             return Ok(Self::from_labels(map));
         }
-        let mut selector = map.get("matchLabels").and_then(Value::as_object).map_or_else(Self::default, Self::from_labels);
-        for expression in map.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        let mut selector = map
+            .get("matchLabels")
+            .and_then(Value::as_object)
+            .map_or_else(Self::default, Self::from_labels);
+        for expression in map
+            .get("matchExpressions")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let key = expression["key"].as_str().unwrap_or_default().to_owned();
             let values = || strings(&expression["values"]);
             let operator = match expression["operator"].as_str().unwrap_or_default() {
@@ -82,9 +84,14 @@ impl LabelSelector {
     /// Selects objects that carry all of these labels.
     pub fn from_labels(labels: &Map<String, Value>) -> Self {
         let requirement = |(key, value): (&String, &Value)| {
-            (key.clone(), Operator::In(vec![value.as_str().unwrap_or_default().to_owned()]))
+            (
+                key.clone(),
+                Operator::In(vec![value.as_str().unwrap_or_default().to_owned()]),
+            )
         };
-        Self { requirements: labels.iter().map(requirement).collect() }
+        Self {
+            requirements: labels.iter().map(requirement).collect(),
+        }
     }
 
     /// True when every object is selected.
@@ -116,11 +123,21 @@ impl LabelSelector {
 }
 
 fn strings(values: &Value) -> Vec<String> {
-    values.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    values
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn number(text: &str) -> Result<i64, SelectorError> {
-    text.parse().map_err(|_| SelectorError::Invalid(format!("for 'Gt', 'Lt' operators, the value must be an integer: {text:?}")))
+    text.parse().map_err(|_| {
+        SelectorError::Invalid(format!(
+            "for 'Gt', 'Lt' operators, the value must be an integer: {text:?}"
+        ))
+    })
 }
 
 /// Splits into words and the symbols `,` `(` `)` `!` `=` `==` `!=` `<` `>`.
@@ -136,7 +153,9 @@ fn tokens(text: &str) -> Vec<&str> {
             }
             b'=' | b'!' if bytes.get(at + 1) == Some(&b'=') => 2,
             b',' | b'(' | b')' | b'!' | b'=' | b'<' | b'>' => 1,
-            _ => text[at..].find([' ', '\t', '\r', '\n', ',', '(', ')', '!', '=', '<', '>']).unwrap_or(text.len() - at),
+            _ => text[at..]
+                .find([' ', '\t', '\r', '\n', ',', '(', ')', '!', '=', '<', '>'])
+                .unwrap_or(text.len() - at),
         };
         tokens.push(&text[at..at + length]);
         at += length;
@@ -232,9 +251,12 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// A label key: an optional DNS subdomain and `/`, then up to 63 letters, digits, `-`, `_`, `.`, letters or digits at both ends.
+/// A label key: an optional DNS subdomain and `/`, then up to 63 letters, digits, `-`, `_`, `.`, letters or digits at
+/// both ends.
 fn check_key(key: &str) -> Result<(), SelectorError> {
-    let (domain, name) = key.rsplit_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
+    let (domain, name) = key
+        .rsplit_once('/')
+        .map_or((None, key), |(domain, name)| (Some(domain), name));
     let domain_ok = domain.is_none_or(|domain| {
         !domain.is_empty()
             && domain.len() <= 253
@@ -242,7 +264,9 @@ fn check_key(key: &str) -> Result<(), SelectorError> {
                 !part.is_empty()
                     && !part.starts_with('-')
                     && !part.ends_with('-')
-                    && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+                    && part
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
             })
     });
     if domain_ok && !name.is_empty() && is_label_text(name) {
@@ -271,106 +295,9 @@ fn is_label_text(text: &str) -> bool {
     text.len() <= 63
         && first.is_none_or(|byte| byte.is_ascii_alphanumeric())
         && last.is_none_or(|byte| byte.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-}
-
-/// One requirement of a field selector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldRequirement {
-    /// The field, such as `spec.nodeName`.
-    pub field: String,
-    /// The value it must have, or must not have.
-    pub value: String,
-    /// It must have the value; otherwise it must not.
-    pub equal: bool,
-}
-
-/// A field selector: all requirements must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldSelector {
-    requirements: Vec<FieldRequirement>,
-}
-
-impl FieldSelector {
-    /// Parses the text of `fieldSelector=`: `metadata.name=a,spec.nodeName!=b`; `\,`, `\=` and `\\` are escapes in values.
-    pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut requirements = Vec::new();
-        for term in split_unescaped(text, b',').filter(|term| !term.is_empty()) {
-            let parsed = operator(term).ok_or_else(|| {
-                SelectorError::Parse(format!("invalid selector: '{text}'; can't understand '{term}'"))
-            })?;
-            let (field, equal, value) = parsed;
-            requirements.push(FieldRequirement { field: field.to_owned(), value: unescape(value)?, equal });
-        }
-        Ok(Self { requirements })
-    }
-
-    /// The requirements.
-    pub fn requirements(&self) -> &[FieldRequirement] {
-        &self.requirements
-    }
-
-    /// True when every object is selected.
-    pub fn is_empty(&self) -> bool {
-        self.requirements.is_empty()
-    }
-
-    /// The value that a field must have, when the selector says so: lets a list or watch be served from an index.
-    pub fn exact(&self, field: &str) -> Option<&str> {
-        self.requirements.iter().find(|r| r.equal && r.field == field).map(|r| r.value.as_str())
-    }
-
-    /// Whether an object is selected; `value` gives its selectable fields (an absent one counts as empty).
-    pub fn matches<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> bool {
-        self.requirements.iter().all(|r| (value(&r.field).unwrap_or_default() == r.value) == r.equal)
-    }
-}
-
-fn split_unescaped(text: &str, separator: u8) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let current = rest?;
-        let mut escaped = false;
-        for (at, byte) in current.bytes().enumerate() {
-            if !escaped && byte == separator {
-                rest = Some(&current[at + 1..]);
-                return Some(&current[..at]);
-            }
-            escaped = !escaped && byte == b'\\';
-        }
-        rest = None;
-        Some(current)
-    })
-}
-
-/// Splits a term at its first operator.
-fn operator(term: &str) -> Option<(&str, bool, &str)> {
-    let at = term.find(['=', '!'])?;
-    let (field, rest) = term.split_at(at);
-    for (symbol, equal) in [("!=", false), ("==", true), ("=", true)] {
-        if let Some(value) = rest.strip_prefix(symbol) {
-            return Some((field, equal, value));
-        }
-    }
-    None
-}
-
-fn unescape(value: &str) -> Result<String, SelectorError> {
-    let mut out = String::with_capacity(value.len());
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some(c @ ('\\' | ',' | '=')) => out.push(c),
-                _ => return Err(SelectorError::Parse(format!("invalid field selector: invalid escape sequence in value: {value}"))),
-            },
-            ',' | '=' => {
-                return Err(SelectorError::Parse(format!("invalid field selector: unescaped character in value: {value}")));
-            }
-            c => out.push(c),
-        }
-    }
-    Ok(out)
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]
@@ -387,20 +314,51 @@ mod tests {
     fn every_operator_works() {
         let labels = || json!({"app": "web", "tier": "front", "n": "5", "empty": ""});
         for yes in [
-            "", "app=web", "app==web", "app = web , tier=front", "app!=db", "gone!=x", "app in (web,db)", "app in (web)", "tier notin (back)",
-            "gone notin (x)", "app", "!gone", "n>4", "n<6", "empty=", "empty in (,x)", "! gone", "example.com/x!=1",
+            "",
+            "app=web",
+            "app==web",
+            "app = web , tier=front",
+            "app!=db",
+            "gone!=x",
+            "app in (web,db)",
+            "app in (web)",
+            "tier notin (back)",
+            "gone notin (x)",
+            "app",
+            "!gone",
+            "n>4",
+            "n<6",
+            "empty=",
+            "empty in (,x)",
+            "! gone",
+            "example.com/x!=1",
         ] {
             assert!(matches(yes, labels()), "{yes}");
         }
-        for no in ["app=db", "app!=web", "gone", "!app", "n>5", "n<5", "app>1", "gone>1", "app in (db)", "app notin (web)", "gone=", "app=web,n=6"]
-        {
+        for no in [
+            "app=db",
+            "app!=web",
+            "gone",
+            "!app",
+            "n>5",
+            "n<5",
+            "app>1",
+            "gone>1",
+            "app in (db)",
+            "app notin (web)",
+            "gone=",
+            "app=web,n=6",
+        ] {
             assert!(!matches(no, labels()), "{no}");
         }
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["=", "a in", "a in (", "a in (b", "a=b,", "a b", "a=b c", "a>x", "-a=b", "a=-b", "a/b/c", "(", "a=b=c", "A_/x=1", "!a=b"] {
+        for bad in [
+            "=", "a in", "a in (", "a in (b", "a=b,", "a b", "a=b c", "a>x", "-a=b", "a=-b", "a/b/c", "(", "a=b=c",
+            "A_/x=1", "!a=b",
+        ] {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");
         }
     }
@@ -413,29 +371,11 @@ mod tests {
         assert!(selector.matches(json!({"a": "b", "e": ""}).as_object()));
         assert!(!selector.matches(json!({"a": "b", "c": "d", "e": ""}).as_object()));
         assert!(LabelSelector::from_value(&json!({})).unwrap().is_empty());
-        assert!(LabelSelector::from_value(&json!({"app": "x"})).unwrap().matches_object(&json!({"metadata": {"labels": {"app": "x"}}})));
+        assert!(
+            LabelSelector::from_value(&json!({"app": "x"}))
+                .unwrap()
+                .matches_object(&json!({"metadata": {"labels": {"app": "x"}}}))
+        );
         assert!(LabelSelector::from_value(&json!({"matchExpressions": [{"key": "a", "operator": "Like"}]})).is_err());
-    }
-
-    #[test]
-    fn field_selectors() {
-        let selector = FieldSelector::parse("spec.nodeName=n1,status.phase!=Failed,metadata.name==a\\,b").unwrap();
-        assert_eq!(selector.exact("spec.nodeName"), Some("n1"));
-        assert_eq!(selector.exact("status.phase"), None);
-        let fields = |phase: &'static str| {
-            move |field: &str| match field {
-                "spec.nodeName" => Some("n1"),
-                "status.phase" => Some(phase),
-                "metadata.name" => Some("a,b"),
-                _ => None,
-            }
-        };
-        assert!(selector.matches(fields("Running")));
-        assert!(!selector.matches(fields("Failed")));
-        assert!(FieldSelector::parse("spec.nodeName=").unwrap().matches(|_| None));
-        assert!(FieldSelector::parse("").unwrap().is_empty());
-        assert!(FieldSelector::parse("nonsense").is_err());
-        assert!(FieldSelector::parse("a=b\\x").is_err());
-        assert_eq!(FieldSelector::parse("a!=").unwrap().requirements()[0], FieldRequirement { field: "a".into(), value: String::new(), equal: false });
     }
 }
