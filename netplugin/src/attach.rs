@@ -1,12 +1,14 @@
 //! Attaching pods: the hot path.
 //!
 //! For a batch of pods: one write of all reservations to disk, one send that makes every veth pair, then for each pod
-//! one send over a socket inside its namespace, and one nf_tables transaction for the host ports of all.
+//! one send over a socket inside its namespace, then one send for the host's routes to all, and one nf_tables
+//! transaction for their host ports.
 
 use crate::ipam::{Reservation, Wish};
 use crate::names::{host_interface, mac};
 use crate::netlink::{
-    Batch, BridgePort, Refusal, Socket, Veth, address, delete_link, link_by_name, link_up, port, route,
+    Batch, BridgePort, Refusal, Socket, Veth, address, delete_link, link_by_name, link_up, neighbour, port,
+    push_link_request, route,
 };
 use crate::proxy::HostPorts;
 use crate::{Attachment, Error, HostPort, Ipv4Net, Network, Result, netns};
@@ -64,13 +66,15 @@ pub(crate) fn attach(network: &mut Network, requests: &[Request<'_>]) -> Vec<Res
         .collect();
     let fresh: Vec<bool> = jobs.iter().map(|j| matches!(j.state, Ok((_, true)))).collect();
     make_pairs(network, &mut jobs);
-    for job in &mut jobs {
-        if let Some(reservation) = job.reservation()
-            && let Err(error) = configure_inside(network, &job.request, reservation.ip)
-        {
-            job.state = Err(error);
+    let mut ends = vec![];
+    for (number, job) in jobs.iter_mut().enumerate() {
+        let Some(reservation) = job.reservation() else { continue };
+        match configure_inside(network, &job.request, reservation.ip) {
+            Ok(end) => ends.push((number, end)),
+            Err(error) => job.state = Err(error),
         }
     }
+    route_to_pods(network, &mut jobs, &ends);
     open_host_ports(network, &mut jobs);
     let gateway = network.config.gateway();
     jobs.into_iter()
@@ -106,20 +110,22 @@ fn make_pairs(network: &mut Network, jobs: &mut [Job<'_>]) {
         Ok(refusals) => refusals,
         Err(error) => {
             for number in owners {
-                let again = error
-                    .raw_os_error()
-                    .map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error);
-                jobs[number].state = Err(Error::socket(format!("create interface {}", jobs[number].host))(again));
+                jobs[number].state = Err(again(&error, &format!("create interface {}", jobs[number].host)));
             }
             return;
         }
     };
+    let mut settled = None;
     for refusal in refusals {
         let Some(number) = owners.get(refusal.message / 2) else {
             continue;
         };
+        // When the first message of a pod was refused, the second one met another interface, or none.
+        if settled.replace(*number) == Some(*number) {
+            continue;
+        }
         let job = &mut jobs[*number];
-        let is_create = refusal.message % 2 == 0;
+        let is_create = refusal.message.is_multiple_of(2);
         let Some(reservation) = job.reservation() else { continue };
         let ip = reservation.ip;
         let result = match refusal.errno {
@@ -195,8 +201,16 @@ fn settle_existing(network: &mut Network, job: &Job<'_>, ip: Ipv4Addr, refusal: 
     })
 }
 
-/// Everything inside the pod's namespace, in one send.
-fn configure_inside(network: &Network, request: &Request<'_>, ip: Ipv4Addr) -> Result<()> {
+/// An I/O error that several pods have.
+fn again(error: &std::io::Error, operation: &str) -> Error {
+    let copy = error
+        .raw_os_error()
+        .map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error);
+    Error::socket(operation)(copy)
+}
+
+/// Everything inside the pod's namespace, in one send. Returns the index of the host's end.
+fn configure_inside(network: &Network, request: &Request<'_>, ip: Ipv4Addr) -> Result<u32> {
     let gateway = network.config.gateway();
     let (mut socket, link) = netns::within(request.netns, &network.home, || {
         let mut socket = Socket::route()?;
@@ -204,7 +218,7 @@ fn configure_inside(network: &Network, request: &Request<'_>, ip: Ipv4Addr) -> R
         Ok((socket, link))
     })?;
     let operation = format!("set up {} of pod {}", request.interface, request.uid);
-    let Some(link) = link else {
+    let Some((index, end)) = link.and_then(|l| Some((l.index, l.peer?))) else {
         return Err(Error::Netlink {
             operation,
             detail: None,
@@ -212,20 +226,66 @@ fn configure_inside(network: &Network, request: &Request<'_>, ip: Ipv4Addr) -> R
         });
     };
     let everywhere = Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0);
+    let to_gateway = route(Ipv4Net::new(gateway, 32), index, None, Some(ip));
     let mut batch = Batch::new();
     batch.route(link_up(LOOPBACK), 0);
-    batch.route(link_up(link.index), 0);
+    batch.route(link_up(index), 0);
     batch.route(
-        NewAddress(address(link.index, Ipv4Net::new(ip, 32))),
+        NewAddress(address(index, Ipv4Net::new(ip, 32))),
         NLM_F_CREATE | NLM_F_REPLACE,
     );
-    let gateway_route = route(Ipv4Net::new(gateway, 32), link.index, None, Some(ip));
-    batch.route(NewRoute(gateway_route), NLM_F_CREATE | NLM_F_REPLACE);
+    batch.route(NewRoute(to_gateway), NLM_F_CREATE | NLM_F_REPLACE);
     batch.route(
-        NewRoute(route(everywhere, link.index, Some(gateway), Some(ip))),
+        NewRoute(route(everywhere, index, Some(gateway), Some(ip))),
         NLM_F_CREATE | NLM_F_REPLACE,
     );
-    socket.apply(&mut batch, &operation)
+    batch.route(neighbour(index, gateway, mac(gateway)), NLM_F_CREATE | NLM_F_REPLACE);
+    socket.apply(&mut batch, &operation)?;
+    Ok(end)
+}
+
+/// The host reaches a pod straight by its own end of the pair, not by the bridge. Where the bridge's packet filter is on
+/// (`bridge-nf-call-iptables`, the default of kernels that have it), a packet from a pod whose destination is translated
+/// to one behind the same bridge is bridged, not routed: to an isolated port, where it ends. With another interface
+/// in the route it is always routed. The neighbour entry is fixed, as answers would arrive on the bridge.
+///
+/// The host's end got its carrier when the pod's end came up, but the kernel acts on that in a work item of its own, and
+/// until then drops what is sent: the first connection would wait a second for its second try. Asking for the link
+/// makes it act at once (Linux 6.8 and later; earlier ones do it a moment later).
+fn route_to_pods(network: &mut Network, jobs: &mut [Job<'_>], ends: &[(usize, u32)]) {
+    let gateway = network.config.gateway();
+    // The answers, a description of each link, have to fit into the socket's receive buffer.
+    for ends in ends.chunks(16) {
+        let mut batch = Batch::new();
+        let mut owners = vec![];
+        for (number, end) in ends {
+            if let Some(reservation) = jobs[*number].reservation() {
+                let to_pod = route(Ipv4Net::new(reservation.ip, 32), *end, None, Some(gateway));
+                batch.route(NewRoute(to_pod), NLM_F_CREATE | NLM_F_REPLACE);
+                batch.route(
+                    neighbour(*end, reservation.ip, mac(reservation.ip)),
+                    NLM_F_CREATE | NLM_F_REPLACE,
+                );
+                push_link_request(&mut batch, *end);
+                owners.push(*number);
+            }
+        }
+        match network.route.transact(&mut batch) {
+            Ok(refusals) => {
+                for refusal in refusals {
+                    if let Some(number) = owners.get(refusal.message / 3) {
+                        let operation = format!("add the route to pod {}", jobs[*number].request.uid);
+                        jobs[*number].state = Err(refusal.into_error(operation));
+                    }
+                }
+            }
+            Err(error) => {
+                for number in owners {
+                    jobs[number].state = Err(again(&error, "add the routes to pods"));
+                }
+            }
+        }
+    }
 }
 
 fn open_host_ports(network: &mut Network, jobs: &mut [Job<'_>]) {

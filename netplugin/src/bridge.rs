@@ -1,12 +1,12 @@
 //! The bridge all pods of the node are ports of, with the gateway's address and the route to Services.
 //!
 //! The ports are isolated and every pod's address is a /32, so traffic between pods is routed: connection tracking and
-//! the Service rules see both directions without the bridge's own packet filter.
+//! the Service rules see both directions, whether or not the bridge's own packet filter is on.
 
 use crate::names::mac;
 use crate::netlink::{
-    Batch, Socket, address, address_list, bridge, default_route_link, link_by_name, link_up, our_routes, quiet_ipv6,
-    route,
+    Batch, Socket, address, address_list, bridge, default_route_link, hardware_address, link_by_name, link_up,
+    our_routes, quiet_ipv6, route,
 };
 use crate::{Config, Error, Ipv4Net, Result};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -24,18 +24,20 @@ pub(crate) fn ensure(socket: &mut Socket, config: &Config, mtu: u32, ipv6: bool)
         }
         socket.apply(&mut batch, &format!("create bridge {name}"))?;
     }
-    let index = match link_by_name(socket, name)? {
-        Some(link) => link.index,
-        None => {
-            let operation = format!("look up bridge {name}");
-            return Err(Error::Netlink {
-                operation,
-                detail: None,
-                source: Errno::ENODEV,
-            });
-        }
+    let Some(link) = link_by_name(socket, name)? else {
+        let operation = format!("look up bridge {name}");
+        return Err(Error::Netlink {
+            operation,
+            detail: None,
+            source: Errno::ENODEV,
+        });
     };
+    let index = link.index;
     let mut batch = Batch::new();
+    // Pods know the gateway's hardware address without asking.
+    if link.mac != mac(config.gateway()) {
+        batch.route(hardware_address(index, mac(config.gateway())), 0);
+    }
     batch.route(link_up(index), 0);
     let gateway = Ipv4Net::new(config.gateway(), config.pod_cidr.prefix);
     batch.route(NewAddress(address(index, gateway)), NLM_F_CREATE | NLM_F_REPLACE);

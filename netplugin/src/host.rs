@@ -15,8 +15,8 @@ const FILE: &str = "host.json";
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
 /// What the kernel changes along with `ip_forward` (`inet_forward_change`), besides every device's own `forwarding`.
 const ALONG_WITH_FORWARDING: [&str; 2] = ["net/ipv4/conf/all/accept_redirects", "net/ipv4/conf/default/forwarding"];
-/// A device sends redirects when its own setting or this one says so. All pod traffic leaves by the interface it came
-/// in by, which is what redirects are about; devices that have their own setting keep it.
+/// A device sends redirects when its own setting or this one says so; devices that have their own setting keep it. Pods
+/// must not be told of shorter ways: their ports are isolated.
 const SEND_REDIRECTS: &str = "net/ipv4/conf/all/send_redirects";
 
 /// What the host was like.
@@ -75,10 +75,18 @@ pub(crate) fn prepare(config: &Config, route: &mut Socket) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the bridge from telling pods of shorter ways that its isolated ports do not have.
-pub(crate) fn quiet_redirects(bridge: &str) -> Result<()> {
-    let key = format!("net/ipv4/conf/{bridge}/send_redirects");
-    if get(&key)? == "0" { Ok(()) } else { set(&key, "0") }
+/// Settings of the bridge itself, which go with it.
+///
+/// Pods send by the bridge, and are sent to by their own interface: a strict source check (`rp_filter` 1, RFC 3704) would
+/// take that for a forgery. The loose check is the larger number, and the larger of the device's and the host's counts.
+pub(crate) fn prepare_bridge(bridge: &str) -> Result<()> {
+    for (name, value) in [("rp_filter", "2"), ("send_redirects", "0")] {
+        let key = format!("net/ipv4/conf/{bridge}/{name}");
+        if get(&key)? != value {
+            set(&key, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// The networks whose tracked connections a reset forgets.

@@ -53,7 +53,7 @@ impl Network {
         let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
         let mtu = bridge::mtu(&mut route, &config)?;
         let bridge = bridge::ensure(&mut route, &config, mtu, ipv6)?;
-        host::quiet_redirects(&config.bridge)?;
+        host::prepare_bridge(&config.bridge)?;
         let proxy = Proxy::open(&config, &host_ports(ipam.iter()))?;
         let home = netns::current()?;
         Ok(Self {

@@ -7,6 +7,7 @@ use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -128,6 +129,13 @@ pub(crate) fn link_down(index: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewLink(message)
 }
 
+pub(crate) fn hardware_address(index: u32, mac: [u8; 6]) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![LinkAttribute::Address(mac.to_vec())];
+    RouteNetlinkMessage::NewLink(message)
+}
+
 pub(crate) fn delete_link(index: u32) -> RouteNetlinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
@@ -192,6 +200,20 @@ pub(crate) fn route(to: Ipv4Net, index: u32, gateway: Option<Ipv4Addr>, source: 
             .push(RouteAttribute::PrefSource(RouteAddress::Inet(source)));
     }
     message
+}
+
+/// A fixed neighbour entry: the hardware address is known, so nobody is asked for it.
+pub(crate) fn neighbour(index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)),
+        NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
+    ];
+    RouteNetlinkMessage::NewNeighbour(message)
 }
 
 #[cfg(test)]

@@ -78,15 +78,20 @@ pub(crate) fn link_by_name(socket: &mut Socket, name: &str) -> Result<Option<Lin
     one_link(socket, batch, &format!("look up interface {name}"))
 }
 
-/// Whether a link of that index is still there.
-pub(crate) fn link_exists(socket: &mut Socket, index: u32) -> Result<bool> {
+/// Asks for a link by its index.
+pub(crate) fn push_link_request(batch: &mut Batch, index: u32) {
     let mut header = [0; 16];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
-    let mut batch = Batch::new();
     batch
         .message(RTM_GETLINK, 0)
         .header(&header)
         .bytes(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+}
+
+/// Whether a link of that index is still there.
+pub(crate) fn link_exists(socket: &mut Socket, index: u32) -> Result<bool> {
+    let mut batch = Batch::new();
+    push_link_request(&mut batch, index);
     Ok(one_link(socket, batch, &format!("look up interface {index}"))?.is_some())
 }
 

@@ -9,6 +9,7 @@ use super::abi::{
 };
 use crate::Ipv4Net;
 use crate::netlink::Message;
+use std::net::Ipv4Addr;
 
 /// The first of the 32-bit registers (`NFT_REG32_00`). Concatenations lie in registers that follow each other.
 const FIRST: u32 = 8;
@@ -147,11 +148,11 @@ impl<'m, 'a> Rule<'m, 'a> {
     }
 
     /// Matches the interface the packet leaves by.
-    pub(crate) fn leaves_by(&mut self, interface: &str, equal: bool) -> &mut Self {
+    pub(crate) fn leaves_by(&mut self, interface: &str) -> &mut Self {
         let mut name = [0; 16];
         name[..interface.len()].copy_from_slice(interface.as_bytes());
         // NFT_REG_1 is the first of the four 16-byte registers.
-        self.meta(7, 1).compare(1, equal, &name)
+        self.meta(7, 1).compare(1, true, &name)
     }
 
     /// Matches the transport protocol.
@@ -220,10 +221,11 @@ impl<'m, 'a> Rule<'m, 'a> {
         })
     }
 
-    /// Takes the key out of a dynamic map.
-    pub(crate) fn forget(&mut self, set: &str, key: u32) -> &mut Self {
+    /// Takes the key out of a dynamic map. The kernel wants to be told data here too, and from initialised registers;
+    /// it does not use them.
+    pub(crate) fn forget(&mut self, set: &str, key: u32, data: u32) -> &mut Self {
         self.expression("dynset", |m| {
-            m.text(1, set).be32(3, 2).be32(4, FIRST + key);
+            m.text(1, set).be32(3, 2).be32(4, FIRST + key).be32(5, FIRST + data);
         })
     }
 
@@ -242,6 +244,18 @@ impl<'m, 'a> Rule<'m, 'a> {
     pub(crate) fn masquerade(&mut self) -> &mut Self {
         self.expression("masq", |m| {
             m.be32(1, 16);
+        })
+    }
+
+    /// Source address translation to a certain address, with a random source port.
+    pub(crate) fn snat(&mut self, to: Ipv4Addr) -> &mut Self {
+        self.expression("immediate", |m| {
+            m.be32(1, FIRST).nest(2, |m| {
+                m.bytes(NFTA_DATA_VALUE, &to.octets());
+            });
+        })
+        .expression("nat", |m| {
+            m.be32(1, 0).be32(2, 2).be32(3, FIRST).be32(7, 16);
         })
     }
 

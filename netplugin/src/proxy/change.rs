@@ -173,7 +173,7 @@ fn remember_clients(t: &mut Transaction, chain: &str, balancer: &Balancer, count
             .dnat(1);
     });
     t.add_rule(chain, |r| {
-        r.source(0).forget(&clients, 0);
+        r.source(0).source(1).source(2).forget(&clients, 0, 1);
     });
     // When the map is full this rule does not match, and the plain one after it serves the client.
     t.add_rule(chain, |r| {

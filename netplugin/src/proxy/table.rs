@@ -110,7 +110,15 @@ fn dispatch(t: &mut Transaction) {
 fn postrouting(t: &mut Transaction, config: &Config) {
     const CHAIN: &str = "postrouting";
     t.add_rule(CHAIN, |r| {
-        r.leaves_by("lo", true).verdict(Verdict::Return);
+        r.leaves_by("lo").verdict(Verdict::Return);
+    });
+    // The host's end of a pod's pair has no address that masquerading could choose.
+    let gateway = config.gateway();
+    t.add_rule(CHAIN, |r| {
+        r.has_mark(MASQUERADE_MARK)
+            .destination_in(config.pod_cidr, true)
+            .mark(MASQUERADE_MARK, false)
+            .snat(gateway);
     });
     t.add_rule(CHAIN, |r| {
         r.has_mark(MASQUERADE_MARK).mark(MASQUERADE_MARK, false).masquerade();
@@ -118,13 +126,12 @@ fn postrouting(t: &mut Transaction, config: &Config) {
     // A pod that meets itself through a Service would answer itself directly, past the translation.
     for set in [HAIRPINS, HOST_PORT_PODS] {
         t.add_rule(CHAIN, |r| {
-            r.source(0).destination(1).in_set(set, 0).masquerade();
+            r.source(0).destination(1).in_set(set, 0).snat(gateway);
         });
     }
     t.add_rule(CHAIN, |r| {
         r.source_in(config.pod_cidr)
             .destination_in(config.cluster_cidr, false)
-            .leaves_by(&config.bridge, false)
             .masquerade();
     });
 }
