@@ -86,8 +86,8 @@ fn replay(line: &str) {
     let mut result = match (result, expected.get("conflicts")) {
         (Ok(result), None) => result,
         (Err(ApplyError::Conflicts { causes, .. }), Some(conflicts)) => {
-            // That release overwrites some of the paths it reports, so they are counted, not compared.
-            assert_eq!(causes.len(), conflicts.as_array().unwrap().len(), "{line}");
+            // That release overwrites some of the paths it reports, so they are counted.
+            assert_eq!(Some(causes.len() as u64), conflicts.as_u64(), "{line}");
             return;
         }
         (result, _) => panic!("{result:?} for {line}"),
@@ -121,13 +121,4 @@ fn results_are_those_of_structured_merge_diff() {
     for line in include_str!("recorded.jsonl").lines() {
         replay(line);
     }
-}
-
-/// For long runs over sequences that are not kept: a file of them in `RECORDED_SEQUENCES`.
-#[test]
-fn results_of_a_given_file_are_those_of_structured_merge_diff() {
-    let Some(path) = std::env::var_os("RECORDED_SEQUENCES") else {
-        return;
-    };
-    std::fs::read_to_string(path).unwrap().lines().for_each(replay);
 }
