@@ -56,7 +56,10 @@ impl Layer {
     pub fn tree(mut self, dir: &Path) -> Result<Self> {
         let mut builder = tar::Builder::new(&mut self.tar);
         builder.follow_symlinks(false);
-        builder.append_dir_all(".", dir).and_then(|()| builder.into_inner().map(drop)).map_err(Error::io("pack", dir))?;
+        builder
+            .append_dir_all(".", dir)
+            .and_then(|()| builder.into_inner().map(drop))
+            .map_err(Error::io("pack", dir))?;
         // The end marker would hide what is added after it.
         self.tar.truncate(self.tar.len() - 1024);
         Ok(self)
@@ -82,7 +85,9 @@ impl Layer {
             Some(target) => builder.append_link(&mut header, path, target),
             None => builder.append_data(&mut header, path, content),
         };
-        added.and_then(|()| builder.into_inner().map(drop)).expect("writing to memory cannot fail with relative paths");
+        added
+            .and_then(|()| builder.into_inner().map(drop))
+            .expect("writing to memory cannot fail with relative paths");
         // Every builder ends with two zero blocks; the next entry goes in their place.
         self.tar.truncate(self.tar.len() - 1024);
         self
@@ -247,10 +252,20 @@ impl ImageBuilder {
             set("Cmd", json!(self.command));
         }
         if !self.ports.is_empty() {
-            set("ExposedPorts", self.ports.iter().map(|port| (port.clone(), json!({}))).collect::<Map<_, _>>().into());
+            set(
+                "ExposedPorts",
+                self.ports
+                    .iter()
+                    .map(|port| (port.clone(), json!({})))
+                    .collect::<Map<_, _>>()
+                    .into(),
+            );
         }
-        for (name, value) in [("User", &self.user), ("WorkingDir", &self.working_dir), ("StopSignal", &self.stop_signal)]
-        {
+        for (name, value) in [
+            ("User", &self.user),
+            ("WorkingDir", &self.working_dir),
+            ("StopSignal", &self.stop_signal),
+        ] {
             if let Some(value) = value {
                 set(name, json!(value));
             }

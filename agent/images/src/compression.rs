@@ -17,7 +17,11 @@ pub(crate) fn decompress<'a>(reader: impl Read + 'a) -> io::Result<Box<dyn Read 
     Ok(if start.starts_with(GZIP) {
         Box::new(MultiGzDecoder::new(reader))
     } else if start.starts_with(ZSTD) {
-        Box::new(ZstdFrames { reader, decoder: FrameDecoder::new(), in_frame: false })
+        Box::new(ZstdFrames {
+            reader,
+            decoder: FrameDecoder::new(),
+            in_frame: false,
+        })
     } else {
         Box::new(reader)
     })
@@ -128,8 +132,18 @@ mod tests {
     #[test]
     fn a_cut_off_stream_is_an_error() {
         let whole = gzip(&[7; 1000]);
-        assert!(decompress(&whole[..whole.len() - 9]).unwrap().read_to_end(&mut Vec::new()).is_err());
+        assert!(
+            decompress(&whole[..whole.len() - 9])
+                .unwrap()
+                .read_to_end(&mut Vec::new())
+                .is_err()
+        );
         let whole = zstd_frame(b"abcdef");
-        assert!(decompress(&whole[..whole.len() - 3]).unwrap().read_to_end(&mut Vec::new()).is_err());
+        assert!(
+            decompress(&whole[..whole.len() - 3])
+                .unwrap()
+                .read_to_end(&mut Vec::new())
+                .is_err()
+        );
     }
 }

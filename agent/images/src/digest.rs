@@ -23,7 +23,9 @@ fn text(hasher: Sha256) -> String {
 
 /// The hexadecimal part of `sha256:<hex>`; anything else is refused, which also keeps digests safe as file names.
 pub(crate) fn hex(digest: &str) -> Result<&str> {
-    let invalid = || Error::InvalidDigest { digest: digest.to_owned() };
+    let invalid = || Error::InvalidDigest {
+        digest: digest.to_owned(),
+    };
     let hex = digest.strip_prefix("sha256:").ok_or_else(invalid)?;
     if is_hex64(hex) { Ok(hex) } else { Err(invalid()) }
 }
@@ -47,7 +49,11 @@ pub(crate) fn verify(object: &str, expected: &str, actual: &str) -> Result<()> {
     if expected == actual {
         return Ok(());
     }
-    Err(Error::DigestMismatch { object: object.to_owned(), expected: expected.to_owned(), actual: actual.to_owned() })
+    Err(Error::DigestMismatch {
+        object: object.to_owned(),
+        expected: expected.to_owned(),
+        actual: actual.to_owned(),
+    })
 }
 
 /// A reader that hashes what passes through it.
@@ -59,7 +65,11 @@ pub(crate) struct HashReader<R> {
 
 impl<R: Read> HashReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        Self { inner, hasher: Sha256::new(), length: 0 }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            length: 0,
+        }
     }
 
     /// Reads what is left and returns the digest and length of everything.
@@ -84,7 +94,10 @@ mod tests {
 
     #[test]
     fn digests_are_checked_before_they_become_file_names() {
-        assert_eq!(hex(&sha256(b"")).unwrap(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            hex(&sha256(b"")).unwrap(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
         for bad in ["sha256:../../etc/passwd", "sha512:00", "sha256:", "", "sha256:E3B0"] {
             assert!(hex(bad).is_err(), "{bad}");
         }
@@ -94,7 +107,10 @@ mod tests {
     fn a_chain_id_covers_what_lies_below() {
         let bottom = chain_id(None, &sha256(b"a"));
         assert_eq!(bottom, sha256(b"a"));
-        assert_ne!(chain_id(Some(&bottom), &sha256(b"b")), chain_id(Some(&sha256(b"c")), &sha256(b"b")));
+        assert_ne!(
+            chain_id(Some(&bottom), &sha256(b"b")),
+            chain_id(Some(&sha256(b"c")), &sha256(b"b"))
+        );
     }
 
     #[test]

@@ -157,7 +157,11 @@ impl Error {
     /// For `map_err`: an I/O error of `operation` on `path`.
     pub(crate) fn io<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { operation, path, source: source.into() }
+        move |source| Self::Io {
+            operation,
+            path,
+            source: source.into(),
+        }
     }
 
     /// For `map_err`: a parse error of `object`.

@@ -36,13 +36,18 @@ impl Reference {
     /// # Errors
     /// [`Error::InvalidReference`] with the reason, [`Error::InvalidDigest`].
     pub fn parse(text: &str) -> Result<Self> {
-        let invalid = |reason| Error::InvalidReference { reference: text.to_owned(), reason };
+        let invalid = |reason| Error::InvalidReference {
+            reference: text.to_owned(),
+            reason,
+        };
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest)),
             None => (text, None),
         };
         // A colon belongs to a tag only behind the last slash; before it, it introduces a registry's port.
-        let tag_at = name.rfind(':').filter(|&colon| name.rfind('/').is_none_or(|slash| slash < colon));
+        let tag_at = name
+            .rfind(':')
+            .filter(|&colon| name.rfind('/').is_none_or(|slash| slash < colon));
         let (name, tag) = match tag_at {
             Some(colon) => (&name[..colon], Some(&name[colon + 1..])),
             None => (name, None),
@@ -61,7 +66,9 @@ impl Reference {
             return Err(invalid("the repository must be lower case"));
         }
         if !path.split('/').all(is_component) {
-            return Err(invalid("the repository may have letters, digits and single separators (. _ - /) only"));
+            return Err(invalid(
+                "the repository may have letters, digits and single separators (. _ - /) only",
+            ));
         }
         let repository = match (domain, path.contains('/')) {
             (DEFAULT_DOMAIN, false) => format!("{DEFAULT_DOMAIN}/library/{path}"),
@@ -101,7 +108,14 @@ fn split_domain(name: &str) -> (&str, &str) {
                 || first.contains(['.', ':'])
                 || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
         {
-            (if first == "index.docker.io" { DEFAULT_DOMAIN } else { first }, rest)
+            (
+                if first == "index.docker.io" {
+                    DEFAULT_DOMAIN
+                } else {
+                    first
+                },
+                rest,
+            )
         }
         _ => (DEFAULT_DOMAIN, name),
     }
@@ -138,7 +152,9 @@ fn is_port(port: &str) -> bool {
 fn is_component(component: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = component.as_bytes();
-    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
     alphanumeric(first)
         && alphanumeric(last)
         && bytes.split(|&b| alphanumeric(b)).all(|separator| match separator {
@@ -150,7 +166,9 @@ fn is_component(component: &str) -> bool {
 fn is_tag(tag: &str) -> bool {
     (1..=128).contains(&tag.len())
         && !tag.starts_with(['.', '-'])
-        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && tag
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 #[cfg(test)]
@@ -179,15 +197,37 @@ mod tests {
         ] {
             assert_eq!(normal(given), wanted);
         }
-        assert_eq!(normal(&format!("nginx:1@{digest}")), format!("docker.io/library/nginx@{digest}"));
+        assert_eq!(
+            normal(&format!("nginx:1@{digest}")),
+            format!("docker.io/library/nginx@{digest}")
+        );
     }
 
     #[test]
     fn what_is_no_name_is_refused() {
         let hex = "a".repeat(64);
         for bad in [
-            "", ":latest", "nginx:", "Nginx", "a/B", "a//b", "-a", "a-", "a..b", "a___b", "a:b:c", "a/../b", "a b",
-            "nginx:.x", "nginx@sha256:12", "nginx@md5:00", "host.x:port/a", "/a", "[::g]/a", "a@b@c", &hex,
+            "",
+            ":latest",
+            "nginx:",
+            "Nginx",
+            "a/B",
+            "a//b",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a:b:c",
+            "a/../b",
+            "a b",
+            "nginx:.x",
+            "nginx@sha256:12",
+            "nginx@md5:00",
+            "host.x:port/a",
+            "/a",
+            "[::g]/a",
+            "a@b@c",
+            &hex,
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad:?}");
         }

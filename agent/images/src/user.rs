@@ -46,7 +46,10 @@ struct Group {
 /// # Errors
 /// [`Error::User`] for a name the image does not have, text that is no user, or an id out of range; [`Error::Io`].
 pub fn resolve(layers: &[PathBuf], user: &str) -> Result<User> {
-    let fail = |reason: String| Error::User { user: user.to_owned(), reason };
+    let fail = |reason: String| Error::User {
+        user: user.to_owned(),
+        reason,
+    };
     let (wanted, group) = match user.split_once(':') {
         Some((wanted, group)) => (wanted, (!group.is_empty()).then_some(group)),
         None => (user, None),
@@ -74,7 +77,13 @@ pub fn resolve(layers: &[PathBuf], user: &str) -> Result<User> {
         Some(entry) => (Some(entry.name), Some(entry.home)),
         None => (None, None),
     };
-    Ok(User { uid, gid, groups, name, home })
+    Ok(User {
+        uid,
+        gid,
+        groups,
+        name,
+        home,
+    })
 }
 
 /// Digits are an id, text with another first character a name; anything between is refused, because guessing who is
@@ -96,7 +105,9 @@ fn parse_id(text: &str) -> Result<Option<u32>, String> {
 
 fn find_passwd(view: &View, wanted: &str, number: Option<u32>) -> Result<Option<Passwd>, String> {
     find(view, "/etc/passwd", |fields| {
-        let [name, _, uid, gid, _, home, ..] = fields else { return None };
+        let [name, _, uid, gid, _, home, ..] = fields else {
+            return None;
+        };
         let entry = Passwd {
             name: (*name).to_owned(),
             uid: parse_id(uid).ok()??,
@@ -104,7 +115,9 @@ fn find_passwd(view: &View, wanted: &str, number: Option<u32>) -> Result<Option<
             home: (*home).to_owned(),
         };
         // A number is never compared with names: an image could call its uid 0 "1000".
-        number.map_or(entry.name == wanted, |uid| entry.uid == uid).then_some(entry)
+        number
+            .map_or(entry.name == wanted, |uid| entry.uid == uid)
+            .then_some(entry)
     })
 }
 
@@ -113,8 +126,12 @@ fn find_group(view: &View, wanted: &str) -> Result<u32, String> {
     if let Some(gid) = number {
         return Ok(gid);
     }
-    let found = find(view, "/etc/group", |fields| group(fields).filter(|group| group.name == wanted))?;
-    found.map(|group| group.gid).ok_or_else(|| format!("the image's /etc/group has no group {wanted:?}"))
+    let found = find(view, "/etc/group", |fields| {
+        group(fields).filter(|group| group.name == wanted)
+    })?;
+    found
+        .map(|group| group.gid)
+        .ok_or_else(|| format!("the image's /etc/group has no group {wanted:?}"))
 }
 
 fn memberships(view: &View, name: &str, primary: u32) -> Result<Vec<u32>, String> {
@@ -141,7 +158,10 @@ fn group(fields: &[&str]) -> Option<Group> {
 
 /// The first line of a colon-separated database that `pick` takes. A missing database is an empty one.
 fn find<T>(view: &View, path: &str, mut pick: impl FnMut(&[&str]) -> Option<T>) -> Result<Option<T>, String> {
-    let Some(file) = view.open_file(Path::new(path)).map_err(|source| format!("cannot open {path}: {source}"))? else {
+    let Some(file) = view
+        .open_file(Path::new(path))
+        .map_err(|source| format!("cannot open {path}: {source}"))?
+    else {
         return Ok(None);
     };
     let mut reader = BufReader::new(file.take(MAX_DATABASE + 1));
@@ -149,7 +169,9 @@ fn find<T>(view: &View, path: &str, mut pick: impl FnMut(&[&str]) -> Option<T>) 
     let mut total = 0;
     loop {
         line.clear();
-        let count = reader.read_until(b'\n', &mut line).map_err(|source| format!("cannot read {path}: {source}"))?;
+        let count = reader
+            .read_until(b'\n', &mut line)
+            .map_err(|source| format!("cannot read {path}: {source}"))?;
         if count == 0 {
             return Ok(None);
         }
@@ -197,11 +219,34 @@ mod tests {
         };
         assert_eq!(get("web"), web);
         assert_eq!(get("33"), web);
-        assert_eq!(get("web:logs"), User { gid: 50, groups: vec![], ..web.clone() });
-        assert_eq!(get("web:7"), User { gid: 7, groups: vec![], ..web });
+        assert_eq!(
+            get("web:logs"),
+            User {
+                gid: 50,
+                groups: vec![],
+                ..web.clone()
+            }
+        );
+        assert_eq!(
+            get("web:7"),
+            User {
+                gid: 7,
+                groups: vec![],
+                ..web
+            }
+        );
         assert_eq!(get("").home.as_deref(), Some("/root"));
         assert_eq!(get("0:").uid, 0);
-        assert_eq!(get("4711"), User { uid: 4711, gid: 0, groups: vec![], name: None, home: None });
+        assert_eq!(
+            get("4711"),
+            User {
+                uid: 4711,
+                gid: 0,
+                groups: vec![],
+                name: None,
+                home: None
+            }
+        );
         // The image has a user called "1000" with uid 0.
         assert_eq!(get("1000").uid, 1000);
     }
@@ -209,7 +254,20 @@ mod tests {
     #[test]
     fn what_is_no_user_is_refused() {
         let (_dir, layers) = image(PASSWD, GROUP);
-        for bad in ["nobody", "-1", "+1", "1e3", "4294967296", "4294967295", "1000:abc", "web:-1", "big", "0x0", "a/b", " 0"] {
+        for bad in [
+            "nobody",
+            "-1",
+            "+1",
+            "1e3",
+            "4294967296",
+            "4294967295",
+            "1000:abc",
+            "web:-1",
+            "big",
+            "0x0",
+            "a/b",
+            " 0",
+        ] {
             assert!(resolve(&layers, bad).is_err(), "{bad:?}");
         }
     }

@@ -102,7 +102,10 @@ impl View {
             }
             let here = match steps.last() {
                 None => self.root(),
-                Some(Step { found: Found::Directory(directory), .. }) => directory.clone(),
+                Some(Step {
+                    found: Found::Directory(directory),
+                    ..
+                }) => directory.clone(),
                 // Below a file or something missing nothing exists.
                 Some(_) => Directory(Vec::new()),
             };
@@ -157,10 +160,19 @@ impl Directory {
                 _ if !parts.is_empty() => break,
                 SFlag::S_IFCHR if stat.st_rdev == 0 => return Ok(Found::Nothing),
                 SFlag::S_IFLNK => return Ok(Found::Symlink(readlinkat(&file, c"")?)),
-                _ => return Ok(Found::File(Located { parent: Rc::clone(layer), name: name.to_owned() })),
+                _ => {
+                    return Ok(Found::File(Located {
+                        parent: Rc::clone(layer),
+                        name: name.to_owned(),
+                    }));
+                }
             }
         }
-        Ok(if parts.is_empty() { Found::Nothing } else { Found::Directory(Self(parts)) })
+        Ok(if parts.is_empty() {
+            Found::Nothing
+        } else {
+            Found::Directory(Self(parts))
+        })
     }
 
     /// The uppermost part, which decides owner, mode and times.

@@ -20,7 +20,8 @@ impl Identity {
     pub(crate) fn of(chain: Option<&[CertificateDer<'_>]>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(chain?.first()?).ok()?;
         let subject = certificate.subject();
-        let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
+        let text =
+            |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().ok().map(str::to_owned);
         Some(Self {
             user: subject.iter_common_name().next().and_then(text)?,
             groups: subject.iter_organization().filter_map(text).collect(),

@@ -52,10 +52,28 @@ pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Sess
         Ok::<_, tokio_tungstenite::tungstenite::Error>(())
     };
     let (input, output) = match session {
-        Ok(Session { stdin, stdout, stderr, resize, exit }) => {
-            (Input { stdin, resize, writer: sender.downgrade() }, Ok((stdout, stderr, exit)))
-        }
-        Err(error) => (Input { stdin: None, resize: None, writer: sender.downgrade() }, Err(error)),
+        Ok(Session {
+            stdin,
+            stdout,
+            stderr,
+            resize,
+            exit,
+        }) => (
+            Input {
+                stdin,
+                resize,
+                writer: sender.downgrade(),
+            },
+            Ok((stdout, stderr, exit)),
+        ),
+        Err(error) => (
+            Input {
+                stdin: None,
+                resize: None,
+                writer: sender.downgrade(),
+            },
+            Err(error),
+        ),
     };
     let work = async move {
         greet(&sender, channels).await;
@@ -63,7 +81,9 @@ pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Sess
             Ok((stdout, stderr, exit)) => outputs(stdout, stderr, exit, &sender).await,
             Err(error) => Err(error),
         };
-        let _ = sender.send(message(ERROR, status::of(&result).to_string().as_bytes())).await;
+        let _ = sender
+            .send(message(ERROR, status::of(&result).to_string().as_bytes()))
+            .await;
         let _ = sender.send(websocket::close()).await;
     };
     let in_order = {
@@ -119,7 +139,10 @@ async fn outputs(
 ) -> Result<ExitStatus, Error> {
     let (exited, ended) = watch::channel(false);
     let pumps = async {
-        tokio::join!(pump(STDOUT, stdout, sender, ended.clone()), pump(STDERR, stderr, sender, ended.clone()));
+        tokio::join!(
+            pump(STDOUT, stdout, sender, ended.clone()),
+            pump(STDERR, stderr, sender, ended.clone())
+        );
     };
     let exit = async {
         let result = exit.await;

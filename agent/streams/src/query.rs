@@ -9,23 +9,41 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     /// Takes a query apart; undecodable pieces stay as they are.
     pub(crate) fn of(uri: &Uri) -> Self {
-        let parts = uri.query().unwrap_or_default().split('&').filter(|part| !part.is_empty());
-        Self(parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(k, v)| (decode(k), decode(v))).collect())
+        let parts = uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|part| !part.is_empty());
+        Self(
+            parts
+                .map(|part| part.split_once('=').unwrap_or((part, "")))
+                .map(|(k, v)| (decode(k), decode(v)))
+                .collect(),
+        )
     }
 
     /// The first value of a parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every value of a parameter.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A switch as Kubernetes writes it, under any of its names.
     pub(crate) fn flag(&self, names: &[&str]) -> bool {
-        names.iter().filter_map(|name| self.get(name)).any(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
+        names
+            .iter()
+            .filter_map(|name| self.get(name))
+            .any(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
     }
 }
 
@@ -61,7 +79,9 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded() {
-        let uri: Uri = "/x?command=sh&command=-c&command=echo+a%2Bb%20%26&tty=1&bad=%zz&empty".parse().unwrap();
+        let uri: Uri = "/x?command=sh&command=-c&command=echo+a%2Bb%20%26&tty=1&bad=%zz&empty"
+            .parse()
+            .unwrap();
         let query = Query::of(&uri);
         assert_eq!(query.all("command").collect::<Vec<_>>(), ["sh", "-c", "echo a+b &"]);
         assert!(query.flag(&["nope", "tty"]) && !query.flag(&["empty"]));

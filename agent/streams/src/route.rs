@@ -49,9 +49,10 @@ impl Route {
             ["attach", namespace, pod, name] | ["attach", namespace, pod, _, name] => {
                 Self::Attach(container(namespace, pod, name))
             }
-            ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
-                Self::PortForward { namespace: namespace.to_owned(), pod: pod.to_owned() }
-            }
+            ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => Self::PortForward {
+                namespace: namespace.to_owned(),
+                pod: pod.to_owned(),
+            },
             _ => return None,
         })
     }
@@ -69,7 +70,9 @@ impl ExecRequest {
             tty,
         };
         if !request.stdin && !request.stdout && !request.stderr {
-            return Err(Error::BadRequest("you must specify at least 1 of stdin, stdout, stderr".to_owned()));
+            return Err(Error::BadRequest(
+                "you must specify at least 1 of stdin, stdout, stderr".to_owned(),
+            ));
         }
         if needs_command && request.command.is_empty() {
             return Err(Error::BadRequest("you must specify the command to run".to_owned()));
@@ -80,7 +83,10 @@ impl ExecRequest {
 
 /// The ports of a port-forward: `port=80&port=443`, or `ports=80,443`.
 pub(crate) fn ports(query: &Query) -> Result<Vec<u16>, Error> {
-    let texts = query.all("port").chain(query.all("ports")).flat_map(|text| text.split(','));
+    let texts = query
+        .all("port")
+        .chain(query.all("ports"))
+        .flat_map(|text| text.split(','));
     texts
         .map(|text| match text.trim().parse() {
             Ok(0) | Err(_) => Err(Error::BadRequest(format!("port {text:?} is not between 1 and 65535"))),
@@ -97,11 +103,18 @@ mod tests {
     fn paths_become_routes() {
         let route = |path: &str| Route::of(&path.parse().unwrap());
         assert_eq!(route("/healthz"), Some(Route::Healthz));
-        let place = Container { namespace: "a".into(), pod: "b".into(), container: "c".into() };
+        let place = Container {
+            namespace: "a".into(),
+            pod: "b".into(),
+            container: "c".into(),
+        };
         assert_eq!(route("/exec/a/b/c?command=x"), Some(Route::Exec(place)));
         assert_eq!(
             route("/portForward/a/b%2Fc/"),
-            Some(Route::PortForward { namespace: "a".into(), pod: "b/c".into() })
+            Some(Route::PortForward {
+                namespace: "a".into(),
+                pod: "b/c".into()
+            })
         );
         for unknown in ["/", "/exec/a/b", "/exec//b/c", "/containerLogs/a/b/c/d", "/run/a/b/c"] {
             assert_eq!(route(unknown), None, "{unknown}");

@@ -32,8 +32,10 @@ use crate::websocket::Handshake;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Time for a client to finish its TLS handshake, and to send the head of a request.
+/// Time for a client to finish its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a client to send the head of a request; also how long a connection may be idle between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause after an error of accept that will not go away at once (out of descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,7 +56,10 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     // Every task holds the sender; when all are gone, the receiver ends.
     let (running, mut done) = mpsc::channel::<Infallible>(1);
-    let server = Server { node, tasks: Tasks { stopped, running } };
+    let server = Server {
+        node,
+        tasks: Tasks { stopped, running },
+    };
     tokio::pin!(shutdown);
     let result = loop {
         let accepted = tokio::select! {
@@ -125,9 +130,15 @@ impl Server {
             async move { Ok::<_, Infallible>(server.answer(request, (*identity).as_ref()).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100);
-        if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
+        if let Err(error) = builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .await
+        {
             tracing::debug!(%peer, %error, "connection ended");
         }
     }
@@ -139,7 +150,10 @@ impl Server {
                 let message = format!("Forbidden (user={}, resource=nodes, subresource=proxy)", identity.user);
                 text(StatusCode::FORBIDDEN, &message)
             }
-            Some(_) => self.route(request).await.unwrap_or_else(|error| text(error.status(), &error.to_string())),
+            Some(_) => self
+                .route(request)
+                .await
+                .unwrap_or_else(|error| text(error.status(), &error.to_string())),
         }
     }
 
@@ -149,7 +163,8 @@ impl Server {
         };
         let is_stream = matches!(route, Route::Exec(_) | Route::Attach(_) | Route::PortForward { .. });
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        if !is_read && !(is_stream && request.method() == Method::POST) {
+        let is_upgrade = is_stream && request.method() == Method::POST;
+        if !is_read && !is_upgrade {
             return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed"));
         }
         match route {
@@ -165,7 +180,11 @@ impl Server {
     async fn logs(&self, container: &Container, query: &Query) -> Result<Response<Body>, Error> {
         let options = LogOptions::parse(|name| query.get(name))?;
         let previous = query.flag(&["previous"]);
-        let Container { namespace, pod, container } = container;
+        let Container {
+            namespace,
+            pod,
+            container,
+        } = container;
         let source = self.node.container_logs(namespace, pod, container, previous).await?;
         let mut chunks = {
             let (sender, receiver) = mpsc::channel(1);
@@ -174,10 +193,14 @@ impl Server {
             receiver
         };
         let frames = futures_util::stream::poll_fn(move |cx| {
-            chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk: io::Result<Bytes>| chunk.map(Frame::data)))
+            chunks
+                .poll_recv(cx)
+                .map(|chunk| chunk.map(|chunk: io::Result<Bytes>| chunk.map(Frame::data)))
         });
         let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         Ok(response)
     }
 
@@ -196,15 +219,24 @@ impl Server {
                 Ok(socket) => socket,
                 Err(error) => return tracing::debug!(%error, "client left before the upgrade"),
             };
-            let channels = Channels { stdout: exec.stdout, stderr: exec.stderr };
-            let Container { namespace, pod, container } = &place;
+            let channels = Channels {
+                stdout: exec.stdout,
+                stderr: exec.stderr,
+            };
+            let Container {
+                namespace,
+                pod,
+                container,
+            } = &place;
             // Asked only now, because kubectl shows an error on the error channel, but answers a refused upgrade by
             // trying SPDY and then shows what it thinks of that.
             let session = if is_exec {
                 node.exec(namespace, pod, container, exec).await
             } else {
                 // How the container's own program ends is no result of the attach.
-                node.attach(namespace, pod, container, exec).await.map(exec::without_exit_code)
+                node.attach(namespace, pod, container, exec)
+                    .await
+                    .map(exec::without_exit_code)
             };
             exec::run(socket, channels, session).await;
         });
@@ -221,11 +253,18 @@ impl Server {
         let handshake = Handshake::of(&mut request, portforward::PROTOCOLS)?;
         let protocol = handshake.protocol();
         if portforward::needs_ports(protocol) && !(1..=portforward::MAX_PORTS).contains(&ports.len()) {
-            let message = format!("name 1 to {} ports with the query parameter port", portforward::MAX_PORTS);
+            let message = format!(
+                "name 1 to {} ports with the query parameter port",
+                portforward::MAX_PORTS
+            );
             return Err(Error::BadRequest(message));
         }
         let response = handshake.response();
-        let target = Target { node: Arc::clone(&self.node), namespace, pod };
+        let target = Target {
+            node: Arc::clone(&self.node),
+            namespace,
+            pod,
+        };
         self.tasks.spawn(async move {
             match handshake.finish().await {
                 Ok(socket) => portforward::run(socket, protocol, target, &ports).await,
@@ -246,7 +285,11 @@ fn set_options(stream: &TcpStream) {
 }
 
 fn text(status: StatusCode, message: &str) -> Response<Body> {
-    response(status, "text/plain; charset=utf-8", Bytes::from(format!("{message}\n").into_bytes()))
+    response(
+        status,
+        "text/plain; charset=utf-8",
+        Bytes::from(format!("{message}\n").into_bytes()),
+    )
 }
 
 fn json(value: &serde_json::Value) -> Response<Body> {
@@ -254,9 +297,13 @@ fn json(value: &serde_json::Value) -> Response<Body> {
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
-    let body = Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync();
+    let body = Full::new(body)
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -43,7 +43,10 @@ mod tests {
         assert_eq!(of(&Ok(ExitStatus { code: 0 }))["status"], "Success");
         let status = of(&Ok(ExitStatus { code: 7 }));
         assert_eq!(status["reason"], "NonZeroExitCode");
-        assert_eq!(status["details"]["causes"][0], json!({ "reason": "ExitCode", "message": "7" }));
+        assert_eq!(
+            status["details"]["causes"][0],
+            json!({ "reason": "ExitCode", "message": "7" })
+        );
         assert_eq!(of(&Err(Error::Internal("x".to_owned())))["reason"], "InternalError");
     }
 }

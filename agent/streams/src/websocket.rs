@@ -43,15 +43,23 @@ impl Handshake {
             && has_token(headers, &UPGRADE, "websocket")
             && has_token(headers, &SEC_WEBSOCKET_VERSION, "13");
         let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_websocket) else {
-            return Err(Error::BadRequest("upgrade required: this is served over WebSocket only".to_owned()));
+            return Err(Error::BadRequest(
+                "upgrade required: this is served over WebSocket only".to_owned(),
+            ));
         };
         let accept = derive_accept_key(key.as_bytes());
         let offered = |protocol: &&&str| tokens(headers, &SEC_WEBSOCKET_PROTOCOL).any(|token| token == **protocol);
         let Some(protocol) = protocols.iter().find(offered) else {
             let known = protocols.join(", ");
-            return Err(Error::BadRequest(format!("unable to upgrade: only the subprotocols {known} are served")));
+            return Err(Error::BadRequest(format!(
+                "unable to upgrade: only the subprotocols {known} are served"
+            )));
         };
-        Ok(Self { upgrade: hyper::upgrade::on(request), accept, protocol })
+        Ok(Self {
+            upgrade: hyper::upgrade::on(request),
+            accept,
+            protocol,
+        })
     }
 
     /// The subprotocol that was agreed on.
@@ -84,7 +92,10 @@ impl Handshake {
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
@@ -94,7 +105,10 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
 
 /// The frame every session ends with.
 pub(crate) fn close() -> Message {
-    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+    Message::Close(Some(CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    }))
 }
 
 /// The next message with data; nothing when the client has closed or is gone.

@@ -27,16 +27,36 @@ pub(super) fn images(source: &Source) -> Result<Vec<Found>> {
             continue;
         }
         let tags = image.repo_tags.unwrap_or_default();
-        let references =
-            tags.iter().map(|tag| Ok(Reference::parse(tag)?.to_string())).collect::<Result<Vec<_>>>()?;
+        let references = tags
+            .iter()
+            .map(|tag| Ok(Reference::parse(tag)?.to_string()))
+            .collect::<Result<Vec<_>>>()?;
         // The files are checked against the configuration's diff ids; the archive says no digest of its own.
         let layers = image.layers.unwrap_or_default();
-        let layers = layers.into_iter().map(|name| LayerBlob { name, digest: None }).collect();
-        found.push(Found { references, digests: Vec::new(), manifest: None, config_digest, config, layers });
+        let layers = layers
+            .into_iter()
+            .map(|name| LayerBlob { name, digest: None })
+            .collect();
+        found.push(Found {
+            references,
+            digests: Vec::new(),
+            manifest: None,
+            config_digest,
+            config,
+            layers,
+        });
     }
     if found.is_empty() {
-        let found = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
-        return Err(Error::NoPlatform { path: source.path().to_path_buf(), wanted: host.to_string(), found });
+        let found = if others.is_empty() {
+            "nothing".to_owned()
+        } else {
+            others.join(", ")
+        };
+        return Err(Error::NoPlatform {
+            path: source.path().to_path_buf(),
+            wanted: host.to_string(),
+            found,
+        });
     }
     Ok(found)
 }
@@ -45,5 +65,9 @@ pub(super) fn images(source: &Source) -> Result<Vec<Found>> {
 fn verify_name(name: &str, actual: &str) -> Result<()> {
     let file = name.rsplit('/').next().unwrap_or(name);
     let hex = file.strip_suffix(".json").unwrap_or(file);
-    if digest::is_hex64(hex) { digest::verify(name, &format!("sha256:{hex}"), actual) } else { Ok(()) }
+    if digest::is_hex64(hex) {
+        digest::verify(name, &format!("sha256:{hex}"), actual)
+    } else {
+        Ok(())
+    }
 }

@@ -26,7 +26,13 @@ pub(super) struct Unpacker<'a> {
 
 impl<'a> Unpacker<'a> {
     pub(super) fn new(store: &'a ImageStore, staging: &'a Staging, source: &'a Source, index: &'a Index) -> Self {
-        Self { store, staging, source, index, unpacked: BTreeMap::new() }
+        Self {
+            store,
+            staging,
+            source,
+            index,
+            unpacked: BTreeMap::new(),
+        }
     }
 
     /// The chain ids and sizes of what was unpacked.
@@ -66,28 +72,41 @@ impl<'a> Unpacker<'a> {
     }
 
     fn layer(&self, layer: &LayerBlob, diff_id: &str, chain_id: &str, below: &[String]) -> Result<u64> {
-        let fail = |source: LayerError| Error::Layer { layer: diff_id.to_owned(), source };
-        let lower = below.iter().rev().map(|chain_id| self.directory(chain_id)).collect::<Result<Vec<_>>>()?;
+        let fail = |source: LayerError| Error::Layer {
+            layer: diff_id.to_owned(),
+            source,
+        };
+        let lower = below
+            .iter()
+            .rev()
+            .map(|chain_id| self.directory(chain_id))
+            .collect::<Result<Vec<_>>>()?;
         let lower = View::open(lower).map_err(|error| fail(error.into()))?;
         let root = self.staging.make_layer(chain_id)?;
         let root = std::fs::File::open(&root).map_err(Error::io("open", &root))?;
         // A descriptor that promises fewer bytes than there are must not make us read them all.
-        let limit = layer.digest.as_ref().map_or(u64::MAX, |(_, size)| size.saturating_add(1));
+        let limit = layer
+            .digest
+            .as_ref()
+            .map_or(u64::MAX, |(_, size)| size.saturating_add(1));
         let mut blob = HashReader::new(self.source.read(&layer.name)?.take(limit));
         let mut content = HashReader::new(compression::decompress(&mut blob).map_err(|error| fail(error.into()))?);
         let unpacked = unpack(&mut content, OwnedFd::from(root), &lower, self.store.limits());
-        let content = content.finish();
+        // What failed is not read on: it may be far larger than the blob it is compressed in.
+        let unpacked = unpacked.and_then(|size| Ok((size, content.finish()?.0)));
         if let Some((digest, size)) = &layer.digest {
             let (actual, length) = blob.finish().map_err(|error| fail(error.into()))?;
             // A damaged blob is the better explanation for whatever went wrong while unpacking it.
             digest::verify(&format!("layer {digest}"), digest, &actual)?;
             if length != *size {
                 let reason = format!("layer {digest} has {length} bytes instead of {size}");
-                return Err(Error::Malformed { image: digest.clone(), reason });
+                return Err(Error::Malformed {
+                    image: digest.clone(),
+                    reason,
+                });
             }
         }
-        let size = unpacked.map_err(fail)?;
-        let (actual, _) = content.map_err(|error| fail(error.into()))?;
+        let (size, actual) = unpacked.map_err(fail)?;
         digest::verify(&format!("the content of layer {}", layer.name), diff_id, &actual)?;
         Ok(size)
     }

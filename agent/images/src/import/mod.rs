@@ -47,7 +47,9 @@ pub(crate) fn run(store: &ImageStore, _lock: &WriteLock, path: &Path, reference:
     } else if source.has(docker::MANIFEST) {
         docker::images(&source)?
     } else {
-        return Err(Error::UnknownFormat { path: path.to_path_buf() });
+        return Err(Error::UnknownFormat {
+            path: path.to_path_buf(),
+        });
     };
     name(&mut found, reference, path)?;
     let mut index = Index::load(store.dir())?;
@@ -78,9 +80,10 @@ fn tagged(text: &str) -> Result<Reference> {
     let reference = Reference::parse(text)?;
     match reference.version {
         Version::Tag(_) => Ok(reference),
-        Version::Digest(_) => {
-            Err(Error::InvalidReference { reference: text.to_owned(), reason: "an image is imported under a tag" })
-        }
+        Version::Digest(_) => Err(Error::InvalidReference {
+            reference: text.to_owned(),
+            reason: "an image is imported under a tag",
+        }),
     }
 }
 
@@ -90,12 +93,18 @@ fn name(found: &mut [Found], reference: Option<Reference>, path: &Path) -> Resul
         let count = found.len();
         let [image] = found else {
             let reference = reference.to_string();
-            return Err(Error::ManyImages { path: path.to_path_buf(), count, reference });
+            return Err(Error::ManyImages {
+                path: path.to_path_buf(),
+                count,
+                reference,
+            });
         };
         image.references = vec![reference.to_string()];
     }
     if found.iter().any(|image| image.references.is_empty()) {
-        return Err(Error::NoName { path: path.to_path_buf() });
+        return Err(Error::NoName {
+            path: path.to_path_buf(),
+        });
     }
     Ok(())
 }
@@ -103,12 +112,17 @@ fn name(found: &mut [Found], reference: Option<Reference>, path: &Path) -> Resul
 impl Found {
     /// Checks that the documents fit together and returns the configuration.
     fn parse_config(&self) -> Result<ImageConfiguration> {
-        let malformed = |reason| Error::Malformed { image: self.config_digest.clone(), reason };
+        let malformed = |reason| Error::Malformed {
+            image: self.config_digest.clone(),
+            reason,
+        };
         let config: ImageConfiguration = serde_json::from_slice(&self.config)
             .map_err(Error::json(format!("image configuration {}", self.config_digest)))?;
         let (diff_ids, layers) = (config.rootfs().diff_ids().len(), self.layers.len());
         if diff_ids != layers {
-            return Err(malformed(format!("it lists {layers} layers, but its configuration {diff_ids}")));
+            return Err(malformed(format!(
+                "it lists {layers} layers, but its configuration {diff_ids}"
+            )));
         }
         for diff_id in config.rootfs().diff_ids() {
             digest::hex(diff_id)?;
@@ -130,5 +144,68 @@ impl Found {
             digests,
             layers: chain_ids,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As docker wrote configurations over the years: nulls, members of its own, layers without content.
+    const DOCKER: &str = r#"{
+        "architecture": "amd64", "os": "linux", "created": "2021-03-04T05:06:07.123456789Z", "docker_version": "19.03",
+        "container": "abc", "container_config": { "Hostname": "x", "Cmd": null },
+        "config": {
+            "Hostname": "", "User": "", "AttachStdin": false, "ExposedPorts": { "6379/tcp": {} }, "Env": ["A=b"],
+            "Cmd": ["redis-server"], "Entrypoint": null, "Volumes": null, "WorkingDir": "", "OnBuild": null,
+            "Labels": null, "ArgsEscaped": true, "Healthcheck": { "Test": ["NONE"] }, "StopSignal": "SIGQUIT"
+        },
+        "history": [{ "created": "2021-03-04T05:06:07Z", "created_by": "/bin/sh -c #(nop)", "empty_layer": true }],
+        "rootfs": { "type": "layers", "diff_ids": [] }
+    }"#;
+
+    fn found(config: &str, layers: usize) -> Found {
+        let layers = (0..layers)
+            .map(|n| LayerBlob {
+                name: n.to_string(),
+                digest: None,
+            })
+            .collect();
+        Found {
+            references: vec!["docker.io/library/redis:6".to_owned()],
+            digests: vec!["sha256:a".to_owned(), "sha256:b".to_owned()],
+            manifest: None,
+            config_digest: digest::sha256(config.as_bytes()),
+            config: config.as_bytes().to_vec(),
+            layers,
+        }
+    }
+
+    #[test]
+    fn old_configurations_are_understood() {
+        let config = found(DOCKER, 0).parse_config().unwrap();
+        let config = config.config().as_ref().unwrap();
+        assert_eq!(config.cmd().as_deref(), Some(&["redis-server".to_owned()][..]));
+        assert_eq!((config.entrypoint(), config.volumes()), (&None, &None));
+        assert_eq!(config.exposed_ports().as_deref(), Some(&["6379/tcp".to_owned()][..]));
+    }
+
+    #[test]
+    fn layers_and_diff_ids_must_match() {
+        assert!(matches!(found(DOCKER, 1).parse_config(), Err(Error::Malformed { .. })));
+        let evil = DOCKER.replace("\"diff_ids\": []", "\"diff_ids\": [\"sha256:../../../x\"]");
+        assert!(matches!(
+            found(&evil, 1).parse_config(),
+            Err(Error::InvalidDigest { .. })
+        ));
+    }
+
+    #[test]
+    fn every_digest_stands_under_every_name() {
+        let record = found(DOCKER, 0).record(Vec::new()).unwrap();
+        assert_eq!(
+            record.digests,
+            ["docker.io/library/redis@sha256:a", "docker.io/library/redis@sha256:b"]
+        );
     }
 }

@@ -18,16 +18,25 @@ const MAX_DEPTH: u32 = 4;
 /// Every image of the layout that runs on this machine.
 pub(super) fn images(source: &Source) -> Result<Vec<Found>> {
     let top = parse(&source.document(INDEX)?, INDEX)?;
-    let mut search = Search { source, host: platform::host(), others: Vec::new() };
+    let mut search = Search {
+        source,
+        host: platform::host(),
+        others: Vec::new(),
+    };
     let mut found: Vec<Found> = Vec::new();
     for descriptor in top.manifests.unwrap_or_default() {
-        let Some(mut image) = search.descend(&descriptor, 0)? else { continue };
+        let Some(mut image) = search.descend(&descriptor, 0)? else {
+            continue;
+        };
         // The name stands for what the layout's index points at; of an index, the chosen manifest is also known.
         if !image.digests.contains(&descriptor.digest) {
             image.digests.insert(0, descriptor.digest.clone());
         }
         image.references.extend(name(&descriptor)?);
-        match found.iter_mut().find(|other| other.config_digest == image.config_digest) {
+        match found
+            .iter_mut()
+            .find(|other| other.config_digest == image.config_digest)
+        {
             // One image under several names has several entries.
             Some(other) => other.merge(image),
             None => found.push(image),
@@ -39,7 +48,11 @@ pub(super) fn images(source: &Source) -> Result<Vec<Found>> {
         return Err(Error::NoPlatform {
             path: source.path().to_path_buf(),
             wanted: search.host.to_string(),
-            found: if others.is_empty() { "nothing".to_owned() } else { others.join(", ") },
+            found: if others.is_empty() {
+                "nothing".to_owned()
+            } else {
+                others.join(", ")
+            },
         });
     }
     Ok(found)
@@ -68,7 +81,10 @@ impl Search<'_> {
         if let Some(manifests) = document.manifests {
             if depth == MAX_DEPTH {
                 let reason = format!("indexes are nested deeper than {MAX_DEPTH}");
-                return Err(Error::Malformed { image: descriptor.digest.clone(), reason });
+                return Err(Error::Malformed {
+                    image: descriptor.digest.clone(),
+                    reason,
+                });
             }
             for manifest in &manifests {
                 if let Some(found) = self.descend(manifest, depth + 1)? {
@@ -79,7 +95,10 @@ impl Search<'_> {
         }
         let Some(config) = document.config else {
             let reason = "it is neither a manifest nor an index".to_owned();
-            return Err(Error::Malformed { image: descriptor.digest.clone(), reason });
+            return Err(Error::Malformed {
+                image: descriptor.digest.clone(),
+                reason,
+            });
         };
         self.manifest(descriptor, bytes, &config, &document.layers)
     }
@@ -94,7 +113,11 @@ impl Search<'_> {
         let content = self.source.blob(&config.digest)?;
         // Anything may be packed as an artifact; only images have a platform in their configuration.
         let Ok(platform) = serde_json::from_slice::<Platform>(&content) else {
-            tracing::debug!(digest = descriptor.digest, media_type = config.media_type, "passing over what is no image");
+            tracing::debug!(
+                digest = descriptor.digest,
+                media_type = config.media_type,
+                "passing over what is no image"
+            );
             return Ok(None);
         };
         if !platform.runs_on(&self.host) {
@@ -103,7 +126,10 @@ impl Search<'_> {
         }
         let layer = |layer: &Descriptor| {
             let digest = Some((layer.digest.clone(), layer.size));
-            Ok(LayerBlob { name: blob_name(&layer.digest)?, digest })
+            Ok(LayerBlob {
+                name: blob_name(&layer.digest)?,
+                digest,
+            })
         };
         Ok(Some(Found {
             references: Vec::new(),
@@ -128,11 +154,16 @@ impl Found {
 }
 
 fn name(descriptor: &Descriptor) -> Result<Option<String>> {
-    let Some(annotations) = &descriptor.annotations else { return Ok(None) };
+    let Some(annotations) = &descriptor.annotations else {
+        return Ok(None);
+    };
     let full = annotations.get(FULL_NAME);
     // Without a separator it is a tag whose repository only the caller can know.
     let text = full.or_else(|| annotations.get(REF_NAME).filter(|name| name.contains([':', '/'])));
-    Ok(text.map(|text| Reference::parse(text)).transpose()?.map(|reference| reference.to_string()))
+    Ok(text
+        .map(|text| Reference::parse(text))
+        .transpose()?
+        .map(|reference| reference.to_string()))
 }
 
 fn parse(bytes: &[u8], what: &str) -> Result<Document> {

@@ -15,7 +15,11 @@ pub(super) fn host() -> Platform {
         "loongarch64" => ("loong64", None),
         other => (other, None),
     };
-    Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
+    Platform {
+        os: "linux".to_owned(),
+        architecture: architecture.to_owned(),
+        variant: variant.map(str::to_owned),
+    }
 }
 
 impl Platform {

@@ -30,7 +30,10 @@ pub(super) struct Source {
 
 enum Form {
     Directory,
-    Archive { file: Arc<File>, members: HashMap<Vec<u8>, Member> },
+    Archive {
+        file: Arc<File>,
+        members: HashMap<Vec<u8>, Member>,
+    },
 }
 
 enum Member {
@@ -44,13 +47,22 @@ impl Source {
     pub(super) fn open(path: &Path, staging: &Path) -> Result<Self> {
         let io = || Error::io("open", path);
         // Not blocking, because a fifo would wait for a writer.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(io())?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(io())?;
         let data = file.metadata().map_err(io())?;
         if data.is_dir() {
-            return Ok(Self { path: path.to_path_buf(), kind: Form::Directory });
+            return Ok(Self {
+                path: path.to_path_buf(),
+                kind: Form::Directory,
+            });
         }
         if !data.is_file() {
-            return Err(Error::UnknownFormat { path: path.to_path_buf() });
+            return Err(Error::UnknownFormat {
+                path: path.to_path_buf(),
+            });
         }
         let mut start = [0; 4];
         let count = file.read_at(&mut start, 0).map_err(Error::io("read", path))?;
@@ -61,7 +73,10 @@ impl Source {
         };
         let file = Arc::new(file);
         let members = members(&file, path)?;
-        Ok(Self { path: path.to_path_buf(), kind: Form::Archive { file, members } })
+        Ok(Self {
+            path: path.to_path_buf(),
+            kind: Form::Archive { file, members },
+        })
     }
 
     /// What is being imported.
@@ -79,7 +94,10 @@ impl Source {
 
     /// Opens a file for reading from its start.
     pub(super) fn read(&self, name: &str) -> Result<Box<dyn Read + '_>> {
-        let missing = || Error::MissingBlob { object: name.to_owned(), path: self.path.clone() };
+        let missing = || Error::MissingBlob {
+            object: name.to_owned(),
+            path: self.path.clone(),
+        };
         match &self.kind {
             Form::Directory => {
                 let path = self.path.join(name);
@@ -92,7 +110,11 @@ impl Source {
             }
             Form::Archive { file, members } => {
                 let (offset, size) = lookup(members, name).ok_or_else(missing)?;
-                Ok(Box::new(Range { file: Arc::clone(file), position: offset, end: offset + size }))
+                Ok(Box::new(Range {
+                    file: Arc::clone(file),
+                    position: offset,
+                    end: offset + size,
+                }))
             }
         }
     }
@@ -101,9 +123,14 @@ impl Source {
     pub(super) fn document(&self, name: &str) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         let mut reader = self.read(name)?.take(MAX_DOCUMENT + 1);
-        reader.read_to_end(&mut content).map_err(Error::io("read", &self.path.join(name)))?;
+        reader
+            .read_to_end(&mut content)
+            .map_err(Error::io("read", &self.path.join(name)))?;
         if content.len() as u64 > MAX_DOCUMENT {
-            return Err(Error::TooLarge { object: name.to_owned(), limit_bytes: MAX_DOCUMENT });
+            return Err(Error::TooLarge {
+                object: name.to_owned(),
+                limit_bytes: MAX_DOCUMENT,
+            });
         }
         Ok(content)
     }
@@ -136,21 +163,35 @@ fn write_out(file: File, path: &Path, to: &Path) -> Result<File> {
 }
 
 fn members(file: &Arc<File>, path: &Path) -> Result<HashMap<Vec<u8>, Member>> {
-    let fail = |source: LayerError| Error::Archive { path: path.to_path_buf(), source };
+    let fail = |source: LayerError| Error::Archive {
+        path: path.to_path_buf(),
+        source,
+    };
     let end = file.metadata().map_err(Error::io("look at", path))?.len();
-    let mut reader = TarReader::new(Range { file: Arc::clone(file), position: 0, end });
+    let mut reader = TarReader::new(Range {
+        file: Arc::clone(file),
+        position: 0,
+        end,
+    });
     let mut members = HashMap::new();
     loop {
         let entry = match reader.next() {
             Ok(Some(entry)) => entry,
             Ok(None) => return Ok(members),
             // Whatever is not even an archive gets the message about formats.
-            Err(_) if members.is_empty() => return Err(Error::UnknownFormat { path: path.to_path_buf() }),
+            Err(_) if members.is_empty() => {
+                return Err(Error::UnknownFormat {
+                    path: path.to_path_buf(),
+                });
+            }
             Err(error) => return Err(fail(error.into())),
         };
         let name = normal(&entry.path, b"");
         let member = match entry.kind {
-            Kind::File => Member::File { offset: entry.offset, size: entry.size },
+            Kind::File => Member::File {
+                offset: entry.offset,
+                size: entry.size,
+            },
             // Old versions of docker save wrote a layer once and linked to it.
             Kind::HardLink => Member::Link(normal(&entry.link, b"")),
             Kind::Symlink => Member::Link(normal(&entry.link, &name)),
@@ -158,7 +199,9 @@ fn members(file: &Arc<File>, path: &Path) -> Result<HashMap<Vec<u8>, Member>> {
         };
         members.insert(name, member);
         if members.len() > MAX_FILES {
-            return Err(fail(LayerError::TooManyEntries { limit: MAX_FILES as u64 }));
+            return Err(fail(LayerError::TooManyEntries {
+                limit: MAX_FILES as u64,
+            }));
         }
     }
 }

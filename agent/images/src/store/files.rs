@@ -24,7 +24,11 @@ const LOCK: &str = "lock";
 pub(super) fn make_directories(dir: &Path) -> Result<()> {
     for name in ["", BLOBS, LAYERS, TMP] {
         let path = dir.join(name);
-        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(Error::io("make the directory", &path))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(Error::io("make the directory", &path))?;
     }
     Ok(())
 }
@@ -83,7 +87,9 @@ pub(super) fn discard_layer(dir: &Path, hex: &str) -> Result<()> {
 }
 
 fn remove_at(path: &Path) -> Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
     let parent = File::open(parent).map_err(Error::io("open", parent))?;
     remove_tree(&parent, name).map_err(Error::io("remove", path))
 }
@@ -102,7 +108,10 @@ pub(super) fn write_atomically(dir: &Path, path: &Path, content: &[u8]) -> Resul
         .mode(0o600)
         .open(&temporary)
         .map_err(Error::io("create", &temporary))?;
-    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The first error is the one to tell; what is left is swept later.
         let _ = fs::remove_file(&temporary);
@@ -113,7 +122,9 @@ pub(super) fn write_atomically(dir: &Path, path: &Path, content: &[u8]) -> Resul
 
 /// Makes renames in a directory durable.
 pub(super) fn sync_directory(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|handle| handle.sync_all()).map_err(Error::io("sync", dir))
+    File::open(dir)
+        .and_then(|handle| handle.sync_all())
+        .map_err(Error::io("sync", dir))
 }
 
 /// A directory for work in progress, removed with what is left in it.
@@ -126,8 +137,14 @@ pub(crate) struct Staging {
 impl Staging {
     pub(crate) fn new(store: &Path) -> Result<Self> {
         let path = store.join(TMP).join(unique("import"));
-        DirBuilder::new().mode(0o700).create(&path).map_err(Error::io("make the directory", &path))?;
-        Ok(Self { path, store: store.to_path_buf() })
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(Error::io("make the directory", &path))?;
+        Ok(Self {
+            path,
+            store: store.to_path_buf(),
+        })
     }
 
     /// The directory.
@@ -138,7 +155,10 @@ impl Staging {
     /// Makes an empty directory for a layer.
     pub(crate) fn make_layer(&self, chain_id: &str) -> Result<PathBuf> {
         let path = self.path.join(digest::hex(chain_id)?);
-        DirBuilder::new().mode(0o755).create(&path).map_err(Error::io("make the directory", &path))?;
+        DirBuilder::new()
+            .mode(0o755)
+            .create(&path)
+            .map_err(Error::io("make the directory", &path))?;
         // The mode above went through the umask.
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .map_err(Error::io("set the mode of", &path))?;

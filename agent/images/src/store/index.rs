@@ -58,7 +58,9 @@ impl Index {
     /// Adds an image, or to an image; names it has are taken from other images.
     pub(crate) fn put(&mut self, record: ImageRecord) {
         for other in &mut self.images {
-            other.references.retain(|reference| !record.references.contains(reference));
+            other
+                .references
+                .retain(|reference| !record.references.contains(reference));
         }
         match self.images.iter_mut().find(|image| image.id == record.id) {
             Some(image) => {
@@ -74,7 +76,10 @@ impl Index {
     pub(crate) fn drop_unused_layers(&mut self) -> Vec<(String, u64)> {
         let used = |chain_id: &String| self.images.iter().any(|image| image.layers.contains(chain_id));
         let unused: Vec<_> = self.layers.keys().filter(|chain_id| !used(chain_id)).cloned().collect();
-        unused.into_iter().filter_map(|chain_id| self.layers.remove_entry(&chain_id)).collect()
+        unused
+            .into_iter()
+            .filter_map(|chain_id| self.layers.remove_entry(&chain_id))
+            .collect()
     }
 }
 

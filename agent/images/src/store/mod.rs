@@ -19,9 +19,9 @@ use crate::reference::{Reference, Version};
 use crate::unpack::Limits;
 
 pub(crate) use files::{Staging, WriteLock};
-pub(crate) use index::{Index, ImageRecord};
-pub use remove::Pruned;
 use index::Snapshot;
+pub(crate) use index::{ImageRecord, Index};
+pub use remove::Pruned;
 
 /// The images of a node.
 ///
@@ -40,7 +40,11 @@ impl ImageStore {
     /// # Errors
     /// [`Error::Io`] if the directory cannot be made or read.
     pub fn open(dir: &Path) -> Result<Self> {
-        let store = Self { dir: dir.to_path_buf(), limits: Limits::default(), snapshot: Mutex::new(None) };
+        let store = Self {
+            dir: dir.to_path_buf(),
+            limits: Limits::default(),
+            snapshot: Mutex::new(None),
+        };
         files::make_directories(dir)?;
         // Whoever holds the lock has swept already.
         if let Some(lock) = WriteLock::try_take(dir)? {
@@ -77,7 +81,9 @@ impl ImageStore {
         self.sweep(&lock)?;
         let staging = Staging::new(&self.dir)?;
         let path = staging.path().join("image.tar");
-        File::create_new(&path).and_then(|mut file| write(&mut file)).map_err(Error::io("write", &path))?;
+        File::create_new(&path)
+            .and_then(|mut file| write(&mut file))
+            .map_err(Error::io("write", &path))?;
         let ids = import::run(self, &lock, &path, None)?;
         self.by_ids(&ids)
     }
@@ -117,7 +123,10 @@ impl ImageStore {
             if path.is_dir() {
                 return Ok(path);
             }
-            Err(Error::MissingLayer { image: image.id.clone(), layer: layer.clone() })
+            Err(Error::MissingLayer {
+                image: image.id.clone(),
+                layer: layer.clone(),
+            })
         };
         image.layers.iter().rev().map(existing).collect()
     }
@@ -162,7 +171,11 @@ impl ImageStore {
         let blobs = self.dir.join(files::BLOBS);
         for entry in files::list(&blobs)? {
             let digest = format!("sha256:{entry}");
-            if !index.images.iter().any(|image| image.id == digest || image.manifest.as_ref() == Some(&digest)) {
+            if !index
+                .images
+                .iter()
+                .any(|image| image.id == digest || image.manifest.as_ref() == Some(&digest))
+            {
                 let path = blobs.join(&entry);
                 fs::remove_file(&path).map_err(Error::io("remove", &path))?;
             }
@@ -195,7 +208,10 @@ fn is_short_id(text: &str) -> bool {
 }
 
 fn by_short_id<'a>(snapshot: &'a Snapshot, hex: &str) -> Option<&'a Image> {
-    let mut matching = snapshot.images.iter().filter(|image| image.id["sha256:".len()..].starts_with(hex));
+    let mut matching = snapshot
+        .images
+        .iter()
+        .filter(|image| image.id["sha256:".len()..].starts_with(hex));
     let first = matching.next();
     if matching.next().is_some() { None } else { first }
 }

@@ -25,11 +25,17 @@ impl ImageStore {
     /// [`Error::NotFound`], [`Error::InvalidReference`], [`Error::Io`].
     pub fn remove(&self, reference: &str) -> Result<()> {
         let lock = WriteLock::take(&self.dir)?;
-        let image = self.resolve(reference)?.ok_or_else(|| Error::NotFound { reference: reference.to_owned() })?;
+        let image = self.resolve(reference)?.ok_or_else(|| Error::NotFound {
+            reference: reference.to_owned(),
+        })?;
         let mut index = Index::load(&self.dir)?;
-        let name = crate::Reference::parse(reference).map(|reference| reference.to_string()).ok();
+        let name = crate::Reference::parse(reference)
+            .map(|reference| reference.to_string())
+            .ok();
         match index.images.iter_mut().find(|record| record.id == image.id) {
-            Some(record) if record.references.len() > 1 && name.as_ref().is_some_and(|n| record.references.contains(n)) => {
+            Some(record)
+                if record.references.len() > 1 && name.as_ref().is_some_and(|n| record.references.contains(n)) =>
+            {
                 record.references.retain(|reference| Some(reference) != name.as_ref());
                 index.save(&self.dir)
             }
@@ -48,8 +54,12 @@ impl ImageStore {
         for reference in in_use {
             kept.extend(find(&snapshot, reference)?.map(|image| image.id.as_str()));
         }
-        let images: Vec<_> =
-            snapshot.images.iter().filter(|image| !kept.contains(&image.id.as_str())).cloned().collect();
+        let images: Vec<_> = snapshot
+            .images
+            .iter()
+            .filter(|image| !kept.contains(&image.id.as_str()))
+            .cloned()
+            .collect();
         let freed_bytes = self.drop_images(&lock, Index::load(&self.dir)?, &images)?;
         Ok(Pruned { images, freed_bytes })
     }

@@ -7,9 +7,20 @@ use crate::testing::{RawTar, TempDir};
 use crate::unpack::LayerError;
 
 fn builder(name: &str, content: &str) -> ImageBuilder {
-    let base = Layer::new().directory("etc", 0o755).file("etc/passwd", 0o644, b"root:x:0:0::/:\n");
-    let top = Layer::new().file("app", 0o755, content.as_bytes()).symlink("link", "app").hard_link("hard", "app");
-    ImageBuilder::new(name).unwrap().layer(&base).layer(&top).entrypoint(&["/app"]).user("root").port("80/tcp")
+    let base = Layer::new()
+        .directory("etc", 0o755)
+        .file("etc/passwd", 0o644, b"root:x:0:0::/:\n");
+    let top = Layer::new()
+        .file("app", 0o755, content.as_bytes())
+        .symlink("link", "app")
+        .hard_link("hard", "app");
+    ImageBuilder::new(name)
+        .unwrap()
+        .layer(&base)
+        .layer(&top)
+        .entrypoint(&["/app"])
+        .user("root")
+        .port("80/tcp")
 }
 
 fn archive(image: &ImageBuilder) -> Vec<u8> {
@@ -56,7 +67,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn is_empty(dir: &Path) -> bool {
-    [files::TMP, files::LAYERS, files::BLOBS].iter().all(|name| files::list(&dir.join(name)).unwrap().is_empty())
+    [files::TMP, files::LAYERS, files::BLOBS]
+        .iter()
+        .all(|name| files::list(&dir.join(name)).unwrap().is_empty())
 }
 
 #[test]
@@ -67,8 +80,14 @@ fn an_archive_becomes_an_image() {
         let imported = store.import(&file, None).unwrap();
         assert_eq!(imported.len(), 1);
         let found = store.resolve("demo:v1").unwrap().unwrap();
-        assert_eq!((&found.id, &found.references), (&image.id(), &vec!["docker.io/library/demo:v1".to_owned()]));
-        assert_eq!(found.config.config().as_ref().unwrap().entrypoint().as_ref().unwrap(), &["/app"]);
+        assert_eq!(
+            (&found.id, &found.references),
+            (&image.id(), &vec!["docker.io/library/demo:v1".to_owned()])
+        );
+        assert_eq!(
+            found.config.config().as_ref().unwrap().entrypoint().as_ref().unwrap(),
+            &["/app"]
+        );
         let layers = store.lower_dirs(&found).unwrap();
         assert_eq!(fs::read_to_string(layers[0].join("link")).unwrap(), "hello");
         assert_eq!(fs::metadata(layers[0].join("hard")).unwrap().nlink(), 2);
@@ -122,13 +141,20 @@ fn a_docker_archive_becomes_an_image() {
         .entry(b'0', "two/layer.tar", "", &gzip(&layer(1)));
     let (_dir, store, file) = store(&tar.finish());
     let image = &store.import(&file, None).unwrap()[0];
-    assert_eq!((&image.id, image.references.len(), image.digests.len()), (&built.id(), 2, 0));
+    assert_eq!(
+        (&image.id, image.references.len(), image.digests.len()),
+        (&built.id(), 2, 0)
+    );
     assert_eq!(store.resolve("demo:older").unwrap().unwrap().layers.len(), 2);
 }
 
 #[test]
 fn the_platform_of_this_machine_is_chosen() {
-    let other = |config: &str| config.replace("\"amd64\"", "\"s390x\"").replace("\"arm64\"", "\"s390x\"");
+    let other = |config: &str| {
+        config
+            .replace("\"amd64\"", "\"s390x\"")
+            .replace("\"arm64\"", "\"s390x\"")
+    };
     let blobs = members(&archive(&builder("demo", "x")));
     let manifest: serde_json::Value =
         serde_json::from_slice(&blobs.iter().find(|(name, _)| name == "index.json").unwrap().1).unwrap();
@@ -139,10 +165,14 @@ fn the_platform_of_this_machine_is_chosen() {
         "config": { "digest": digest::sha256(foreign.as_bytes()), "size": foreign.len() }, "layers": [],
     })
     .to_string();
-    let descriptor = |bytes: &str| serde_json::json!({ "digest": digest::sha256(bytes.as_bytes()), "size": bytes.len() });
+    let descriptor =
+        |bytes: &str| serde_json::json!({ "digest": digest::sha256(bytes.as_bytes()), "size": bytes.len() });
     let nested = |manifests: serde_json::Value| serde_json::json!({ "manifests": manifests }).to_string();
     let blob = |bytes: &str| {
-        (digest::sha256(bytes.as_bytes()).replace("sha256:", "blobs/sha256/"), bytes.as_bytes().to_vec())
+        (
+            digest::sha256(bytes.as_bytes()).replace("sha256:", "blobs/sha256/"),
+            bytes.as_bytes().to_vec(),
+        )
     };
     let build = |inner: &str| {
         let mut top = descriptor(inner);
@@ -201,16 +231,28 @@ fn damage_anywhere_leaves_the_store_as_it_was() {
 fn what_is_no_image_gets_a_clear_answer() {
     let (dir, store, file) = store(b"#!/bin/sh\necho not an image\n");
     assert!(matches!(store.import(&file, None), Err(Error::UnknownFormat { .. })));
-    assert!(matches!(store.import(dir.path(), None), Err(Error::UnknownFormat { .. })));
-    assert!(matches!(store.import(Path::new("/dev/null"), None), Err(Error::UnknownFormat { .. })));
-    assert!(matches!(store.import(&dir.path().join("none"), None), Err(Error::Io { .. })));
+    assert!(matches!(
+        store.import(dir.path(), None),
+        Err(Error::UnknownFormat { .. })
+    ));
+    assert!(matches!(
+        store.import(Path::new("/dev/null"), None),
+        Err(Error::UnknownFormat { .. })
+    ));
+    assert!(matches!(
+        store.import(&dir.path().join("none"), None),
+        Err(Error::Io { .. })
+    ));
     fs::write(&file, pack(&[("a".to_owned(), vec![])])).unwrap();
     assert!(matches!(store.import(&file, None), Err(Error::UnknownFormat { .. })));
     fs::write(&file, gzip(b"")).unwrap();
     assert!(matches!(store.import(&file, None), Err(Error::UnknownFormat { .. })));
     let digest = format!("demo@{}", digest::sha256(b""));
     fs::write(&file, archive(&builder("demo", "x"))).unwrap();
-    assert!(matches!(store.import(&file, Some(&digest)), Err(Error::InvalidReference { .. })));
+    assert!(matches!(
+        store.import(&file, Some(&digest)),
+        Err(Error::InvalidReference { .. })
+    ));
 }
 
 #[test]
@@ -234,11 +276,25 @@ fn an_image_must_have_a_name() {
 
 #[test]
 fn a_malicious_layer_leaves_nothing_behind() {
-    let evil = Layer::from_tar(RawTar::default().file("ok", "").file("../../../../escaped", "x").finish());
+    let evil = Layer::from_tar(
+        RawTar::default()
+            .file("ok", "")
+            .file("../../../../escaped", "x")
+            .finish(),
+    );
     let image = ImageBuilder::new("evil").unwrap().layer(&evil);
     let (dir, store, file) = store(&archive(&image));
     let error = store.import(&file, None).unwrap_err();
-    assert!(matches!(error, Error::Layer { source: LayerError::Name { .. }, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Layer {
+                source: LayerError::Name { .. },
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(is_empty(&store.dir));
     assert!(!dir.path().join("escaped").exists());
 }
@@ -271,7 +327,10 @@ fn shared_layers_stay_until_their_last_image_goes() {
     assert!(store.resolve(&one.id).unwrap().unwrap().references.is_empty());
     assert_eq!(builder("one", "3").import(&store).unwrap().id, moved.id);
     let pruned = store.prune(&["two:a".to_owned(), moved.id.clone()]).unwrap();
-    assert_eq!((pruned.images.len(), pruned.images[0].id.as_str(), pruned.freed_bytes), (1, one.id.as_str(), 4096));
+    assert_eq!(
+        (pruned.images.len(), pruned.images[0].id.as_str(), pruned.freed_bytes),
+        (1, one.id.as_str(), 4096)
+    );
     assert!(matches!(store.lower_dirs(&one), Err(Error::MissingLayer { .. })));
     store.lower_dirs(&two).unwrap();
     store.remove("two:a").unwrap();
@@ -318,5 +377,7 @@ fn writers_take_turns() {
     let store = ImageStore::open(&root).unwrap();
     let images = store.list().unwrap();
     assert_eq!(images.len(), 8);
-    images.iter().for_each(|image| assert_eq!(store.lower_dirs(image).unwrap().len(), 2));
+    images
+        .iter()
+        .for_each(|image| assert_eq!(store.lower_dirs(image).unwrap().len(), 2));
 }

@@ -8,9 +8,19 @@ use std::os::fd::{AsFd, AsRawFd};
 pub(crate) fn set_xattr(file: impl AsFd, name: &CStr, value: &[u8]) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for the call, `name` ends in NUL, `value` is valid for its length.
     let result = unsafe {
-        libc::fsetxattr(file.as_fd().as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
+        libc::fsetxattr(
+            file.as_fd().as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Reads an extended attribute of at most 64 KiB (fgetxattr(2)); nothing if the file does not have it, or its
@@ -20,7 +30,12 @@ pub(crate) fn get_xattr(file: impl AsFd, name: &CStr) -> io::Result<Option<Vec<u
     loop {
         // SAFETY: the descriptor is borrowed for the call, `name` ends in NUL, `value` is valid for its length.
         let length = unsafe {
-            libc::fgetxattr(file.as_fd().as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+            libc::fgetxattr(
+                file.as_fd().as_raw_fd(),
+                name.as_ptr(),
+                value.as_mut_ptr().cast(),
+                value.len(),
+            )
         };
         if let Ok(length) = usize::try_from(length) {
             value.truncate(length);

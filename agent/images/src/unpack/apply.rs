@@ -33,14 +33,22 @@ pub(super) struct Layer {
 
 impl Layer {
     pub(super) fn new(root: OwnedFd, lower: &View) -> io::Result<Self> {
-        Ok(Self { parents: Parents::new(root, lower)?, times: Vec::new(), buffer: vec![0; 256 * 1024] })
+        Ok(Self {
+            parents: Parents::new(root, lower)?,
+            times: Vec::new(),
+            buffer: vec![0; 256 * 1024],
+        })
     }
 
     /// Makes what `entry` describes; `data` yields its content.
     pub(super) fn apply(&mut self, entry: &Entry, data: &mut impl Read) -> Result<(), LayerError> {
         let path = Path::new(OsStr::from_bytes(&entry.path));
         let fail = |operation| {
-            move |source| LayerError::Entry { operation, path: path.to_owned(), source }
+            move |source| LayerError::Entry {
+                operation,
+                path: path.to_owned(),
+                source,
+            }
         };
         let components = components(&entry.path)?;
         let Some((name, parent)) = components.split_last() else {
@@ -59,7 +67,9 @@ impl Layer {
         let fresh_over_whiteout = self.make_room(&parent, name, entry).map_err(fail("replace"))?;
         match entry.kind {
             Kind::File => self.file(&parent, name, entry, data).map_err(fail("write")),
-            Kind::Directory => self.directory(&parent, name, entry, fresh_over_whiteout).map_err(fail("make")),
+            Kind::Directory => self
+                .directory(&parent, name, entry, fresh_over_whiteout)
+                .map_err(fail("make")),
             Kind::HardLink => self.hard_link(&parent, name, entry),
             Kind::Symlink => {
                 self.parents.forget();
@@ -75,16 +85,24 @@ impl Layer {
     }
 
     /// Sets what had to wait until everything was made.
-    pub(super) fn finish(self) -> Result<(), LayerError> {
-        for (path, mtime) in self.times.into_iter().rev() {
+    pub(super) fn finish(mut self) -> Result<(), LayerError> {
+        // What an entry said comes last and counts.
+        for (path, mtime) in self.parents.take_made().into_iter().chain(self.times) {
             let how = OpenHow::new()
                 .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
                 .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-            let name = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
+            let name = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                &path
+            };
             // A later entry may have replaced the directory.
             if let Ok(directory) = openat2(self.parents.root(), name, how) {
-                metadata::set_times(&directory, mtime)
-                    .map_err(|source| LayerError::Entry { operation: "set the times of", path, source })?;
+                metadata::set_times(&directory, mtime).map_err(|source| LayerError::Entry {
+                    operation: "set the times of",
+                    path,
+                    source,
+                })?;
             }
         }
         Ok(())
@@ -152,13 +170,24 @@ impl Layer {
     fn hard_link(&self, parent: &Parent, name: &OsStr, entry: &Entry) -> Result<(), LayerError> {
         let path = || PathBuf::from(OsStr::from_bytes(&entry.path));
         let target = components(&entry.link)?;
-        let missing = || LayerError::LinkTarget { path: path(), target: target.iter().collect() };
+        let missing = || LayerError::LinkTarget {
+            path: path(),
+            target: target.iter().collect(),
+        };
         let (target_name, target_parent) = target.split_last().ok_or_else(missing)?;
-        let directory = self.parents.open_existing(target_parent).map_err(|_| missing())?.directory;
+        let directory = self
+            .parents
+            .open_existing(target_parent)
+            .map_err(|_| missing())?
+            .directory;
         // Without AT_SYMLINK_FOLLOW a link is linked itself; the directory was opened beneath the root.
         linkat(&directory, *target_name, &parent.directory, name, AtFlags::empty()).map_err(|error| match error {
             nix::errno::Errno::ENOENT => missing(),
-            error => LayerError::Entry { operation: "link", path: path(), source: error.into() },
+            error => LayerError::Entry {
+                operation: "link",
+                path: path(),
+                source: error.into(),
+            },
         })
     }
 }

@@ -52,7 +52,12 @@ pub(super) fn set_at(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Resul
     fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     if entry.kind != Kind::Symlink {
         // The node was just made in a directory nobody else can enter, so it is no link.
-        fchmodat(parent, name, Mode::from_bits_truncate(entry.mode), FchmodatFlags::FollowSymlink)?;
+        fchmodat(
+            parent,
+            name,
+            Mode::from_bits_truncate(entry.mode),
+            FchmodatFlags::FollowSymlink,
+        )?;
     }
     let time = time(entry.mtime);
     Ok(utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink)?)
@@ -62,13 +67,12 @@ fn time((seconds, nanos): (i64, u32)) -> TimeSpec {
     TimeSpec::new(seconds, i64::from(nanos))
 }
 
-/// Gives `copy` the owner, mode and times of `original`.
-pub(super) fn copy_directory(original: BorrowedFd<'_>, copy: &OwnedFd) -> io::Result<()> {
+/// Gives `copy` the owner and mode of `original`; returns the time it should get when nothing more is made in it.
+pub(super) fn copy_directory(original: BorrowedFd<'_>, copy: &OwnedFd) -> io::Result<(i64, u32)> {
     let stat = fstat(original)?;
     fchown(copy, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     fchmod(copy, Mode::from_bits_truncate(stat.st_mode))?;
-    let time = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec);
-    Ok(futimens(copy, &time, &time)?)
+    Ok((stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)))
 }
 
 /// What `name` is, without following it.

@@ -21,6 +21,9 @@ use crate::view::View;
 
 pub(crate) use remove::remove_tree;
 
+/// Bytes after an archive's end marker.
+const MAX_TRAILING: u64 = 64 << 20;
+
 /// How much one layer may hold. A stream beyond it is refused, since it can be far larger than the file it is
 /// compressed in.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +36,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 2_000_000, content_bytes: 256 << 30 }
+        Self {
+            entries: 2_000_000,
+            content_bytes: 256 << 30,
+        }
     }
 }
 
@@ -112,12 +118,20 @@ pub(crate) fn unpack(stream: impl Read, root: OwnedFd, lower: &View, limits: Lim
         }
         content = content.saturating_add(entry.size);
         if content > limits.content_bytes {
-            return Err(LayerError::TooLarge { limit_bytes: limits.content_bytes });
+            return Err(LayerError::TooLarge {
+                limit_bytes: limits.content_bytes,
+            });
         }
         on_disk += entry.size.next_multiple_of(4096);
         layer.apply(&entry, &mut reader)?;
     }
     layer.finish()?;
-    io::copy(&mut reader.into_inner(), &mut io::sink())?;
+    // The digest covers what follows the end marker, which is only padding.
+    let trailing = io::copy(&mut reader.into_inner().take(MAX_TRAILING + 1), &mut io::sink())?;
+    if trailing > MAX_TRAILING {
+        return Err(LayerError::TooLarge {
+            limit_bytes: limits.content_bytes,
+        });
+    }
     Ok(on_disk)
 }

@@ -27,6 +27,8 @@ pub(super) struct Parents {
     lower: View,
     merged: View,
     last: Option<(Vec<OsString>, Rc<Parent>)>,
+    /// Directories that were made after those below, with their times: making something in them changes it.
+    made: Vec<(PathBuf, (i64, u32))>,
 }
 
 /// An opened directory of the layer with its canonical place.
@@ -39,11 +41,22 @@ impl Parents {
     pub(super) fn new(root: OwnedFd, lower: &View) -> io::Result<Self> {
         let merged = lower.with_top(root.try_clone()?);
         let lower = lower.clone();
-        Ok(Self { root: Rc::new(root), lower, merged, last: None })
+        Ok(Self {
+            root: Rc::new(root),
+            lower,
+            merged,
+            last: None,
+            made: Vec::new(),
+        })
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
+    }
+
+    /// The directories that were made here and the times they should have.
+    pub(super) fn take_made(&mut self) -> Vec<(PathBuf, (i64, u32))> {
+        std::mem::take(&mut self.made)
     }
 
     /// Must be called when a directory or link was removed, which may have been part of what was opened last.
@@ -67,7 +80,10 @@ impl Parents {
             Err(error) => return Err(error.into()),
         };
         let parent = Rc::new(parent);
-        self.last = Some((components.iter().map(|part| (*part).to_owned()).collect(), Rc::clone(&parent)));
+        self.last = Some((
+            components.iter().map(|part| (*part).to_owned()).collect(),
+            Rc::clone(&parent),
+        ));
         Ok(parent)
     }
 
@@ -83,12 +99,16 @@ impl Parents {
         let how = OpenHow::new()
             .flags(DIRECTORY)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV);
-        let name = if components.is_empty() { OsStr::new(".") } else { path.as_os_str() };
+        let name = if components.is_empty() {
+            OsStr::new(".")
+        } else {
+            path.as_os_str()
+        };
         let directory = openat2(&*self.root, name, how)?;
         Ok(Parent { directory, path })
     }
 
-    fn open_or_make(&self, components: &[&OsStr]) -> io::Result<Parent> {
+    fn open_or_make(&mut self, components: &[&OsStr]) -> io::Result<Parent> {
         let canonical = self.merged.canonicalise(components)?;
         check_depth(canonical.len())?;
         let mut directory = self.root.try_clone()?;
@@ -99,22 +119,32 @@ impl Parents {
                 Some(Found::Directory(found)) => Some(found),
                 _ => None,
             };
-            directory = open_or_make_one(&directory, &name, below.as_ref())?;
+            let (opened, mtime) = open_or_make_one(&directory, &name, below.as_ref())?;
+            directory = opened;
             path.push(name);
+            self.made.extend(mtime.map(|mtime| (path.clone(), mtime)));
         }
         Ok(Parent { directory, path })
     }
 }
 
 fn check_depth(depth: usize) -> io::Result<()> {
-    if depth < MAX_DEPTH { Ok(()) } else { Err(Errno::ENAMETOOLONG.into()) }
+    if depth < MAX_DEPTH {
+        Ok(())
+    } else {
+        Err(Errno::ENAMETOOLONG.into())
+    }
 }
 
-/// Opens or makes one directory that is no link.
-fn open_or_make_one(parent: &OwnedFd, name: &OsStr, below: Option<&Directory>) -> io::Result<OwnedFd> {
+/// Opens or makes one directory that is no link. Returns the time it should have if it was made like one below.
+fn open_or_make_one(
+    parent: &OwnedFd,
+    name: &OsStr,
+    below: Option<&Directory>,
+) -> io::Result<(OwnedFd, Option<(i64, u32)>)> {
     let open = || openat(parent, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty());
     let replaces_whiteout = match open() {
-        Ok(directory) => return Ok(directory),
+        Ok(directory) => return Ok((directory, None)),
         Err(Errno::ENOENT) => false,
         // A whiteout of this layer came first: the new directory hides what the whiteout hid.
         Err(Errno::ENOTDIR) if metadata::is_whiteout(parent, name)? => {
@@ -125,25 +155,36 @@ fn open_or_make_one(parent: &OwnedFd, name: &OsStr, below: Option<&Directory>) -
     };
     mkdirat(parent, name, Mode::from_bits_truncate(0o755))?;
     let directory = open()?;
-    match below.and_then(Directory::top).filter(|_| !replaces_whiteout) {
-        Some(original) => metadata::copy_directory(original, &directory)?,
-        None => nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(0o755))?,
-    }
+    let mtime = match below.and_then(Directory::top).filter(|_| !replaces_whiteout) {
+        Some(original) => Some(metadata::copy_directory(original, &directory)?),
+        None => {
+            nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(0o755))?;
+            None
+        }
+    };
     if replaces_whiteout {
         sys::set_xattr(&directory, OPAQUE, b"y")?;
     }
-    Ok(directory)
+    Ok((directory, mtime))
 }
 
 /// Splits an entry's name into components. Leading slashes and dots mean nothing in a layer; `..` has no honest use
 /// there and is refused.
 pub(super) fn components(name: &[u8]) -> Result<Vec<&OsStr>, LayerError> {
-    let fail = || LayerError::Name { path: PathBuf::from(OsStr::from_bytes(name)) };
+    let fail = || LayerError::Name {
+        path: PathBuf::from(OsStr::from_bytes(name)),
+    };
     if name.contains(&0) {
         return Err(fail());
     }
     name.split(|&byte| byte == b'/')
         .filter(|part| !part.is_empty() && *part != b".")
-        .map(|part| if part == b".." { Err(fail()) } else { Ok(OsStr::from_bytes(part)) })
+        .map(|part| {
+            if part == b".." {
+                Err(fail())
+            } else {
+                Ok(OsStr::from_bytes(part))
+            }
+        })
         .collect()
 }

@@ -69,8 +69,14 @@ fn every_kind_of_file_keeps_its_attributes() {
         .file("/absolute", "stays inside");
     let (_dir, root) = layer(tar);
     let suid = fs::metadata(root.join("etc/suid")).unwrap();
-    assert_eq!((suid.mode() & 0o7777, suid.uid(), suid.gid(), suid.mtime()), (0o4755, 12, 34, 1_000_000_000));
-    assert_eq!((suid.nlink(), suid.ino()), (2, fs::metadata(root.join("etc/same")).unwrap().ino()));
+    assert_eq!(
+        (suid.mode() & 0o7777, suid.uid(), suid.gid(), suid.mtime()),
+        (0o4755, 12, 34, 1_000_000_000)
+    );
+    assert_eq!(
+        (suid.nlink(), suid.ino()),
+        (2, fs::metadata(root.join("etc/same")).unwrap().ino())
+    );
     let link = root.join("etc/link");
     assert_eq!(fs::read_link(&link).unwrap(), Path::new("../../../outside/secret"));
     assert_eq!(fs::symlink_metadata(&link).unwrap().mtime(), 1_000_000_000);
@@ -83,7 +89,11 @@ fn every_kind_of_file_keeps_its_attributes() {
     assert_eq!((top.mode() & 0o7777, top.mtime()), (0o711, 1_000_000_000));
     assert_eq!(fs::metadata(root.join("etc")).unwrap().mtime(), 1_000_000_000);
     let file = File::open(root.join("etc/suid")).unwrap();
-    assert_eq!(sys::get_xattr(&file, c"user.note").unwrap(), None, "two pax headers: the last one counts");
+    assert_eq!(
+        sys::get_xattr(&file, c"user.note").unwrap(),
+        None,
+        "two pax headers: the last one counts"
+    );
     assert_eq!(sys::get_xattr(&file, c"trusted.overlay.redirect").unwrap(), None);
 }
 
@@ -91,13 +101,18 @@ fn every_kind_of_file_keeps_its_attributes() {
 fn capabilities_survive_the_change_of_owner() {
     // Version 2, cap_net_bind_service effective and permitted; the newline-like byte is on purpose.
     let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let tar = RawTar::default().xattr("security.capability", &capability).with(b'0', "ping", |header| {
-        header.set_uid(5);
-        header.set_mode(0o755);
-    });
+    let tar = RawTar::default()
+        .xattr("security.capability", &capability)
+        .with(b'0', "ping", |header| {
+            header.set_uid(5);
+            header.set_mode(0o755);
+        });
     let (_dir, root) = layer(tar);
     let file = File::open(root.join("ping")).unwrap();
-    assert_eq!(sys::get_xattr(&file, c"security.capability").unwrap().unwrap(), capability);
+    assert_eq!(
+        sys::get_xattr(&file, c"security.capability").unwrap().unwrap(),
+        capability
+    );
 }
 
 #[test]
@@ -129,17 +144,34 @@ fn whiteouts_hide_what_lies_below_and_nothing_else() {
 #[test]
 fn names_that_lead_out_are_refused() {
     for name in ["../outside/x", "a/../../outside/x", "/../outside/x", "a/..", ".."] {
-        for tar in [RawTar::default().file(name, ""), RawTar::default().dir(name), RawTar::default().symlink(name, "x")] {
-            assert!(matches!(unpack_onto(tar, &[]).2, Err(LayerError::Name { .. })), "{name}");
+        for tar in [
+            RawTar::default().file(name, ""),
+            RawTar::default().dir(name),
+            RawTar::default().symlink(name, "x"),
+        ] {
+            assert!(
+                matches!(unpack_onto(tar, &[]).2, Err(LayerError::Name { .. })),
+                "{name}"
+            );
         }
     }
     for name in ["a/.wh...", "a/.wh..", ".wh."] {
         let result = unpack_onto(RawTar::default().dir("a").file(name, ""), &[]).2;
         assert!(matches!(result, Err(LayerError::Name { .. })), "{name}");
     }
-    for target in ["../outside/secret", "/../../etc/passwd", ".", "", "missing", "missing/x"] {
+    for target in [
+        "../outside/secret",
+        "/../../etc/passwd",
+        ".",
+        "",
+        "missing",
+        "missing/x",
+    ] {
         let result = unpack_onto(RawTar::default().dir("a").hard_link("a/x", target), &[]).2;
-        assert!(matches!(result, Err(LayerError::Name { .. } | LayerError::LinkTarget { .. })), "{target}");
+        assert!(
+            matches!(result, Err(LayerError::Name { .. } | LayerError::LinkTarget { .. })),
+            "{target}"
+        );
     }
 }
 
@@ -198,7 +230,10 @@ fn a_file_is_written_over_a_link_and_not_through_it() {
     assert_eq!(read(&root.join("dev")), "a file again");
     assert_eq!(read(&root.join("tree")), "now a file");
     let through_file = RawTar::default().file("f", "").file("f/x", "");
-    assert!(matches!(unpack_onto(through_file, &[]).2, Err(LayerError::Entry { .. })));
+    assert!(matches!(
+        unpack_onto(through_file, &[]).2,
+        Err(LayerError::Entry { .. })
+    ));
 }
 
 #[test]
@@ -208,13 +243,22 @@ fn implied_directories_look_like_those_below() {
     fs::create_dir(&tmp).unwrap();
     fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).unwrap();
     std::os::unix::fs::chown(&tmp, Some(7), Some(8)).unwrap();
+    File::open(&tmp)
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(99))
+        .unwrap();
     fs::create_dir_all(lower.path().join("usr/bin")).unwrap();
     std::os::unix::fs::symlink("usr/bin", lower.path().join("bin")).unwrap();
-    let tar = RawTar::default().file("tmp/x", "").file("new/x", "").file("bin/tool", "t").hard_link("bin/same", "bin/tool");
+    let tar = RawTar::default()
+        .file("tmp/x", "")
+        .file("new/x", "")
+        .file("bin/tool", "t")
+        .hard_link("bin/same", "bin/tool");
     let (_dir, root, result) = unpack_onto(tar, &[lower.path()]);
     result.unwrap();
     let copied = fs::metadata(root.join("tmp")).unwrap();
     assert_eq!((copied.mode() & 0o7777, copied.uid(), copied.gid()), (0o1777, 7, 8));
+    assert_eq!(copied.mtime(), fs::metadata(&tmp).unwrap().mtime());
     assert_eq!(fs::metadata(root.join("new")).unwrap().mode() & 0o7777, 0o755);
     // A link below is followed instead of being hidden by a directory of its name.
     assert_eq!(read(&root.join("usr/bin/tool")), "t");
@@ -238,18 +282,31 @@ fn a_whiteout_ends_the_look_below() {
 
 #[test]
 fn limits_hold() {
-    let limits = Limits { entries: 3, content_bytes: 10 };
+    let limits = Limits {
+        entries: 3,
+        content_bytes: 10,
+    };
     let many = (0..4).fold(RawTar::default(), |tar, n| tar.dir(&format!("d{n}")));
-    assert!(matches!(unpack_with(many, &[], limits).2, Err(LayerError::TooManyEntries { limit: 3 })));
+    assert!(matches!(
+        unpack_with(many, &[], limits).2,
+        Err(LayerError::TooManyEntries { limit: 3 })
+    ));
     let large = RawTar::default().file("a", "123456").file("b", "12345");
-    assert!(matches!(unpack_with(large, &[], limits).2, Err(LayerError::TooLarge { limit_bytes: 10 })));
+    assert!(matches!(
+        unpack_with(large, &[], limits).2,
+        Err(LayerError::TooLarge { limit_bytes: 10 })
+    ));
     // A size that is only claimed does not make anybody allocate or wait for it.
     let claimed = RawTar::default().with(b'0', "a", |header| header.set_size(1 << 40));
     assert!(unpack_with(claimed, &[], Limits::default()).2.is_err());
+    // Headers without end that never become an entry.
+    let headers = (0..20).fold(RawTar::default(), |tar, _| tar.entry(b'g', "pax", "", b""));
+    assert!(matches!(unpack_onto(headers, &[]).2, Err(LayerError::Header { .. })));
     // Directories nested ever deeper through links.
     let deep = (0..40).fold(RawTar::default(), |tar, n| {
         let path = "d/".repeat(20);
-        tar.dir(&format!("l{n}/{path}")).symlink(&format!("l{}", n + 1), &format!("l{n}/{path}"))
+        tar.dir(&format!("l{n}/{path}"))
+            .symlink(&format!("l{}", n + 1), &format!("l{n}/{path}"))
     });
     assert!(matches!(unpack_onto(deep, &[]).2, Err(LayerError::Entry { .. })));
     let sparse = RawTar::default().with(b'S', "sparse", |_| {});

@@ -18,7 +18,10 @@ impl LogFile {
         match File::open(path) {
             Ok(file) => {
                 let data = file.metadata()?;
-                Ok(Some(Self { file, id: (data.dev(), data.ino()) }))
+                Ok(Some(Self {
+                    file,
+                    id: (data.dev(), data.ino()),
+                }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -20,10 +20,19 @@ pub(crate) async fn send(
     let LogSource { path, finished } = source;
     let fail = |error: io::Error| Error::Internal(format!("cannot read the log: {error}"));
     // Before anything is read, so that nothing written meanwhile goes unnoticed.
-    let watch = if options.follow { Some(Watch::new(&path).map_err(fail)?) } else { None };
+    let watch = if options.follow {
+        Some(Watch::new(&path).map_err(fail)?)
+    } else {
+        None
+    };
     let reader = blocking(move || LogReader::open(path, &options)).await.map_err(fail)?;
     Ok(async move {
-        let sending = Sending { reader: Some(reader), watch, finished, sender: sender.clone() };
+        let sending = Sending {
+            reader: Some(reader),
+            watch,
+            finished,
+            sender: sender.clone(),
+        };
         if let Err(error) = sending.run().await {
             // Breaks the connection off, so that the client does not take the log for complete.
             let _ = sender.send(Err(error)).await;

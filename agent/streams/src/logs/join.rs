@@ -34,7 +34,14 @@ struct Held {
 impl Joiner {
     pub(super) fn new(options: LogOptions) -> Self {
         let left = options.limit_bytes.unwrap_or(u64::MAX);
-        Self { options, open: None, held: Vec::new(), held_bytes: 0, output: Vec::new(), left }
+        Self {
+            options,
+            open: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            output: Vec::new(),
+            left,
+        }
     }
 
     /// Takes a physical line.
@@ -120,8 +127,18 @@ impl Joiner {
     fn release(&mut self) {
         self.held_bytes = 0;
         for held in std::mem::take(&mut self.held) {
-            let Held { timestamp, stream, partial, content } = &held;
-            self.write(&Record { timestamp, stream: *stream, partial: *partial, content });
+            let Held {
+                timestamp,
+                stream,
+                partial,
+                content,
+            } = &held;
+            self.write(&Record {
+                timestamp,
+                stream: *stream,
+                partial: *partial,
+                content,
+            });
         }
     }
 }
@@ -139,15 +156,33 @@ mod tests {
 
     #[test]
     fn parts_make_lines() {
-        let lines = ["1 stdout P ab", "2 stdout P cd", "3 stdout F ef", "4 stderr F x", "garbage", "5 stdout P $ "];
+        let lines = [
+            "1 stdout P ab",
+            "2 stdout P cd",
+            "3 stdout F ef",
+            "4 stderr F x",
+            "garbage",
+            "5 stdout P $ ",
+        ];
         assert_eq!(joined(&LogOptions::default(), &lines), "abcdef\nx\n$ ");
-        let options = LogOptions { timestamps: true, ..LogOptions::default() };
+        let options = LogOptions {
+            timestamps: true,
+            ..LogOptions::default()
+        };
         assert_eq!(joined(&options, &lines), "1 abcdef\n4 x\n5 $ ");
     }
 
     #[test]
     fn streams_do_not_mix_within_a_line() {
-        let lines = ["1 stdout P a", "2 stderr P x", "3 stdout P b", "4 stderr F y", "5 stderr P z", "6 stdout F c", "7 stdout F d"];
+        let lines = [
+            "1 stdout P a",
+            "2 stderr P x",
+            "3 stdout P b",
+            "4 stderr F y",
+            "5 stderr P z",
+            "6 stdout F c",
+            "7 stdout F d",
+        ];
         // The line that is open at the end gives way, so that nothing is kept from the client.
         assert_eq!(joined(&LogOptions::default(), &lines), "abc\nxy\nz\nd\n");
     }
@@ -164,9 +199,24 @@ mod tests {
     #[test]
     fn since_and_limit() {
         let since = Some("2026-01-01T00:00:02Z".parse().unwrap());
-        let lines = ["2026-01-01T00:00:01.999999999Z stdout F old", "2026-01-01T01:00:02.000000000+01:00 stdout F new"];
-        assert_eq!(joined(&LogOptions { since, ..LogOptions::default() }, &lines), "new\n");
-        let options = LogOptions { limit_bytes: Some(5), ..LogOptions::default() };
+        let lines = [
+            "2026-01-01T00:00:01.999999999Z stdout F old",
+            "2026-01-01T01:00:02.000000000+01:00 stdout F new",
+        ];
+        assert_eq!(
+            joined(
+                &LogOptions {
+                    since,
+                    ..LogOptions::default()
+                },
+                &lines
+            ),
+            "new\n"
+        );
+        let options = LogOptions {
+            limit_bytes: Some(5),
+            ..LogOptions::default()
+        };
         assert_eq!(joined(&options, &["t stdout F abc", "t stdout F def"]), "abc\nd");
     }
 }

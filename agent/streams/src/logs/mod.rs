@@ -19,6 +19,6 @@ mod tail;
 mod tests;
 mod watch;
 
+pub(crate) use follow::send;
 pub use options::LogOptions;
 pub use record::{Record, Stream};
-pub(crate) use follow::send;

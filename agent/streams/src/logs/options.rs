@@ -37,11 +37,17 @@ impl LogOptions {
         let unsigned = |number: Option<i64>| number.map(i64::unsigned_abs);
         let since_seconds = number("sinceSeconds", 1, "greater than 0")?;
         let since_time = get("sinceTime")
-            .map(|value| value.parse::<Timestamp>().map_err(|_| bad("sinceTime", value, "a time as in RFC 3339")))
+            .map(|value| {
+                value
+                    .parse::<Timestamp>()
+                    .map_err(|_| bad("sinceTime", value, "a time as in RFC 3339"))
+            })
             .transpose()?;
         let since = match (since_seconds, since_time) {
             (Some(_), Some(_)) => {
-                return Err(Error::BadRequest("at most one of sinceTime or sinceSeconds may be specified".to_owned()));
+                return Err(Error::BadRequest(
+                    "at most one of sinceTime or sinceSeconds may be specified".to_owned(),
+                ));
             }
             // Longer ago than time itself means everything.
             (Some(seconds), None) => Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).ok(),
@@ -71,7 +77,13 @@ mod tests {
     fn options_are_read() {
         let options = parse("follow=true&timestamps=1&tailLines=0&limitBytes=5&sinceTime=2026-01-02T03:04:05%2B01:00");
         let since = Some("2026-01-02T02:04:05Z".parse().unwrap());
-        let wanted = LogOptions { follow: true, timestamps: true, tail_lines: Some(0), since, limit_bytes: Some(5) };
+        let wanted = LogOptions {
+            follow: true,
+            timestamps: true,
+            tail_lines: Some(0),
+            since,
+            limit_bytes: Some(5),
+        };
         assert_eq!(options.unwrap(), wanted);
         assert_eq!(parse("tailLines=&follow=false").unwrap(), LogOptions::default());
         let hour = parse("sinceSeconds=3600").unwrap().since.unwrap();
@@ -81,9 +93,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["tailLines=-1", "tailLines=x", "limitBytes=0", "sinceSeconds=0", "sinceTime=noon",
-            "sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z"]
-        {
+        for bad in [
+            "tailLines=-1",
+            "tailLines=x",
+            "limitBytes=0",
+            "sinceSeconds=0",
+            "sinceTime=noon",
+            "sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z",
+        ] {
             assert!(matches!(parse(bad), Err(Error::BadRequest(_))), "{bad}");
         }
     }

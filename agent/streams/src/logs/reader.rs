@@ -52,7 +52,14 @@ impl LogReader {
             position = offset;
         }
         let current = next.pop_front();
-        Ok(Self { path, current, position, next, rest: Vec::new(), joiner: Joiner::new(options.clone()) })
+        Ok(Self {
+            path,
+            current,
+            position,
+            next,
+            rest: Vec::new(),
+            joiner: Joiner::new(options.clone()),
+        })
     }
 
     /// Reads on.
@@ -79,7 +86,11 @@ impl LogReader {
 
     fn output(&mut self) -> Option<Step> {
         let output = self.joiner.take();
-        if output.is_empty() { None } else { Some(Step::Data(output.into())) }
+        if output.is_empty() {
+            None
+        } else {
+            Some(Step::Data(output.into()))
+        }
     }
 
     /// Reads a block of the current file; false at its end.
@@ -100,7 +111,11 @@ impl LogReader {
             return Ok(false);
         }
         self.position += count as u64;
-        let complete = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+        let complete = self
+            .rest
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |newline| newline + 1);
         for line in self.rest[..complete].split_inclusive(|&byte| byte == b'\n') {
             self.joiner.line(line.strip_suffix(b"\n").unwrap_or(line));
         }
@@ -126,7 +141,9 @@ impl LogReader {
                 Some(_) => {}
             }
         }
-        let Some(next) = self.next.pop_front() else { return Ok(false) };
+        let Some(next) = self.next.pop_front() else {
+            return Ok(false);
+        };
         let rest = std::mem::take(&mut self.rest);
         self.joiner.line(&rest);
         self.current = Some(next);

@@ -43,7 +43,12 @@ impl<'a> Record<'a> {
             _ => return None,
         };
         let timestamp = str::from_utf8(timestamp).ok().filter(|text| !text.is_empty())?;
-        Some(Self { timestamp, stream, partial, content })
+        Some(Self {
+            timestamp,
+            stream,
+            partial,
+            content,
+        })
     }
 }
 
@@ -64,7 +69,15 @@ mod tests {
         assert_eq!(record.content, b" two  spaces ");
         assert_eq!(Record::parse(b"t stdout F").unwrap().content, b"");
         assert_eq!(Record::parse(b"t stdout F ").unwrap().content, b"");
-        for bad in [&b""[..], b"t", b"t stdout", b"t stdin F x", b"t stdout X x", b" stdout F x", b"\xff stdout F x"] {
+        for bad in [
+            &b""[..],
+            b"t",
+            b"t stdout",
+            b"t stdin F x",
+            b"t stdout X x",
+            b" stdout F x",
+            b"\xff stdout F x",
+        ] {
             assert_eq!(Record::parse(bad), None);
         }
     }

@@ -13,7 +13,11 @@ const HEAD: usize = 96;
 
 /// Where the last `lines` lines of the chain start: index of the file, and offset in it.
 pub(super) fn start(files: &[&LogFile], lines: u64) -> io::Result<(usize, u64)> {
-    let mut counter = Counter { wanted: lines, found: 0, at_end: true };
+    let mut counter = Counter {
+        wanted: lines,
+        found: 0,
+        at_end: true,
+    };
     for (index, log) in files.iter().enumerate().rev() {
         if let Some(offset) = counter.search(&log.file)? {
             return Ok((index, offset));
@@ -44,7 +48,9 @@ impl Counter {
         let mut search_end = size.saturating_sub(1);
         while line_end > 0 {
             let start = loop {
-                let from = usize::try_from(search_end.saturating_sub(block_start)).unwrap_or(usize::MAX).min(block.len());
+                let from = usize::try_from(search_end.saturating_sub(block_start))
+                    .unwrap_or(usize::MAX)
+                    .min(block.len());
                 if let Some(newline) = block[..from].iter().rposition(|&byte| byte == b'\n') {
                     break block_start + newline as u64 + 1;
                 }
@@ -68,7 +74,9 @@ impl Counter {
     /// Takes a physical line into account. Parts belong to the line that ends behind them; at the very end they make
     /// a line of their own.
     fn is_too_many(&mut self, head: &[u8]) -> bool {
-        let Some(record) = Record::parse(head) else { return false };
+        let Some(record) = Record::parse(head) else {
+            return false;
+        };
         let is_last = std::mem::replace(&mut self.at_end, false);
         if record.partial && !is_last {
             return false;

@@ -22,7 +22,10 @@ impl Log {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("barepod-streams-{}-{number}", std::process::id()));
         fs::create_dir(&dir).unwrap();
-        Self { dir, finished: watch::Sender::new(false) }
+        Self {
+            dir,
+            finished: watch::Sender::new(false),
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -30,7 +33,10 @@ impl Log {
     }
 
     fn source(&self) -> LogSource {
-        LogSource { path: self.path(), finished: self.finished.subscribe() }
+        LogSource {
+            path: self.path(),
+            finished: self.finished.subscribe(),
+        }
     }
 
     fn append(&self, text: &str) {
@@ -39,11 +45,21 @@ impl Log {
     }
 
     fn lines(&self, range: std::ops::Range<u32>) {
-        self.append(&range.map(|n| format!("2026-01-01T00:00:00.{n:09}Z stdout F line {n}\n")).collect::<String>());
+        self.append(
+            &range
+                .map(|n| format!("2026-01-01T00:00:00.{n:09}Z stdout F line {n}\n"))
+                .collect::<String>(),
+        );
     }
 
     fn rotate(&self, kept: u32) {
-        let numbered = |n: u32| self.dir.join(if n == 0 { "0.log".to_owned() } else { format!("0.log.{n}") });
+        let numbered = |n: u32| {
+            self.dir.join(if n == 0 {
+                "0.log".to_owned()
+            } else {
+                format!("0.log.{n}")
+            })
+        };
         let _ = fs::remove_file(numbered(kept));
         for n in (0..kept).rev() {
             let _ = fs::rename(numbered(n), numbered(n + 1));
@@ -59,7 +75,10 @@ impl Log {
     async fn follow(&self, options: LogOptions) -> Follower {
         let (sender, chunks) = mpsc::channel(1);
         tokio::spawn(send(self.source(), options, sender).await.unwrap());
-        Follower { chunks, seen: String::new() }
+        Follower {
+            chunks,
+            seen: String::new(),
+        }
     }
 }
 
@@ -92,7 +111,9 @@ impl Follower {
                 self.seen.push_str(str::from_utf8(&chunk.unwrap()).unwrap());
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the log does not end");
+        tokio::time::timeout(Duration::from_secs(10), wait)
+            .await
+            .expect("the log does not end");
         std::mem::take(&mut self.seen)
     }
 }
@@ -102,11 +123,17 @@ fn numbers(range: std::ops::Range<u32>) -> String {
 }
 
 fn tail(lines: u64) -> LogOptions {
-    LogOptions { tail_lines: Some(lines), ..LogOptions::default() }
+    LogOptions {
+        tail_lines: Some(lines),
+        ..LogOptions::default()
+    }
 }
 
 fn follow() -> LogOptions {
-    LogOptions { follow: true, ..LogOptions::default() }
+    LogOptions {
+        follow: true,
+        ..LogOptions::default()
+    }
 }
 
 #[tokio::test]
@@ -143,11 +170,16 @@ async fn the_tail_counts_whole_lines() {
     let log = Log::new();
     let long = "x".repeat(70_000);
     log.append("t stdout F one\nt stdout P two \nt stdout P and \nt stdout F half\n");
-    log.append(&format!("t stderr P {long}\nt stderr F {long}\nt stdout P open \nt stdout P end\n"));
+    log.append(&format!(
+        "t stderr P {long}\nt stderr F {long}\nt stdout P open \nt stdout P end\n"
+    ));
     assert_eq!(log.read(tail(1)).await, "open end");
     assert_eq!(log.read(tail(2)).await, format!("{long}{long}\nopen end"));
     assert_eq!(log.read(tail(3)).await, format!("two and half\n{long}{long}\nopen end"));
-    assert_eq!(log.read(tail(4)).await, format!("one\ntwo and half\n{long}{long}\nopen end"));
+    assert_eq!(
+        log.read(tail(4)).await,
+        format!("one\ntwo and half\n{long}{long}\nopen end")
+    );
 }
 
 #[tokio::test]
@@ -155,7 +187,12 @@ async fn since_timestamps_and_limit() {
     let log = Log::new();
     log.lines(0..5);
     let since = Some("2026-01-01T00:00:00.000000003Z".parse().unwrap());
-    let options = LogOptions { since, timestamps: true, limit_bytes: Some(50), ..LogOptions::default() };
+    let options = LogOptions {
+        since,
+        timestamps: true,
+        limit_bytes: Some(50),
+        ..LogOptions::default()
+    };
     let stamped = "2026-01-01T00:00:00.000000003Z line 3\n2026-01-01T00:00:00.000000004Z line 4\n";
     assert_eq!(log.read(options).await, stamped[..50]);
 }
@@ -179,8 +216,18 @@ async fn following_ends_with_the_container() {
 async fn following_starts_at_the_tail() {
     let log = Log::new();
     log.lines(0..100);
-    let mut none = log.follow(LogOptions { follow: true, ..tail(0) }).await;
-    let mut two = log.follow(LogOptions { follow: true, ..tail(2) }).await;
+    let mut none = log
+        .follow(LogOptions {
+            follow: true,
+            ..tail(0)
+        })
+        .await;
+    let mut two = log
+        .follow(LogOptions {
+            follow: true,
+            ..tail(2)
+        })
+        .await;
     two.until("line 99\n").await;
     log.lines(100..101);
     log.finished.send_replace(true);
@@ -216,7 +263,10 @@ async fn no_line_is_lost_while_the_log_rotates_under_load() {
     let mut follower = log.follow(follow()).await;
     let path = log.path();
     let writer = std::thread::spawn({
-        let log = Log { dir: log.dir.clone(), finished: watch::Sender::new(false) };
+        let log = Log {
+            dir: log.dir.clone(),
+            finished: watch::Sender::new(false),
+        };
         move || {
             for n in 1..5000 {
                 log.lines(n..n + 1);
@@ -242,7 +292,10 @@ async fn a_reader_that_leaves_ends_the_work() {
     let task = tokio::spawn(send(log.source(), follow(), sender).await.unwrap());
     chunks.recv().await.unwrap().unwrap();
     drop(chunks);
-    tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), task)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -251,9 +304,15 @@ async fn an_agent_that_forgets_the_container_ends_the_work() {
     log.lines(0..2);
     let (sender, chunks) = mpsc::channel(1);
     let (forgotten, finished) = watch::channel(false);
-    let source = LogSource { path: log.path(), finished };
+    let source = LogSource {
+        path: log.path(),
+        finished,
+    };
     tokio::spawn(send(source, follow(), sender).await.unwrap());
-    let mut follower = Follower { chunks, seen: String::new() };
+    let mut follower = Follower {
+        chunks,
+        seen: String::new(),
+    };
     follower.until("line 1\n").await;
     drop(forgotten);
     assert_eq!(follower.rest().await, numbers(0..2));

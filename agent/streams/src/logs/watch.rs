@@ -41,7 +41,10 @@ impl Watch {
             Err(Errno::ENOSPC) => return Ok(Self::Fallback),
             Err(error) => return Err(error.into()),
         }
-        Ok(Self::Inotify { events: sys::watch(inotify)?, name: name.to_owned() })
+        Ok(Self::Inotify {
+            events: sys::watch(inotify)?,
+            name: name.to_owned(),
+        })
     }
 
     /// Waits until the file may have changed since the last call.

@@ -67,17 +67,29 @@ pub(super) async fn run(socket: Socket, target: Target, ports: &[u16]) {
 }
 
 /// Forwards one port's only connection. Ends when the pod's side does.
-async fn forward(target: &Target, port: u16, channel: u8, mut data: mpsc::Receiver<Bytes>, sender: mpsc::Sender<Message>) {
+async fn forward(
+    target: &Target,
+    port: u16,
+    channel: u8,
+    mut data: mpsc::Receiver<Bytes>,
+    sender: mpsc::Sender<Message>,
+) {
     for channel in [channel, channel + 1] {
         let [low, high] = port.to_le_bytes();
-        if sender.send(Message::Binary(vec![channel, low, high].into())).await.is_err() {
+        if sender
+            .send(Message::Binary(vec![channel, low, high].into()))
+            .await
+            .is_err()
+        {
             return;
         }
     }
     let mut connection = match target.dial(port).await {
         Ok(connection) => connection,
         Err(text) => {
-            let _ = sender.send(Message::Binary([&[channel + 1], text.as_bytes()].concat().into())).await;
+            let _ = sender
+                .send(Message::Binary([&[channel + 1], text.as_bytes()].concat().into()))
+                .await;
             return;
         }
     };

@@ -140,7 +140,7 @@ impl Tunnel {
                     let Some(data) = data else { return };
                     decoder.push(&data);
                     loop {
-                        match decoder.next() {
+                        match decoder.decode() {
                             Ok(Some(frame)) => {
                                 if !self.frame(frame, pongs).await {
                                     return;
@@ -196,9 +196,11 @@ impl Tunnel {
                 true
             }
             // The client opens no more streams; those that are open go on.
-            Frame::GoAway { .. } | Frame::Ping { .. } | Frame::Headers { .. } | Frame::SynReply { .. } | Frame::Other { .. } => {
-                true
-            }
+            Frame::GoAway { .. }
+            | Frame::Ping { .. }
+            | Frame::Headers { .. }
+            | Frame::SynReply { .. }
+            | Frame::Other { .. } => true,
         }
     }
 
@@ -209,7 +211,11 @@ impl Tunnel {
 
     async fn deliver(&mut self, input: mpsc::Sender<Bytes>, data: Bytes, pongs: &mpsc::WeakSender<Message>) {
         // Fails when the forward has ended; its data are of no use then.
-        self.driving(websocket::with_pongs(async move { drop(input.send(data).await) }, pongs)).await;
+        self.driving(websocket::with_pongs(
+            async move { drop(input.send(data).await) },
+            pongs,
+        ))
+        .await;
     }
 
     /// Waits for `work` while the forwards go on, without which it might never end.
@@ -224,8 +230,15 @@ impl Tunnel {
     }
 
     async fn open(&mut self, stream: u32, fin: bool, headers: &Headers) -> bool {
-        let header = |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let port = header("port").and_then(|port| port.parse::<u16>().ok()).filter(|&port| port > 0);
+        let header = |name: &str| {
+            headers
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let port = header("port")
+            .and_then(|port| port.parse::<u16>().ok())
+            .filter(|&port| port > 0);
         let kind = header("streamtype");
         // Old clients send no request id; the streams of a connection are numbered in order then.
         let request = match (header("requestid"), kind) {
@@ -235,7 +248,12 @@ impl Tunnel {
         };
         let is_new = !stream.is_multiple_of(2) && stream > self.last_stream;
         let (Some(port), Some(kind @ ("data" | "error")), true) = (port, kind, is_new) else {
-            return self.send(Frame::RstStream { stream, status: RstStatus::ProtocolError }).await;
+            return self
+                .send(Frame::RstStream {
+                    stream,
+                    status: RstStatus::ProtocolError,
+                })
+                .await;
         };
         self.last_stream = stream;
         let taken = self.pairs.get(&request).is_some_and(|pair| match kind {
@@ -243,9 +261,21 @@ impl Tunnel {
             _ => pair.error.is_some() || pair.port != port,
         });
         if taken || self.streams.len() >= 2 * MAX_FORWARDS {
-            return self.send(Frame::RstStream { stream, status: RstStatus::RefusedStream }).await;
+            return self
+                .send(Frame::RstStream {
+                    stream,
+                    status: RstStatus::RefusedStream,
+                })
+                .await;
         }
-        if !self.send(Frame::SynReply { stream, fin: false, headers: Headers::new() }).await {
+        if !self
+            .send(Frame::SynReply {
+                stream,
+                fin: false,
+                headers: Headers::new(),
+            })
+            .await
+        {
             return false;
         }
         self.windows.open(stream);
@@ -256,15 +286,26 @@ impl Tunnel {
         });
         let pair = self.pairs.entry(request.clone()).or_insert_with(|| {
             let request = request.clone();
-            self.forwards.push(tokio::time::sleep(PAIRING).map(move |()| Ended::Pairing { request }).boxed());
-            Pair { port, data: None, error: None }
+            self.forwards.push(
+                tokio::time::sleep(PAIRING)
+                    .map(move |()| Ended::Pairing { request })
+                    .boxed(),
+            );
+            Pair {
+                port,
+                data: None,
+                error: None,
+            }
         });
         match kind {
             "data" => pair.data = Some(stream),
             _ => pair.error = Some(stream),
         }
         let both = pair.data.zip(pair.error);
-        let open = Open { input: input.filter(|_| !fin), reset: Arc::new(Notify::new()) };
+        let open = Open {
+            input: input.filter(|_| !fin),
+            reset: Arc::new(Notify::new()),
+        };
         self.streams.insert(stream, open);
         if let Some((data, error)) = both {
             self.start(&request, port, data, error);
@@ -275,8 +316,14 @@ impl Tunnel {
     /// Starts forwarding once both streams are there.
     fn start(&mut self, request: &str, port: u16, data: u32, error: u32) {
         self.pairs.remove(request);
-        let Some(input) = self.inputs.remove(request) else { return };
-        let resets: Vec<_> = [data, error].iter().filter_map(|id| self.streams.get(id)).map(|s| s.reset.clone()).collect();
+        let Some(input) = self.inputs.remove(request) else {
+            return;
+        };
+        let resets: Vec<_> = [data, error]
+            .iter()
+            .filter_map(|id| self.streams.get(id))
+            .map(|s| s.reset.clone())
+            .collect();
         let forward = Forward {
             target: Arc::clone(&self.target),
             frames: self.frames.clone(),
@@ -312,7 +359,14 @@ impl Tunnel {
         for stream in streams {
             self.streams.remove(&stream);
             self.windows.close(stream);
-            let _ = self.frames.send(Frame::Data { stream, fin: true, data: Bytes::new() }).await;
+            let _ = self
+                .frames
+                .send(Frame::Data {
+                    stream,
+                    fin: true,
+                    data: Bytes::new(),
+                })
+                .await;
         }
     }
 }
@@ -332,7 +386,14 @@ impl Forward {
             Ok(connection) => connection,
             Err(text) => {
                 let data = Bytes::from(text);
-                let _ = self.frames.send(Frame::Data { stream: self.error, fin: false, data }).await;
+                let _ = self
+                    .frames
+                    .send(Frame::Data {
+                        stream: self.error,
+                        fin: false,
+                        data,
+                    })
+                    .await;
                 return;
             }
         };
@@ -354,7 +415,15 @@ impl Forward {
             received += u32::try_from(data.len()).unwrap_or(u32::MAX);
             if received >= REFILL {
                 for stream in [self.data, 0] {
-                    if self.frames.send(Frame::WindowUpdate { stream, delta: received }).await.is_err() {
+                    if self
+                        .frames
+                        .send(Frame::WindowUpdate {
+                            stream,
+                            delta: received,
+                        })
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -378,7 +447,11 @@ impl Forward {
             let mut data = buffer.split().freeze();
             while !data.is_empty() {
                 let granted = self.windows.take(self.data, data.len()).await;
-                let frame = Frame::Data { stream: self.data, fin: false, data: data.split_to(granted) };
+                let frame = Frame::Data {
+                    stream: self.data,
+                    fin: false,
+                    data: data.split_to(granted),
+                };
                 if self.frames.send(frame).await.is_err() {
                     return;
                 }

@@ -167,7 +167,10 @@ impl Decoder {
     /// A decoder for one direction of a new connection.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: BytesMut::new(), headers: Unpacker::new() }
+        Self {
+            buffer: BytesMut::new(),
+            headers: Unpacker::new(),
+        }
     }
 
     /// Adds bytes as they arrive, cut anywhere.
@@ -179,8 +182,10 @@ impl Decoder {
     ///
     /// # Errors
     /// [`FrameError`]; the decoder is useless afterwards.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some(head) = self.buffer.first_chunk::<8>() else { return Ok(None) };
+    pub fn decode(&mut self) -> Result<Option<Frame>, FrameError> {
+        let Some(head) = self.buffer.first_chunk::<8>() else {
+            return Ok(None);
+        };
         let (first, flags) = (u32::from_be_bytes([head[0], head[1], head[2], head[3]]), head[4]);
         let length = usize::from(head[5]) << 16 | usize::from(head[6]) << 8 | usize::from(head[7]);
         if length > MAX_FRAME {
@@ -193,7 +198,11 @@ impl Decoder {
         let body = self.buffer.split_to(length).freeze();
         let fin = flags & FIN != 0;
         if first & !ID_MASK == 0 {
-            return Ok(Some(Frame::Data { stream: first, fin, data: body }));
+            return Ok(Some(Frame::Data {
+                stream: first,
+                fin,
+                data: body,
+            }));
         }
         let [high, low, kind @ ..] = first.to_be_bytes();
         let version = u16::from_be_bytes([high & 0x7f, low]);
@@ -219,17 +228,35 @@ impl Decoder {
                 let stream = body.get_u32() & ID_MASK;
                 // The associated stream, priority and slot have no meaning here.
                 body.advance(6);
-                Frame::SynStream { stream, fin, headers: self.headers.unpack(&body)? }
+                Frame::SynStream {
+                    stream,
+                    fin,
+                    headers: self.headers.unpack(&body)?,
+                }
             }
-            SYN_REPLY => Frame::SynReply { stream: body.get_u32() & ID_MASK, fin, headers: self.headers.unpack(&body)? },
-            HEADERS => Frame::Headers { stream: body.get_u32() & ID_MASK, fin, headers: self.headers.unpack(&body)? },
-            RST_STREAM => Frame::RstStream { stream: body.get_u32() & ID_MASK, status: RstStatus::of(body.get_u32()) },
+            SYN_REPLY => Frame::SynReply {
+                stream: body.get_u32() & ID_MASK,
+                fin,
+                headers: self.headers.unpack(&body)?,
+            },
+            HEADERS => Frame::Headers {
+                stream: body.get_u32() & ID_MASK,
+                fin,
+                headers: self.headers.unpack(&body)?,
+            },
+            RST_STREAM => Frame::RstStream {
+                stream: body.get_u32() & ID_MASK,
+                status: RstStatus::of(body.get_u32()),
+            },
             SETTINGS => settings(body).ok_or(malformed)?,
             PING => Frame::Ping { id: body.get_u32() },
-            GOAWAY => Frame::GoAway { last_stream: body.get_u32() & ID_MASK },
-            WINDOW_UPDATE => {
-                Frame::WindowUpdate { stream: body.get_u32() & ID_MASK, delta: body.get_u32() & ID_MASK }
-            }
+            GOAWAY => Frame::GoAway {
+                last_stream: body.get_u32() & ID_MASK,
+            },
+            WINDOW_UPDATE => Frame::WindowUpdate {
+                stream: body.get_u32() & ID_MASK,
+                delta: body.get_u32() & ID_MASK,
+            },
             kind => Frame::Other { kind },
         })
     }
@@ -339,19 +366,56 @@ mod tests {
     use super::*;
 
     fn frames() -> Vec<Frame> {
-        let headers = |kind: &str| vec![("streamtype".to_owned(), kind.to_owned()), ("port".to_owned(), "80".to_owned())];
+        let headers = |kind: &str| {
+            vec![
+                ("streamtype".to_owned(), kind.to_owned()),
+                ("port".to_owned(), "80".to_owned()),
+            ]
+        };
         vec![
-            Frame::SynStream { stream: 1, fin: false, headers: headers("error") },
-            Frame::SynStream { stream: 3, fin: true, headers: headers("data") },
-            Frame::SynReply { stream: 1, fin: false, headers: Vec::new() },
-            Frame::Data { stream: 3, fin: false, data: Bytes::from(vec![7; 40_000]) },
-            Frame::Data { stream: 3, fin: true, data: Bytes::new() },
-            Frame::Headers { stream: 3, fin: false, headers: headers("x") },
-            Frame::RstStream { stream: 3, status: RstStatus::Cancel },
-            Frame::Settings { initial_window: Some(1 << 20) },
+            Frame::SynStream {
+                stream: 1,
+                fin: false,
+                headers: headers("error"),
+            },
+            Frame::SynStream {
+                stream: 3,
+                fin: true,
+                headers: headers("data"),
+            },
+            Frame::SynReply {
+                stream: 1,
+                fin: false,
+                headers: Vec::new(),
+            },
+            Frame::Data {
+                stream: 3,
+                fin: false,
+                data: Bytes::from(vec![7; 40_000]),
+            },
+            Frame::Data {
+                stream: 3,
+                fin: true,
+                data: Bytes::new(),
+            },
+            Frame::Headers {
+                stream: 3,
+                fin: false,
+                headers: headers("x"),
+            },
+            Frame::RstStream {
+                stream: 3,
+                status: RstStatus::Cancel,
+            },
+            Frame::Settings {
+                initial_window: Some(1 << 20),
+            },
             Frame::Settings { initial_window: None },
             Frame::Ping { id: 5 },
-            Frame::WindowUpdate { stream: 0, delta: 65536 },
+            Frame::WindowUpdate {
+                stream: 0,
+                delta: 65536,
+            },
             Frame::GoAway { last_stream: 3 },
             Frame::Other { kind: 11 },
         ]
@@ -367,7 +431,7 @@ mod tests {
             let mut found = Vec::new();
             for chunk in bytes.chunks(size) {
                 decoder.push(chunk);
-                while let Some(frame) = decoder.next().unwrap() {
+                while let Some(frame) = decoder.decode().unwrap() {
                     found.push(frame);
                 }
             }
@@ -381,7 +445,14 @@ mod tests {
         Encoder::new().encode(&Frame::Ping { id: 1 }, &mut bytes);
         assert_eq!(&bytes[..], [0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 1]);
         bytes.clear();
-        Encoder::new().encode(&Frame::Data { stream: 5, fin: true, data: Bytes::from("hi") }, &mut bytes);
+        Encoder::new().encode(
+            &Frame::Data {
+                stream: 5,
+                fin: true,
+                data: Bytes::from("hi"),
+            },
+            &mut bytes,
+        );
         assert_eq!(&bytes[..], [0, 0, 0, 5, 1, 0, 0, 2, b'h', b'i']);
     }
 
@@ -395,7 +466,7 @@ mod tests {
         ] {
             let mut decoder = Decoder::new();
             decoder.push(bytes);
-            assert_eq!(decoder.next(), Err(error));
+            assert_eq!(decoder.decode(), Err(error));
         }
     }
 }

@@ -17,7 +17,9 @@ pub(super) struct Packer(Compress);
 impl Packer {
     pub(super) fn new() -> Self {
         let mut compress = Compress::new(Compression::fast(), true);
-        compress.set_dictionary(&DICTIONARY).expect("a fresh zlib stream takes a dictionary");
+        compress
+            .set_dictionary(&DICTIONARY)
+            .expect("a fresh zlib stream takes a dictionary");
         Self(compress)
     }
 
@@ -80,7 +82,9 @@ impl Unpacker {
                 Ok(Status::StreamEnd) => return Err(FrameError::Compression),
                 // The first block starts with the request for the dictionary.
                 Err(error) if error.needs_dictionary().is_some() => {
-                    self.0.set_dictionary(&DICTIONARY).map_err(|_| FrameError::Compression)?;
+                    self.0
+                        .set_dictionary(&DICTIONARY)
+                        .map_err(|_| FrameError::Compression)?;
                 }
                 Err(_) => return Err(FrameError::Compression),
             }
@@ -142,11 +146,16 @@ mod tests {
     #[test]
     fn large_blocks_pass_and_larger_ones_do_not() {
         let (mut packer, mut unpacker) = (Packer::new(), Unpacker::new());
-        let noise: String = (0..20_000_u32).map(|n| char::from(b'a' + u8::try_from(n * n % 7919 % 26).unwrap())).collect();
+        let noise: String = (0..20_000_u32)
+            .map(|n| char::from(b'a' + u8::try_from(n * n % 7919 % 26).unwrap()))
+            .collect();
         let large = vec![("x".to_owned(), noise)];
         assert_eq!(unpacker.unpack(&packer.pack(&large)).unwrap(), large);
         let bomb = vec![("x".to_owned(), "a".repeat(10 << 20))];
-        assert!(matches!(unpacker.unpack(&packer.pack(&bomb)), Err(FrameError::TooLarge)));
+        assert!(matches!(
+            unpacker.unpack(&packer.pack(&bomb)),
+            Err(FrameError::TooLarge)
+        ));
     }
 
     #[test]

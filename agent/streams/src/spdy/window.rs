@@ -27,8 +27,16 @@ struct State {
 
 impl Windows {
     pub(crate) fn new() -> Self {
-        let state = State { enforced: false, initial: INITIAL, connection: INITIAL, streams: HashMap::new() };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        let state = State {
+            enforced: false,
+            initial: INITIAL,
+            connection: INITIAL,
+            streams: HashMap::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -67,7 +75,11 @@ impl Windows {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         // A closed stream's data go nowhere; let the sender find out by itself.
         let window = state.streams.get(&stream).copied().unwrap_or(i64::MAX);
-        let granted = if state.enforced { wanted.min(window).min(state.connection) } else { wanted };
+        let granted = if state.enforced {
+            wanted.min(window).min(state.connection)
+        } else {
+            wanted
+        };
         if granted <= 0 && wanted > 0 {
             return None;
         }
@@ -130,7 +142,11 @@ mod tests {
         windows.set_initial(1000);
         windows.open(3);
         assert_eq!(windows.take(3, 5000).await, 1000);
-        assert!(tokio::time::timeout(Duration::from_millis(20), windows.take(3, 1)).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), windows.take(3, 1))
+                .await
+                .is_err()
+        );
         assert_eq!(windows.take(1, 400).await, 400);
         let (granted, ()) = tokio::join!(windows.take(3, 5000), async { windows.update(3, 70) });
         assert_eq!(granted, 70);

@@ -4,14 +4,21 @@ use super::client::{admin, connect, get, request};
 #[tokio::test]
 async fn certificates_decide() {
     let server = Server::start().await;
-    assert_eq!(get(&server, admin(&server), "/healthz").await.unwrap(), (200, "ok\n".to_owned()));
+    assert_eq!(
+        get(&server, admin(&server), "/healthz").await.unwrap(),
+        (200, "ok\n".to_owned())
+    );
     let api_server = server.authority.client_config("kube-apiserver-kubelet-client", "");
     assert_eq!(get(&server, api_server, "/pods").await.unwrap().0, 200);
     let stranger = server.authority.client_config("system:node:other", "system:nodes");
     let (status, body) = get(&server, stranger, "/pods").await.unwrap();
     assert_eq!((status, body.contains("system:node:other")), (403, true));
     // Another authority's certificate, and none at all, fail in the handshake.
-    assert!(get(&server, server.authority.anonymous_config(), "/healthz").await.is_err());
+    assert!(
+        get(&server, server.authority.anonymous_config(), "/healthz")
+            .await
+            .is_err()
+    );
     let other = super::certificates::Authority::new();
     let foreign = other.client_config("kubernetes-admin", "system:masters");
     assert!(get(&server, foreign, "/healthz").await.is_err());
@@ -38,7 +45,15 @@ async fn requests_that_make_no_sense() {
     }
     // What kubectl falls back to when WebSockets are refused.
     let spdy = "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n";
-    let (status, body) = request(&server, admin(&server), "POST", "/exec/a/b/main?command=x&output=1", spdy).await.unwrap();
+    let (status, body) = request(
+        &server,
+        admin(&server),
+        "POST",
+        "/exec/a/b/main?command=x&output=1",
+        spdy,
+    )
+    .await
+    .unwrap();
     assert_eq!((status, body.contains("WebSocket")), (400, true));
 }
 

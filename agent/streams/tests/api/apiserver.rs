@@ -52,7 +52,10 @@ async fn serve(server: &Server, mut stream: TlsStream<TcpStream>) {
         }
         let (status, body) = match document(path) {
             Some(body) => ("200 OK", body),
-            None => ("404 Not Found", json!({ "kind": "Status", "apiVersion": "v1", "code": 404, "status": "Failure" })),
+            None => (
+                "404 Not Found",
+                json!({ "kind": "Status", "apiVersion": "v1", "code": 404, "status": "Failure" }),
+            ),
         };
         let body = body.to_string();
         let length = body.len();
@@ -116,9 +119,17 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().chain([&0, &0]).take(3).fold(0_usize, |group, &byte| group << 8 | usize::from(byte));
+        let group = chunk
+            .iter()
+            .chain([&0, &0])
+            .take(3)
+            .fold(0_usize, |group, &byte| group << 8 | usize::from(byte));
         for n in 0..4 {
-            out.push(if n <= chunk.len() { char::from(DIGITS[group >> (18 - 6 * n) & 63]) } else { '=' });
+            out.push(if n <= chunk.len() {
+                char::from(DIGITS[group >> (18 - 6 * n) & 63])
+            } else {
+                '='
+            });
         }
     }
     out

@@ -38,7 +38,9 @@ impl Authority {
         } else {
             ServerConfig::builder().with_no_client_auth()
         };
-        let mut config = builder.with_single_cert(vec![certificate.der().clone()], private(&key)).unwrap();
+        let mut config = builder
+            .with_single_cert(vec![certificate.der().clone()], private(&key))
+            .unwrap();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }
@@ -60,7 +62,11 @@ impl Authority {
     }
 
     pub fn anonymous_config(&self) -> Arc<ClientConfig> {
-        Arc::new(ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth())
+        Arc::new(
+            ClientConfig::builder()
+                .with_root_certificates(self.roots())
+                .with_no_client_auth(),
+        )
     }
 }
 

@@ -25,7 +25,9 @@ pub fn admin(server: &Server) -> Arc<ClientConfig> {
 
 pub async fn connect(server: &Server, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(server.address).await?;
-    TlsConnector::from(config).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
+    TlsConnector::from(config)
+        .connect(ServerName::try_from("127.0.0.1").unwrap(), stream)
+        .await
 }
 
 /// Status code and body of a GET.
@@ -49,7 +51,14 @@ pub async fn request(
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Ok((status, if head.contains("chunked") { dechunk(body) } else { body.to_owned() }))
+    Ok((
+        status,
+        if head.contains("chunked") {
+            dechunk(body)
+        } else {
+            body.to_owned()
+        },
+    ))
 }
 
 fn dechunk(mut body: &str) -> String {
@@ -70,7 +79,9 @@ pub struct Channels {
 impl Channels {
     pub async fn open(server: &Server, path: &str, protocol: &str) -> Result<Self, WsError> {
         let mut request = format!("wss://127.0.0.1{path}").into_client_request().unwrap();
-        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", protocol.parse().unwrap());
         let stream = connect(server, admin(server)).await.unwrap();
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await?;
         assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
@@ -78,7 +89,10 @@ impl Channels {
     }
 
     pub async fn send(&mut self, channel: u8, data: &[u8]) {
-        self.socket.send(Message::Binary([&[channel], data].concat().into())).await.unwrap();
+        self.socket
+            .send(Message::Binary([&[channel], data].concat().into()))
+            .await
+            .unwrap();
     }
 
     /// The next message that is not empty: channel and data; nothing at the close, whose code must be 1000.
@@ -111,6 +125,8 @@ impl Channels {
 pub fn exit_code(status: &Value) -> Option<&str> {
     match status["status"].as_str()? {
         "Success" => Some("0"),
-        _ => status["details"]["causes"][0]["message"].as_str().filter(|_| status["reason"] == "NonZeroExitCode"),
+        _ => status["details"]["causes"][0]["message"]
+            .as_str()
+            .filter(|_| status["reason"] == "NonZeroExitCode"),
     }
 }

@@ -11,7 +11,10 @@ const V4: &str = "v4.channel.k8s.io";
 
 fn path(command: &[&str], streams: &str) -> String {
     let encode = |word: &str| word.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-    let command: String = command.iter().map(|word| format!("command={}&", encode(word))).collect();
+    let command: String = command
+        .iter()
+        .map(|word| format!("command={}&", encode(word)))
+        .collect();
     format!("/exec/default/pod/main?{command}{streams}")
 }
 
@@ -21,19 +24,27 @@ async fn output_and_exit_code_arrive() {
     for protocol in [V5, V4] {
         let path = path(&["sh", "-c", "echo out; echo err >&2; exit 7"], "output=1&error=1");
         let (out, err, status) = Channels::open(&server, &path, protocol).await.unwrap().finish().await;
-        assert_eq!((out.as_str(), err.as_str(), exit_code(&status)), ("out\n", "err\n", Some("7")));
+        assert_eq!(
+            (out.as_str(), err.as_str(), exit_code(&status)),
+            ("out\n", "err\n", Some("7"))
+        );
     }
     let path = path(&["true"], "stdout=true");
     let (_, _, status) = Channels::open(&server, &path, V5).await.unwrap().finish().await;
     assert_eq!(status["status"], "Success");
     let request = server.node.last.lock().unwrap().clone().unwrap();
-    assert_eq!((request.command, request.stdin, request.stdout, request.stderr), (vec!["true".into()], false, true, false));
+    assert_eq!(
+        (request.command, request.stdin, request.stdout, request.stderr),
+        (vec!["true".into()], false, true, false)
+    );
 }
 
 #[tokio::test]
 async fn input_ends_when_the_client_closes_it() {
     let server = Server::start().await;
-    let mut client = Channels::open(&server, &path(&["wc", "-c"], "input=1&output=1"), V5).await.unwrap();
+    let mut client = Channels::open(&server, &path(&["wc", "-c"], "input=1&output=1"), V5)
+        .await
+        .unwrap();
     for _ in 0..100 {
         client.send(0, &[b'x'; 10_000]).await;
     }
@@ -46,7 +57,9 @@ async fn input_ends_when_the_client_closes_it() {
 #[tokio::test]
 async fn echo_goes_both_ways() {
     let server = Server::start().await;
-    let mut client = Channels::open(&server, &path(&["cat"], "input=1&output=1"), V5).await.unwrap();
+    let mut client = Channels::open(&server, &path(&["cat"], "input=1&output=1"), V5)
+        .await
+        .unwrap();
     for n in 0..200_u32 {
         let text = format!("message {n}\n");
         client.send(0, text.as_bytes()).await;
@@ -59,7 +72,9 @@ async fn echo_goes_both_ways() {
 #[tokio::test]
 async fn a_terminal_is_told_its_size() {
     let server = Server::start().await;
-    let mut client = Channels::open(&server, &path(&["sh"], "input=1&output=1&error=1&tty=1"), V5).await.unwrap();
+    let mut client = Channels::open(&server, &path(&["sh"], "input=1&output=1&error=1&tty=1"), V5)
+        .await
+        .unwrap();
     client.send(4, br#"{"Width":80,"Height":24}"#).await;
     assert_eq!(client.next().await.unwrap(), (1, b"80x24\r\n".to_vec()));
     client.send(4, b"not a size").await;
@@ -75,11 +90,17 @@ async fn failures_are_statuses() {
     let server = Server::start().await;
     let missing = path(&["/no/such/program"], "output=1");
     let (_, _, status) = Channels::open(&server, &missing, V5).await.unwrap().finish().await;
-    assert_eq!((status["status"].as_str(), status["reason"].as_str()), (Some("Failure"), Some("InternalError")));
+    assert_eq!(
+        (status["status"].as_str(), status["reason"].as_str()),
+        (Some("Failure"), Some("InternalError"))
+    );
     assert!(status["message"].as_str().unwrap().contains("/no/such/program"));
     let nowhere = "/exec/default/pod/other?command=true&output=1";
     let (_, _, status) = Channels::open(&server, nowhere, V5).await.unwrap().finish().await;
-    assert_eq!((status["reason"].as_str(), status["code"].as_u64()), (Some("NotFound"), Some(404)));
+    assert_eq!(
+        (status["reason"].as_str(), status["code"].as_u64()),
+        (Some("NotFound"), Some(404))
+    );
     match Channels::open(&server, &path(&["true"], "output=1"), "v1.channel.k8s.io").await {
         Err(WsError::Http(response)) => assert_eq!(response.status(), 400),
         other => panic!("{:?}", other.map(drop)),
@@ -141,8 +162,12 @@ async fn a_slow_client_stops_only_itself() {
 #[tokio::test]
 async fn a_client_that_vanishes_ends_its_session() {
     let server = Server::start().await;
-    let mut silent = Channels::open(&server, &path(&["sleep", "60"], "output=1"), V5).await.unwrap();
-    let closing = Channels::open(&server, &path(&["sleep", "60"], "input=1"), V5).await.unwrap();
+    let mut silent = Channels::open(&server, &path(&["sleep", "60"], "output=1"), V5)
+        .await
+        .unwrap();
+    let closing = Channels::open(&server, &path(&["sleep", "60"], "input=1"), V5)
+        .await
+        .unwrap();
     wait(&server, 2).await;
     let mut closing = closing;
     closing.socket.close(None).await.unwrap();
@@ -164,5 +189,7 @@ async fn wait(server: &Server, sessions: usize) {
         }
     };
     // Beyond the pong that finds out about a client that vanished while its input was stuck.
-    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("sessions remain");
+    tokio::time::timeout(Duration::from_secs(20), reached)
+        .await
+        .expect("sessions remain");
 }

@@ -12,7 +12,9 @@ async fn pods() -> (Arc<Server>, Api<Pod>) {
     let server = Arc::new(Server::start().await);
     let address = apiserver::start(server.clone()).await;
     let kubeconfig: Kubeconfig = serde_json::from_value(apiserver::kubeconfig(&server, address)).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
     let pods = Api::default_namespaced(Client::try_from(config).unwrap());
     (server, pods)
 }
@@ -21,7 +23,10 @@ async fn pods() -> (Arc<Server>, Api<Pod>) {
 async fn exec() {
     let (_server, pods) = pods().await;
     let params = AttachParams::default().stdin(true).stderr(true);
-    let mut process = pods.exec("pod", ["sh", "-c", "cat; echo err >&2; exit 7"], &params).await.unwrap();
+    let mut process = pods
+        .exec("pod", ["sh", "-c", "cat; echo err >&2; exit 7"], &params)
+        .await
+        .unwrap();
     let status = process.take_status().unwrap();
     let mut stdin = process.stdin().unwrap();
     stdin.write_all(b"through kube").await.unwrap();
@@ -58,7 +63,14 @@ async fn port_forward() {
 #[tokio::test]
 async fn logs() {
     let (server, pods) = pods().await;
-    std::fs::write(server.node.log(), "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout F two\n").unwrap();
-    let params = LogParams { tail_lines: Some(1), ..LogParams::default() };
+    std::fs::write(
+        server.node.log(),
+        "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout F two\n",
+    )
+    .unwrap();
+    let params = LogParams {
+        tail_lines: Some(1),
+        ..LogParams::default()
+    };
     assert_eq!(pods.logs("pod", &params).await.unwrap(), "two\n");
 }

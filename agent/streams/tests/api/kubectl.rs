@@ -58,11 +58,16 @@ async fn exec() {
     let (code, out, err) = kubectl.run(&script, b"from kubectl").await;
     assert_eq!((code, out.as_str()), (7, "from kubectl"));
     assert_eq!(err, "err\ncommand terminated with exit code 7\n");
-    assert_eq!(kubectl.run(&["exec", "pod", "--", "true"], b"").await, (0, String::new(), String::new()));
+    assert_eq!(
+        kubectl.run(&["exec", "pod", "--", "true"], b"").await,
+        (0, String::new(), String::new())
+    );
     let (code, _, err) = kubectl.run(&["exec", "pod", "--", "/no/such"], b"").await;
     assert!(code == 1 && err.contains("/no/such"), "{code} {err}");
     // As kubectl cp does it: an archive of some size through the streams.
-    let (code, out, _) = kubectl.run(&["exec", "pod", "--", "head", "-c", "5000000", "/dev/zero"], b"").await;
+    let (code, out, _) = kubectl
+        .run(&["exec", "pod", "--", "head", "-c", "5000000", "/dev/zero"], b"")
+        .await;
     assert_eq!((code, out.len()), (0, 5_000_000));
     let input = vec![b'x'; 5_000_000];
     let (code, out, _) = kubectl.run(&["exec", "-i", "pod", "--", "wc", "-c"], &input).await;
@@ -88,9 +93,16 @@ async fn port_forward() {
     let kubectl = Kubectl::new().await;
     let port = portforward::service().await.port();
     let mapping = format!(":{port}");
-    let mut child = kubectl.command(&["port-forward", "pod", &mapping]).spawn().expect("kubectl is installed");
+    let mut child = kubectl
+        .command(&["port-forward", "pod", &mapping])
+        .spawn()
+        .expect("kubectl is installed");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().unwrap();
+    let line = tokio::time::timeout(Duration::from_secs(20), lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     // "Forwarding from 127.0.0.1:40000 -> 80"
     let local: u16 = line.split([':', ' ']).nth(3).unwrap().parse().unwrap();
     for size in [0, 1, 100_000, 3_000_000] {
@@ -107,7 +119,9 @@ async fn port_forward() {
             read.unwrap();
             seen
         };
-        let seen = tokio::time::timeout(Duration::from_secs(20), exchange).await.expect("the connection hangs");
+        let seen = tokio::time::timeout(Duration::from_secs(20), exchange)
+            .await
+            .expect("the connection hangs");
         assert_eq!(seen, [&b"hello "[..], &sent, b" goodbye"].concat(), "{size}");
     }
     child.kill().await.unwrap();

@@ -7,7 +7,11 @@ use super::Server;
 use super::client::{admin, connect, get};
 
 fn append(server: &Server, lines: std::ops::Range<u32>) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(server.node.log()).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(server.node.log())
+        .unwrap();
     for n in lines {
         writeln!(file, "2026-01-01T00:00:00.{n:09}Z stdout F line {n}").unwrap();
     }
@@ -17,11 +21,16 @@ fn append(server: &Server, lines: std::ops::Range<u32>) {
 async fn logs_come_as_text() {
     let server = Server::start().await;
     append(&server, 0..100_000);
-    let (status, body) = get(&server, admin(&server), "/containerLogs/default/pod/main").await.unwrap();
+    let (status, body) = get(&server, admin(&server), "/containerLogs/default/pod/main")
+        .await
+        .unwrap();
     assert_eq!((status, body.lines().count()), (200, 100_000));
     let path = "/containerLogs/default/pod/main?tailLines=2&timestamps=true";
     let (_, body) = get(&server, admin(&server), path).await.unwrap();
-    assert_eq!(body, "2026-01-01T00:00:00.000099998Z line 99998\n2026-01-01T00:00:00.000099999Z line 99999\n");
+    assert_eq!(
+        body,
+        "2026-01-01T00:00:00.000099998Z line 99998\n2026-01-01T00:00:00.000099999Z line 99999\n"
+    );
 }
 
 #[tokio::test]

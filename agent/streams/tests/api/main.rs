@@ -39,6 +39,11 @@ impl Server {
             let _ = stopped.await;
         });
         tokio::spawn(async move { serve.await.unwrap() });
-        Self { address, node, authority, _stop: stop }
+        Self {
+            address,
+            node,
+            authority,
+            _stop: stop,
+        }
     }
 }

@@ -37,7 +37,12 @@ impl TestNode {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("barepod-streams-api-{}-{number}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
-        Self { dir, finished: watch::Sender::new(false), last: Mutex::default(), sessions: Arc::default() }
+        Self {
+            dir,
+            finished: watch::Sender::new(false),
+            last: Mutex::default(),
+            sessions: Arc::default(),
+        }
     }
 
     pub fn log(&self) -> PathBuf {
@@ -72,7 +77,9 @@ impl TestNode {
             exit: async move {
                 let status = child.wait().await.unwrap();
                 drop(alive);
-                Ok(ExitStatus { code: status.code().unwrap_or(137) })
+                Ok(ExitStatus {
+                    code: status.code().unwrap_or(137),
+                })
             }
             .boxed(),
         })
@@ -127,8 +134,13 @@ impl Node for TestNode {
         previous: bool,
     ) -> BoxFuture<'a, Result<LogSource, Error>> {
         let result = match (container, previous) {
-            ("main", false) => Ok(LogSource { path: self.log(), finished: self.finished.subscribe() }),
-            ("main", true) => Err(Error::BadRequest("previous terminated container \"main\" not found".to_owned())),
+            ("main", false) => Ok(LogSource {
+                path: self.log(),
+                finished: self.finished.subscribe(),
+            }),
+            ("main", true) => Err(Error::BadRequest(
+                "previous terminated container \"main\" not found".to_owned(),
+            )),
             _ => Err(Error::NotFound(format!("container {container:?} not found"))),
         };
         async { result }.boxed()

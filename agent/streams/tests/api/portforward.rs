@@ -31,7 +31,12 @@ pub async fn service() -> SocketAddr {
 
 /// A port nobody listens on.
 pub async fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 #[tokio::test]
@@ -71,9 +76,18 @@ struct Tunnel {
 impl Tunnel {
     async fn open(server: &Server) -> Self {
         let path = "/portForward/default/pod";
-        let channels = Channels::open(server, path, "SPDY/3.1+portforward.k8s.io").await.unwrap();
+        let channels = Channels::open(server, path, "SPDY/3.1+portforward.k8s.io")
+            .await
+            .unwrap();
         let (encoder, decoder) = (Encoder::new(), Decoder::new());
-        Self { channels, encoder, decoder, next_stream: 1, streams: HashMap::new(), windows: HashMap::new() }
+        Self {
+            channels,
+            encoder,
+            decoder,
+            next_stream: 1,
+            streams: HashMap::new(),
+            windows: HashMap::new(),
+        }
     }
 
     async fn send(&mut self, frames: &[Frame]) {
@@ -81,12 +95,21 @@ impl Tunnel {
         frames.iter().for_each(|frame| self.encoder.encode(frame, &mut bytes));
         // Cut anywhere, as a byte stream is.
         for piece in bytes.chunks(20_001) {
-            self.channels.socket.send(Message::Binary(Bytes::copy_from_slice(piece))).await.unwrap();
+            self.channels
+                .socket
+                .send(Message::Binary(Bytes::copy_from_slice(piece)))
+                .await
+                .unwrap();
         }
     }
 
     async fn data(&mut self, stream: u32, data: &[u8], fin: bool) {
-        self.send(&[Frame::Data { stream, fin, data: Bytes::copy_from_slice(data) }]).await;
+        self.send(&[Frame::Data {
+            stream,
+            fin,
+            data: Bytes::copy_from_slice(data),
+        }])
+        .await;
     }
 
     /// Opens the two streams of a connection; returns the error and the data stream.
@@ -94,14 +117,30 @@ impl Tunnel {
         let (error, data) = (self.next_stream, self.next_stream + 2);
         self.next_stream += 4;
         let headers = |kind: &str| {
-            [("streamType", kind.to_owned()), ("port", port.to_string()), ("requestID", error.to_string())]
-                .map(|(name, value)| (name.to_owned(), value))
-                .to_vec()
+            [
+                ("streamType", kind.to_owned()),
+                ("port", port.to_string()),
+                ("requestID", error.to_string()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec()
         };
         self.send(&[
-            Frame::SynStream { stream: error, fin: false, headers: headers("error") },
-            Frame::Data { stream: error, fin: true, data: Bytes::new() },
-            Frame::SynStream { stream: data, fin: false, headers: headers("data") },
+            Frame::SynStream {
+                stream: error,
+                fin: false,
+                headers: headers("error"),
+            },
+            Frame::Data {
+                stream: error,
+                fin: true,
+                data: Bytes::new(),
+            },
+            Frame::SynStream {
+                stream: data,
+                fin: false,
+                headers: headers("data"),
+            },
         ])
         .await;
         (error, data)
@@ -111,7 +150,7 @@ impl Tunnel {
     async fn until(&mut self, fits: impl Fn(&Self, &Frame) -> bool) -> Frame {
         let wait = async {
             loop {
-                while let Some(frame) = self.decoder.next().unwrap() {
+                while let Some(frame) = self.decoder.decode().unwrap() {
                     match &frame {
                         Frame::SynReply { stream, .. } => drop(self.streams.insert(*stream, Default::default())),
                         Frame::Data { stream, fin, data } => {
@@ -132,7 +171,9 @@ impl Tunnel {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the frame does not come")
+        tokio::time::timeout(Duration::from_secs(20), wait)
+            .await
+            .expect("the frame does not come")
     }
 
     fn text(&self, stream: u32) -> String {
@@ -151,17 +192,35 @@ async fn the_tunnel_forwards_and_ends_in_order() {
     let port = service().await.port();
     let (error, data) = tunnel.forward(port).await;
     tunnel.data(data, b"world", false).await;
-    tunnel.until(|tunnel, _| tunnel.streams.get(&data).is_some_and(|(seen, _)| seen == b"hello world")).await;
+    tunnel
+        .until(|tunnel, _| {
+            tunnel
+                .streams
+                .get(&data)
+                .is_some_and(|(seen, _)| seen == b"hello world")
+        })
+        .await;
     // The client ends its side; the pod still answers.
     tunnel.data(data, b"!", true).await;
-    tunnel.until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error)).await;
-    assert_eq!((tunnel.text(data).as_str(), tunnel.text(error).as_str()), ("hello world! goodbye", ""));
+    tunnel
+        .until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error))
+        .await;
+    assert_eq!(
+        (tunnel.text(data).as_str(), tunnel.text(error).as_str()),
+        ("hello world! goodbye", "")
+    );
     // The same tunnel takes further connections, several at a time.
-    let pairs = [tunnel.forward(port).await, tunnel.forward(port).await, tunnel.forward(port).await];
+    let pairs = [
+        tunnel.forward(port).await,
+        tunnel.forward(port).await,
+        tunnel.forward(port).await,
+    ];
     for (n, (_, data)) in pairs.iter().enumerate() {
         tunnel.data(*data, n.to_string().as_bytes(), true).await;
     }
-    tunnel.until(|tunnel, _| pairs.iter().all(|(error, _)| tunnel.has_ended(*error))).await;
+    tunnel
+        .until(|tunnel, _| pairs.iter().all(|(error, _)| tunnel.has_ended(*error)))
+        .await;
     for (n, (_, data)) in pairs.iter().enumerate() {
         assert_eq!(tunnel.text(*data), format!("hello {n} goodbye"));
     }
@@ -172,19 +231,43 @@ async fn failures_are_told_on_the_error_stream() {
     let server = Server::start().await;
     let mut tunnel = Tunnel::open(&server).await;
     let (error, data) = tunnel.forward(closed_port().await).await;
-    tunnel.until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error)).await;
+    tunnel
+        .until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error))
+        .await;
     assert!(tunnel.text(error).contains("refused"), "{}", tunnel.text(error));
     // Streams that fit nothing are reset, pings answered, and the rest goes on.
     let stream = tunnel.next_stream;
     tunnel.next_stream += 2;
-    tunnel.send(&[Frame::SynStream { stream, fin: false, headers: Vec::new() }, Frame::Ping { id: 7 }]).await;
+    tunnel
+        .send(&[
+            Frame::SynStream {
+                stream,
+                fin: false,
+                headers: Vec::new(),
+            },
+            Frame::Ping { id: 7 },
+        ])
+        .await;
     let reset = tunnel.until(|_, frame| matches!(frame, Frame::RstStream { .. })).await;
-    assert_eq!(reset, Frame::RstStream { stream, status: RstStatus::ProtocolError });
+    assert_eq!(
+        reset,
+        Frame::RstStream {
+            stream,
+            status: RstStatus::ProtocolError
+        }
+    );
     tunnel.until(|_, frame| *frame == Frame::Ping { id: 7 }).await;
     let (_, data) = tunnel.forward(service().await.port()).await;
-    tunnel.until(|tunnel, _| tunnel.streams.get(&data).is_some_and(|(seen, _)| seen == b"hello ")).await;
+    tunnel
+        .until(|tunnel, _| tunnel.streams.get(&data).is_some_and(|(seen, _)| seen == b"hello "))
+        .await;
     // A reset ends the forward, and the error stream with it.
-    tunnel.send(&[Frame::RstStream { stream: data, status: RstStatus::Cancel }]).await;
+    tunnel
+        .send(&[Frame::RstStream {
+            stream: data,
+            status: RstStatus::Cancel,
+        }])
+        .await;
     tunnel.until(|tunnel, _| tunnel.has_ended(data - 2)).await;
 }
 
@@ -197,25 +280,42 @@ async fn megabytes_pass_without_flow_control_and_windows_are_refilled() {
     for _ in 0..64 {
         // kubectl's library never refills a window: nothing is read meanwhile, and nothing may wait for it.
         tunnel.data(data, &block, false).await;
-        tunnel.until(|tunnel, frame| tunnel.windows.get(&data).is_some() || matches!(frame, Frame::Data { .. })).await;
+        tunnel
+            .until(|tunnel, frame| tunnel.windows.contains_key(&data) || matches!(frame, Frame::Data { .. }))
+            .await;
     }
     let total = 6 + 64 * block.len();
     tunnel.until(|tunnel, _| tunnel.streams[&data].0.len() == total).await;
     // All but the last bit of what was sent has been credited, for the stream and for the connection.
-    assert!(tunnel.windows[&data] > 1_900_000 && tunnel.windows[&data] == tunnel.windows[&0], "{:?}", tunnel.windows);
+    assert!(
+        tunnel.windows[&data] > 1_900_000 && tunnel.windows[&data] == tunnel.windows[&0],
+        "{:?}",
+        tunnel.windows
+    );
 }
 
 #[tokio::test]
 async fn a_peer_with_flow_control_is_not_overrun() {
     let server = Server::start().await;
     let mut tunnel = Tunnel::open(&server).await;
-    tunnel.send(&[Frame::Settings { initial_window: Some(4) }]).await;
+    tunnel
+        .send(&[Frame::Settings {
+            initial_window: Some(4),
+        }])
+        .await;
     let (_, data) = tunnel.forward(service().await.port()).await;
-    tunnel.until(|tunnel, frame| matches!(frame, Frame::Data { .. }) && tunnel.text(data) == "hell").await;
+    tunnel
+        .until(|tunnel, frame| matches!(frame, Frame::Data { .. }) && tunnel.text(data) == "hell")
+        .await;
     tunnel.send(&[Frame::Ping { id: 1 }]).await;
     tunnel.until(|_, frame| *frame == Frame::Ping { id: 1 }).await;
     assert_eq!(tunnel.text(data), "hell");
-    tunnel.send(&[Frame::WindowUpdate { stream: data, delta: 100 }]).await;
+    tunnel
+        .send(&[Frame::WindowUpdate {
+            stream: data,
+            delta: 100,
+        }])
+        .await;
     tunnel.until(|tunnel, _| tunnel.text(data) == "hello ").await;
 }
 
@@ -223,7 +323,12 @@ async fn a_peer_with_flow_control_is_not_overrun() {
 async fn garbage_ends_the_tunnel_only() {
     let server = Server::start().await;
     let mut tunnel = Tunnel::open(&server).await;
-    tunnel.channels.socket.send(Message::Binary(Bytes::from_static(&[0x80, 9, 0, 1, 0, 0, 0, 0]))).await.unwrap();
+    tunnel
+        .channels
+        .socket
+        .send(Message::Binary(Bytes::from_static(&[0x80, 9, 0, 1, 0, 0, 0, 0])))
+        .await
+        .unwrap();
     tunnel.until(|_, frame| matches!(frame, Frame::GoAway { .. })).await;
     assert!(tunnel.channels.next().await.is_none());
 }
