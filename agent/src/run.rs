@@ -47,12 +47,13 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Runs the agent until `shutdown` resolves. The pods go on without it.
+/// Runs the agent until `shutdown` resolves. The pods go on without it. `ready` is called once, when nothing can keep it
+/// from starting any more.
 ///
 /// # Errors
 /// What keeps it from starting: another agent, a busy port, directories, certificates or credentials that cannot be
 /// used. Once it runs, nothing ends it but `shutdown`.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     // Somebody else may have chosen the same one before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let _lock = lock::acquire(&config.run_dir)?;
@@ -74,6 +75,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
         blocking(move || node::Machine::detect(&config)).await
     };
     tracing::info!(node = config.node_name, address = %machine.host.ip, listen = %config.listen, "agent starts");
+    ready();
 
     let (stop, stopped) = watch::channel(false);
     let (network_opened, network) = watch::channel(None);
@@ -172,6 +174,11 @@ async fn client(kubeconfig: &Path) -> Result<Client> {
     Client::try_from(config).with_context(shown)
 }
 
+/// Waits for the signal, holding nothing of it.
+async fn until(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|it| *it).await;
+}
+
 async fn remembered_cidr(config: &Config) -> Option<Ipv4Net> {
     let path = config.state_dir.join(POD_CIDR);
     blocking(move || std::fs::read_to_string(path)).await.ok()?.trim().parse().ok()
@@ -221,7 +228,7 @@ impl Opener {
                 }
             };
             tokio::select! {
-                _ = stopped.wait_for(|it| *it) => return,
+                () = until(&mut stopped) => return,
                 Ok(()) = assigned.changed() => {
                     let text = assigned.borrow_and_update().clone().unwrap_or_default();
                     let cidr = match text.parse::<Ipv4Net>() {

@@ -89,7 +89,7 @@ pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Res
 }
 
 /// Makes what this node's agent needs.
-pub fn agent(paths: &Paths, node_name: &str, node_ip: Ipv4Addr, api: &str) -> Result<barepod_agent::config::Tls> {
+pub fn agent(paths: &Paths, node_name: &str, node_ip: Ipv4Addr, api: &str) -> Result<barepod_agent::Tls> {
     let authority = Authority::open(&paths.pki())?;
     let user = format!("system:node:{node_name}");
     let client = authority.ensure(
@@ -111,7 +111,7 @@ pub fn agent(paths: &Paths, node_name: &str, node_ip: Ipv4Addr, api: &str) -> Re
         },
     )?;
     kubeconfig::write(&paths.agent_kubeconfig(), api, &authority.certificate(), &user, &client)?;
-    Ok(barepod_agent::config::Tls {
+    Ok(barepod_agent::Tls {
         cert: server.cert,
         key: server.key,
         client_ca: authority.certificate(),

@@ -203,7 +203,8 @@ fn linux(inputs: &Inputs<'_>, security: Security<'_>) -> Result<Linux, Error> {
     limits.set_devices(Some(if security.privileged() { defaults::all_devices() } else { defaults::default_devices() }));
     linux.set_resources(Some(limits));
     linux.set_devices((!inputs.devices.is_empty()).then(|| inputs.devices.clone()));
-    linux.set_seccomp(security.seccomp(defaults::default_seccomp, inputs.seccomp_profiles)?);
+    let bounding = security.capabilities(defaults::default_capabilities())?.bounding().clone().unwrap_or_default();
+    linux.set_seccomp(security.seccomp(|| defaults::default_seccomp(&bounding), inputs.seccomp_profiles)?);
     linux.set_rootfs_propagation(mounts::root_propagation(inputs.container).map(str::to_owned));
     let (masked, readonly) = if security.unmasked() { (None, None) } else { (Some(defaults::masked_paths()), Some(defaults::readonly_paths())) };
     linux.set_masked_paths(masked);

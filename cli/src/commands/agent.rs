@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use barepod_agent::config;
+use barepod_agent::{DEFAULT_LOG_MAX_BYTES, DEFAULT_LOG_MAX_FILES, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS_LIMIT};
 use clap::Args;
 
 use crate::daemon::Running;
@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, default_value = "https://127.0.0.1:6443")]
     pub api: String,
     /// How many pods the node takes
-    #[arg(long, default_value_t = config::DEFAULT_MAX_PODS)]
+    #[arg(long, default_value_t = DEFAULT_MAX_PODS)]
     pub max_pods: u32,
     /// A label of the node, as key=value; may be repeated
     #[arg(long = "node-label", value_parser = key_value)]
@@ -69,15 +69,16 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         static_pods: paths.manifests(),
         labels: options.labels.iter().cloned().collect(),
         max_pods: options.max_pods,
-        pod_pids_limit: Some(config::DEFAULT_POD_PIDS_LIMIT),
-        log_max_bytes: config::DEFAULT_LOG_MAX_BYTES,
-        log_max_files: config::DEFAULT_LOG_MAX_FILES,
+        pod_pids_limit: Some(DEFAULT_POD_PIDS_LIMIT),
+        log_max_bytes: DEFAULT_LOG_MAX_BYTES,
+        log_max_files: DEFAULT_LOG_MAX_FILES,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(barepod_agent::run(config, shutdown_signal()))?;
+    let ready = || {
+        if let Err(error) = Running::ready() {
+            tracing::warn!("cannot say that it is ready: {error:#}");
+        }
+    };
+    barepod_agent::runtime()?.block_on(barepod_agent::run(config, ready, shutdown_signal()))?;
     Ok(ExitCode::SUCCESS)
 }
 
