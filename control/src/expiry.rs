@@ -97,7 +97,9 @@ mod tests {
     /// Writes while the paused clock stands still, which it does as long as a blocking task runs.
     async fn write(store: &Arc<Embedded>, write: Write) -> Arc<Object> {
         let (store, runtime) = (store.clone(), tokio::runtime::Handle::current());
-        tokio::task::spawn_blocking(move || runtime.block_on(store.write(write)).unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(move || runtime.block_on(store.write(write)).unwrap())
+            .await
+            .unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -125,7 +127,10 @@ mod tests {
                 gone.push((delivery.event.object.key().to_owned(), start.elapsed().as_secs() / 100));
             }
         }
-        assert_eq!(gone, [("/events/a/old".to_owned(), 36), ("/events/a/new".to_owned(), 63)]);
+        assert_eq!(
+            gone,
+            [("/events/a/old".to_owned(), 36), ("/events/a/new".to_owned(), 63)]
+        );
         assert_eq!(store.count("/pods/"), 1);
         store.close();
         task.await.unwrap();

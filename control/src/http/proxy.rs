@@ -105,7 +105,7 @@ fn prepare(request: &mut Request<Incoming>, peer: Peer, target: &str, upgrade: b
         }
     }
     let host = HeaderValue::from_str(&peer.address.to_string());
-    headers.insert(header::HOST, host.map_err(|error| ApiError::internal(error))?);
+    headers.insert(header::HOST, host.map_err(ApiError::internal)?);
     Ok(())
 }
 

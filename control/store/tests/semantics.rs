@@ -274,3 +274,37 @@ async fn many_writers_share_commits() {
     let revisions: std::collections::BTreeSet<u64> = page.objects.iter().map(|object| object.revision()).collect();
     assert_eq!(revisions.len(), 800, "every write has its own revision");
 }
+
+#[tokio::test]
+async fn the_file_shrinks_when_objects_go() {
+    let directory = Directory::new("shrink");
+    let path = directory.0.join("store.redb");
+    let size = || std::fs::metadata(&path).unwrap().len();
+    let store = Embedded::open(directory.options()).unwrap();
+    let text = "x".repeat(100_000);
+    let mut objects = Vec::new();
+    for n in 0..100 {
+        objects.push(
+            store
+                .write(put(&format!("/pods/x/{n}"), Expect::Absent, &text))
+                .await
+                .unwrap(),
+        );
+        // Something small that stays lies between and behind what goes.
+        store
+            .write(put(&format!("/pods/y/{n}"), Expect::Absent, "1"))
+            .await
+            .unwrap();
+    }
+    let full = size();
+    store
+        .write_all(objects.iter().map(|object| remove(object)).collect())
+        .await;
+    for n in 0..5 {
+        store
+            .write(put(&format!("/pods/z/{n}"), Expect::Absent, "1"))
+            .await
+            .unwrap();
+    }
+    assert!(size() < full / 4, "{full} -> {}", size());
+}
