@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Event, EventSource, Node, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -74,13 +74,6 @@ impl Recorder {
             uid: shape::uid(pod).into(),
             field,
         };
-        self.note(Note { about, level, reason, message: message.into() });
-    }
-
-    /// About the node.
-    pub fn node(&self, node: &Node, level: Level, reason: &'static str, message: impl Into<String>) {
-        let name = node.metadata.name.clone().unwrap_or_default();
-        let about = About { kind: "Node", namespace: "default".into(), uid: name.clone(), name, field: None };
         self.note(Note { about, level, reason, message: message.into() });
     }
 

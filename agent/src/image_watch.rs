@@ -6,7 +6,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::static_pods::{InotifyFd, changed};
+use crate::sys::{InotifyFd, changed, register};
 
 /// Runs until `shutdown`. Watches the store's directory, where the index is renamed into place.
 pub async fn run(dir: PathBuf, changes: watch::Sender<()>, mut shutdown: watch::Receiver<bool>) {
@@ -29,5 +29,5 @@ pub async fn run(dir: PathBuf, changes: watch::Sender<()>, mut shutdown: watch::
 fn open(dir: &std::path::Path) -> std::io::Result<AsyncFd<InotifyFd>> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     inotify.add_watch(dir, AddWatchFlags::IN_MOVED_TO)?;
-    AsyncFd::new(InotifyFd(inotify))
+    register(InotifyFd::new(inotify))
 }

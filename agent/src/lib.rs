@@ -44,6 +44,7 @@ mod shared;
 mod spec;
 mod static_pods;
 mod status;
+mod sys;
 mod time;
 mod volumes;
 

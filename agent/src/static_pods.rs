@@ -1,19 +1,18 @@
 //! Static pods: manifests in a directory of the node, run without any control service.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Pod, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sha2::{Digest, Sha256};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
 use crate::pods::mirror::{HASH, SOURCE};
 use crate::shared::blocking;
+use crate::sys::{InotifyFd, changed, register};
 use crate::{files, time};
 
 /// Why a manifest is not run.
@@ -67,24 +66,7 @@ fn watch_dir(dir: &Path) -> std::io::Result<AsyncFd<InotifyFd>> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let wanted = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE;
     inotify.add_watch(dir, wanted)?;
-    AsyncFd::new(InotifyFd(inotify))
-}
-
-/// An inotify instance that an event loop can wait for.
-pub struct InotifyFd(pub Inotify);
-
-impl std::os::fd::AsRawFd for InotifyFd {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        std::os::fd::AsRawFd::as_raw_fd(&self.0.as_fd())
-    }
-}
-
-/// Waits for the next change; several at once count as one.
-pub async fn changed(watcher: &AsyncFd<InotifyFd>) {
-    let read = watcher.async_io(Interest::READABLE, |it| it.0.read_events().map(drop).map_err(std::io::Error::from)).await;
-    if let Err(error) = read {
-        tracing::warn!(%error, "changes not read");
-    }
+    register(InotifyFd::new(inotify))
 }
 
 /// A manifest file as it was read.

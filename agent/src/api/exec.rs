@@ -101,8 +101,10 @@ pub(super) async fn exec(view: &View, name: &str, request: ExecRequest) -> Resul
     let fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
     let (exec_id, master, end) = monitor.exec(ask, &fds).await.map_err(refused)?;
     pipes.theirs.clear();
-    let mut guard = Guard { monitor: monitor.clone(), exec_id: exec_id.clone(), ended: false };
+    let guard = Guard { monitor: monitor.clone(), exec_id: exec_id.clone(), ended: false };
     let exit = Box::pin(async move {
+        // The whole guard goes along: dropped before the end, it ends the program.
+        let mut guard = guard;
         let end = end.await;
         guard.ended = true;
         let end = end.map_err(|_| Error::Internal("the pod's monitor has ended".into()))?;

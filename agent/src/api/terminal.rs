@@ -20,7 +20,7 @@ pub struct Terminal(Arc<Master>);
 pub fn open(fd: OwnedFd) -> io::Result<Master> {
     let flags = OFlag::from_bits_retain(fcntl(&fd, F_GETFL)?);
     fcntl(&fd, F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    AsyncFd::new(fd.into())
+    crate::sys::register(std::fs::File::from(fd))
 }
 
 impl Terminal {
@@ -41,7 +41,7 @@ impl AsyncRead for Terminal {
                     return Poll::Ready(Ok(()));
                 }
                 // pty(7): reading fails with EIO once every slave is closed, which is its end of file.
-                Ok(Err(error)) if error.raw_os_error() == Some(nix::libc::EIO) => return Poll::Ready(Ok(())),
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::EIO) => return Poll::Ready(Ok(())),
                 Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(Err(error)) => return Poll::Ready(Err(error)),
                 Err(_would_block) => {}
@@ -101,8 +101,8 @@ mod tests {
         let mut number = 0_u32;
         // SAFETY: both requests are given a pointer to an integer of the size they read or write (ioctl_tty(2)).
         unsafe {
-            assert_eq!(nix::libc::ioctl(master.as_raw_fd(), nix::libc::TIOCSPTLCK, &clear), 0);
-            assert_eq!(nix::libc::ioctl(master.as_raw_fd(), nix::libc::TIOCGPTN, &mut number), 0);
+            assert_eq!(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &clear), 0);
+            assert_eq!(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &mut number), 0);
         }
         format!("/dev/pts/{number}")
     }

@@ -22,6 +22,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interes
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::sys;
+
 /// Events a worker may leave unread for a while; the monitor is made to wait beyond.
 const QUEUE: usize = 256;
 
@@ -195,7 +197,7 @@ impl Monitor {
         let shown = path.display().to_string();
         let failed = |source| Error::Socket { operation: "connect to", socket: shown.clone(), source };
         let socket = client::connect_nonblocking(&path).map_err(failed)?;
-        let socket = AsyncFd::new(socket).map_err(failed)?;
+        let socket = sys::register(socket).map_err(failed)?;
         let shared = Arc::new(Shared { socket, path: shown, waiting: Mutex::default() });
         let (events, received) = mpsc::channel(QUEUE);
         let reader = tokio::spawn(read(Arc::clone(&shared), events));

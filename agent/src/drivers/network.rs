@@ -1,7 +1,6 @@
 //! The network thread: one thread owns the node's network, because the kernel's RTNL mutex makes several slower than
 //! one (see SPECIFICATION.md), and everything that is queued when it looks is done in one batch.
 
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -15,8 +14,6 @@ const QUEUE: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
-    /// The node's bridge, which pods have as their gateway.
-    pub gateway: Ipv4Addr,
 }
 
 /// What went wrong, in one line with its causes.
@@ -54,7 +51,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub async fn open(config: Config) -> Result<Handle, Error> {
     let (requests, queue) = mpsc::channel(QUEUE);
     let (ready, opened) = oneshot::channel();
-    let gateway = config.gateway();
     let thread = std::thread::Builder::new().name("network".into());
     thread
         .spawn(move || match Network::open(config) {
@@ -68,7 +64,7 @@ pub async fn open(config: Config) -> Result<Handle, Error> {
         })
         .map_err(|error| Error(format!("start network thread: {error}")))?;
     opened.await.map_err(|_| Error("network thread ended".into()))??;
-    Ok(Handle { requests, gateway })
+    Ok(Handle { requests })
 }
 
 fn serve(mut network: Network, mut queue: mpsc::Receiver<Request>) {

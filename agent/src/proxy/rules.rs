@@ -116,7 +116,7 @@ fn targets(slices: &[&EndpointSlice], port_name: &str, node_name: &str) -> Vec<T
     for slice in slices {
         let port = slice.ports.iter().flatten().find(|it| it.name.as_deref().unwrap_or_default() == port_name);
         let Some(port) = port.and_then(|it| it.port).and_then(|it| u16::try_from(it).ok()) else { continue };
-        for endpoint in &slice.endpoints {
+        for endpoint in slice.endpoints.iter().flatten() {
             let Some(address) = address(endpoint) else { continue };
             let target = Target { at: SocketAddrV4::new(address, port), local: endpoint.node_name.as_deref() == Some(node_name) };
             if is_ready(endpoint) {
@@ -148,7 +148,7 @@ fn is_ending_but_serving(endpoint: &Endpoint) -> bool {
 
 /// Every address that some slice says is ready.
 pub fn ready_addresses<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> HashSet<Ipv4Addr> {
-    slices.flat_map(|it| it.endpoints.iter()).filter(|it| is_ready(it)).filter_map(address).collect()
+    slices.flat_map(|it| it.endpoints.iter().flatten()).filter(|it| is_ready(it)).filter_map(address).collect()
 }
 
 #[cfg(test)]

@@ -62,11 +62,6 @@ pub fn field(pod: &Pod, path: &str, facts: &Facts) -> Result<String, Error> {
     }
 }
 
-/// Whether the value of a field is only known once the pod has its address.
-pub fn needs_pod_ip(path: &str) -> bool {
-    path.starts_with("status.podIP")
-}
-
 fn value(map: Option<&BTreeMap<String, String>>, key: &str) -> String {
     map.and_then(|map| map.get(key)).cloned().unwrap_or_default()
 }

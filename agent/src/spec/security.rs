@@ -111,7 +111,11 @@ impl<'a> Security<'a> {
     }
 
     /// The seccomp filter. `RuntimeDefault` unless something else is asked for: a pod that needs more says so.
-    pub fn seccomp(&self, default: impl FnOnce() -> LinuxSeccomp, profiles: &Path) -> Result<Option<LinuxSeccomp>, Error> {
+    pub fn seccomp(
+        &self,
+        default: impl FnOnce() -> LinuxSeccomp,
+        profiles: &Path,
+    ) -> Result<Option<LinuxSeccomp>, Error> {
         if self.privileged() {
             return Ok(None);
         }

@@ -4,5 +4,5 @@ mod build;
 mod diff;
 mod publisher;
 
-pub use build::{Place, build, phase};
-pub use publisher::{Publisher, Sent};
+pub use build::{Place, build};
+pub use publisher::{Publisher, Sent, Subject};

@@ -40,7 +40,6 @@ pub struct Publisher {
 }
 
 /// A patch under way.
-#[derive(Debug)]
 pub struct Patching {
     client: Client,
     subject: Subject,

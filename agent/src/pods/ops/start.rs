@@ -56,8 +56,6 @@ pub struct Job {
 /// A container that runs.
 #[derive(Debug)]
 pub struct Started {
-    /// The sandbox it runs in.
-    pub sandbox: Sandbox,
     /// What runs in it.
     pub process: Arc<Process>,
     /// Since when.
@@ -121,7 +119,6 @@ async fn attempt(job: &Job) -> Result<Started, Failure> {
         image: images::display_name(&image, container.image.as_deref().unwrap_or_default()),
         image_id: images::display_id(&image),
         image_stop_signal: image.image.config.config().as_ref().and_then(|it| it.stop_signal().clone()),
-        sandbox,
     })
 }
 

@@ -79,7 +79,7 @@ async fn attempt(job: &Job) {
         return;
     }
     due(job.kill_at, job.pod_kill_at.clone(), least).await;
-    while kill(job, nix::libc::SIGKILL, true).await {
+    while kill(job, libc::SIGKILL, true).await {
         tokio::time::sleep(KILLED).await;
         tracing::warn!(container = job.target.id, "container was killed and has not ended");
     }

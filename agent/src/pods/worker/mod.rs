@@ -29,7 +29,7 @@ use super::backoff::Retry;
 use super::observed::{Observed, Seen, State, Step};
 use super::ops::Gate;
 use super::ops::sandbox::Sandbox;
-use super::plan::{Action, plan};
+use super::plan::plan;
 use super::shape;
 use super::store::{Store, Stored};
 use crate::objects::Feed;
@@ -175,7 +175,7 @@ impl Worker {
         for (name, process) in processes {
             let Some(id) = self.seen.containers.get(&name).and_then(|it| it.id.clone()) else { continue };
             self.runs.insert(
-                name,
+                name.clone(),
                 Run { id, process: Some(process), image_stop_signal: None, ended: watch::channel(false).0, probes: HashMap::new() },
             );
             self.begin_probes(&name, true);
