@@ -4,8 +4,8 @@
 //! the same over an in-process transport and over a socket.
 //!
 //! Long-lived tasks, all owned by [`run`] and ended with it:
-//! - one watch per kind, which feeds the shared cache of the kind ([`informer`]) and, through its listeners, the queues;
-//! - one task per controller, which takes keys from its own queue ([`queue`]), reads the caches and sends requests;
+//! - one watch per kind, which feeds the shared cache of the kind (`informer/`) and, through its listeners, the queues;
+//! - one task per controller, which takes keys from its own queue (`queue.rs`), reads the caches and sends requests;
 //! - the scheduler, with many bindings in flight;
 //! - one metadata watch for each kind without a shared cache, for the garbage collector;
 //! - the recorder, which writes events.

@@ -27,6 +27,7 @@ pub(super) struct Write {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) count: i32,
+    text: String,
     first: Timestamp,
     last: Timestamp,
     regarding: Arc<ObjectReference>,
@@ -43,11 +44,14 @@ struct GroupKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct SeriesKey {
     group: GroupKey,
-    message: String,
+    /// The message; none for combined events.
+    message: Option<String>,
 }
 
 struct Series {
     name: String,
+    /// What to show: for combined events the latest message.
+    text: String,
     written: bool,
     count: i32,
     first: Timestamp,
@@ -97,7 +101,10 @@ impl Aggregator {
             severity: note.severity,
             reason: note.reason,
         };
-        let message = self.combined(&group, note.message, now);
+        let (message, text) = match self.is_one_of_many(&group, &note.message, now) {
+            true => (None, format!("(combined from similar events): {}", note.message)),
+            false => (Some(note.message.clone()), note.message),
+        };
         let key = SeriesKey { group, message };
         self.sequence = self.sequence.wrapping_add(1);
         let fresh = || {
@@ -108,6 +115,7 @@ impl Aggregator {
                 .wrapping_add(u128::from(self.sequence));
             Series {
                 name: format!("{of}.{tag:x}"),
+                text: String::new(),
                 written: false,
                 count: 0,
                 first: now,
@@ -120,6 +128,7 @@ impl Aggregator {
         }
         entry.count += 1;
         entry.last = now;
+        entry.text = text;
         if self.waiting.insert(key.clone()) {
             self.pending.push((key, note.regarding));
         }
@@ -139,6 +148,7 @@ impl Aggregator {
                     namespace,
                     name: series.name.clone(),
                     count: series.count,
+                    text: series.text.clone(),
                     first: series.first,
                     last: series.last,
                     regarding,
@@ -170,7 +180,8 @@ impl Aggregator {
         true
     }
 
-    fn combined(&mut self, key: &GroupKey, message: String, now: Timestamp) -> String {
+    /// Whether the message is yet another one where there were many different ones.
+    fn is_one_of_many(&mut self, key: &GroupKey, message: &str, now: Timestamp) -> bool {
         let fresh = || Group {
             messages: HashSet::new(),
             since: now,
@@ -179,14 +190,14 @@ impl Aggregator {
         if seconds_between(group.since, now) > WINDOW_SECONDS {
             *group = fresh();
         }
-        if group.messages.contains(&message) {
-            return message;
+        if group.messages.contains(message) {
+            return false;
         }
         if group.messages.len() >= SIMILAR {
-            return "(combined from similar events)".to_owned();
+            return true;
         }
-        group.messages.insert(message.clone());
-        message
+        group.messages.insert(message.to_owned());
+        false
     }
 
     fn forget_old(&mut self) {
@@ -224,7 +235,7 @@ impl Write {
             "involvedObject": *self.regarding,
             "type": severity,
             "reason": self.key.group.reason,
-            "message": self.key.message,
+            "message": self.text,
             "count": self.count,
             "firstTimestamp": Time(self.first),
             "lastTimestamp": Time(self.last),
@@ -236,7 +247,7 @@ impl Write {
 
     /// What changes when it happens again.
     pub(super) fn change(&self) -> Value {
-        json!({"count": self.count, "lastTimestamp": Time(self.last), "message": self.key.message})
+        json!({"count": self.count, "lastTimestamp": Time(self.last), "message": self.text})
     }
 }
 
@@ -298,6 +309,10 @@ mod tests {
         let writes = aggregator.writes();
         assert_eq!(writes.len(), SIMILAR + 1);
         assert_eq!(writes[SIMILAR].count, 10);
+        assert_eq!(
+            writes[SIMILAR].body()["message"],
+            "(combined from similar events): pod 19"
+        );
     }
 
     #[test]

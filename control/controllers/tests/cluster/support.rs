@@ -15,12 +15,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 pub struct Cluster {
     pub client: Client,
+    engine: Arc<Engine>,
+    options: Options,
+    controllers: AbortHandle,
     tasks: JoinSet<()>,
     store: Arc<Embedded>,
     directory: PathBuf,
@@ -46,19 +49,16 @@ impl Cluster {
         let store = Embedded::open(barepod_store::Options::new(&directory.join("store.redb"))).unwrap();
         let store = Arc::new(store);
         let engine = Arc::new(Engine::new(store.clone(), Settings::default()));
-        let client = |user: &str| InProcess::new(engine.clone(), user).client();
         let mut options = Options::new("10.244.0.0/16".parse().unwrap());
         options.root_ca_pem = Some("PEM".to_owned());
         change(&mut options);
         let mut tasks = JoinSet::new();
-        let controllers = client("system:kube-controller-manager");
-        tasks.spawn(async move {
-            barepod_controllers::run(controllers, options, std::future::pending())
-                .await
-                .unwrap();
-        });
+        let controllers = start(&mut tasks, &engine, &options);
         let cluster = Self {
-            client: client("admin"),
+            client: InProcess::new(engine.clone(), "admin").client(),
+            engine,
+            options,
+            controllers,
             tasks,
             store,
             directory,
@@ -73,6 +73,12 @@ impl Cluster {
             .until("v1/ServiceAccount", "accounts of the namespaces", accounts)
             .await;
         cluster
+    }
+
+    /// Ends the controllers at once and starts new ones, which know nothing.
+    pub fn restart_controllers(&mut self) {
+        self.controllers.abort();
+        self.controllers = start(&mut self.tasks, &self.engine, &self.options);
     }
 
     async fn send(&self, method: &str, path: &str, content: &str, body: Vec<u8>) -> kube::Result<Value> {
@@ -232,8 +238,24 @@ impl Cluster {
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         self.store.close();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Also when a test failed.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+fn start(tasks: &mut JoinSet<()>, engine: &Arc<Engine>, options: &Options) -> AbortHandle {
+    let client = InProcess::new(engine.clone(), "system:kube-controller-manager").client();
+    let options = options.clone();
+    tasks.spawn(async move {
+        barepod_controllers::run(client, options, std::future::pending())
+            .await
+            .unwrap();
+    })
 }
 
 /// A pod template with one container.

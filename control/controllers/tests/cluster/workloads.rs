@@ -273,3 +273,52 @@ async fn a_rollout_that_cannot_progress_says_so() {
     assert!(pods.values().all(|p| p["spec"]["nodeName"] == "n1"));
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_controllers_take_over_what_runs() {
+    let mut cluster = Cluster::new().await;
+    cluster.hollow_node("n1", 1).await;
+    cluster.deploy("web", 5, json!({})).await;
+    cluster.rolled_out("web", 5).await;
+    let versions = |pods: &Value| -> Vec<String> {
+        let items = pods["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|p| format!("{} {}", p["metadata"]["uid"], p["metadata"]["resourceVersion"]))
+            .collect()
+    };
+    let before = versions(&cluster.get("/api/v1/namespaces/default/pods").await);
+    cluster.restart_controllers();
+    // In the middle of a rollout, too: whatever was done counts, nothing is done twice.
+    cluster.deploy("other", 40, json!({})).await;
+    cluster
+        .until("v1/Pod", "some pods", |all| active(all, "other") > 5)
+        .await;
+    cluster.restart_controllers();
+    cluster.rolled_out("other", 40).await;
+    let pods = cluster.get("/api/v1/namespaces/default/pods").await;
+    assert_eq!(pods["items"].as_array().unwrap().len(), 45);
+    let after = versions(&pods);
+    assert!(
+        before.iter().all(|pod| after.contains(pod)),
+        "pods that ran were not touched"
+    );
+    let sets = cluster.get("/apis/apps/v1/namespaces/default/replicasets").await;
+    assert_eq!(sets["items"].as_array().unwrap().len(), 2);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_is_available_only_after_its_time() {
+    let mut cluster = Cluster::new().await;
+    cluster.hollow_node("n1", 1).await;
+    let start = Instant::now();
+    cluster.deploy("web", 2, json!({"minReadySeconds": 2})).await;
+    let ready = |all: &Objects| all["default/web"]["status"]["readyReplicas"] == 2;
+    let all = cluster.until("apps/v1/Deployment", "ready", ready).await;
+    assert!(is(&all["default/web"], "Available", "False"));
+    cluster.rolled_out("web", 2).await;
+    // The time of readiness has no fractions.
+    assert!(start.elapsed().as_secs_f64() > 1.0);
+    cluster.stop().await;
+}
