@@ -26,11 +26,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .masked_paths(spec::masked_paths())
         .readonly_paths(spec::readonly_paths())
         .seccomp(spec::default_seccomp(&capabilities))
-        .resources(LinuxResourcesBuilder::default().devices(spec::default_devices()).build()?)
+        .resources(
+            LinuxResourcesBuilder::default()
+                .devices(spec::default_devices())
+                .build()?,
+        )
         .namespaces(Vec::new())
         .build()?;
-    let document =
-        SpecBuilder::default().version("1.2.0").process(process).mounts(spec::default_mounts(false)).linux(linux).build()?;
+    let document = SpecBuilder::default()
+        .version("1.2.0")
+        .process(process)
+        .mounts(spec::default_mounts(false))
+        .linux(linux)
+        .build()?;
     println!("{}", serde_json::to_string_pretty(&document)?);
     Ok(())
 }

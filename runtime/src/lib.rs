@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod client;
+pub mod document;
 pub mod error;
 pub mod fault;
 pub mod init;

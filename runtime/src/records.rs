@@ -287,7 +287,6 @@ fn replace(path: &Path, content: &[u8]) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let dir = path.parent().unwrap_or(Path::new("/"));
             fs::DirBuilder::new()
-                .recursive(true)
                 .mode(0o700)
                 .create(dir)
                 .during("make", dir.display())?;

@@ -1,25 +1,30 @@
 //! Which devices a container may use: files on v1, a BPF program on v2. Later rules win over earlier ones.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
-use super::write;
-use crate::error::Result;
+use crate::error::{During, Result};
 use crate::sys::bpf::{Instruction, attach_device_filter};
 
-/// Writes the rules in their order; the kernel keeps the list.
+/// Writes the rules in their order; the kernel keeps the list. Each write is one rule, so the files stay open.
 pub(super) fn write_v1(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+    let open = |file: &str| {
+        let path = dir.join(file);
+        File::options().write(true).open(&path).during("open", path.display())
+    };
+    let (allow, deny) = (open("devices.allow")?, open("devices.deny")?);
     for rule in rules {
-        let file = if rule.allow() { "devices.allow" } else { "devices.deny" };
+        let mut file = if rule.allow() { &allow } else { &deny };
         let text = if is_everything(rule) {
             "a".to_owned()
         } else {
             v1_text(rule)
         };
-        write(dir, file, text)?;
+        file.write_all(text.as_bytes()).during("write the device rule", text)?;
     }
     Ok(())
 }

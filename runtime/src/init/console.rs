@@ -5,9 +5,9 @@ use std::path::Path;
 
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{FsType, fstatfs};
-use oci_spec::runtime::Process;
 
 use super::root::Root;
+use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::sys::mount::{attach, clone_tree};
 use crate::sys::path::{Scope, open_beneath};
@@ -38,7 +38,7 @@ pub fn open(root: impl AsFd, process: &Process) -> Result<Terminal> {
         )));
     }
     let slave = open_peer(master.as_fd()).during("open the other end of", PTMX)?;
-    if let Some(size) = process.console_size() {
+    if let Some(size) = process.console_size {
         let cells = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
         resize(master.as_fd(), cells(size.width()), cells(size.height())).during("set the size of", "the terminal")?;
     }

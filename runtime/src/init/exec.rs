@@ -9,13 +9,13 @@ use std::path::Path;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::setsid;
-use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process};
+use oci_spec::runtime::{LinuxResources, LinuxSeccomp};
 
 use super::channel::Child;
 use super::{Finish, HARMLESS, Stdio, console, identity, thrice};
 use crate::cgroup::{self, Cgroup};
-use crate::error::{During, Error, Result};
-use crate::sys::process::default_signals;
+use crate::document::Process;
+use crate::error::{During, Result};
 
 /// The container that is joined.
 #[derive(Debug)]
@@ -43,12 +43,12 @@ pub struct Joined<'a> {
 /// # Errors
 /// The first step that failed.
 pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Child) -> Result<Infallible> {
-    default_signals();
+    super::default_signals();
     umask(Mode::empty());
     // A process that leads a session already is as good.
     let _ = setsid();
-    identity::refuse_unsupported(process)?;
-    identity::set_oom_score(process.oom_score_adj().unwrap_or(0))?;
+    super::refuse_unsupported(process.unsupported())?;
+    identity::set_oom_score(process.oom_score_adj.unwrap_or(0))?;
     let labels = super::labels(process)?;
     joined.cgroup.join(joined.resources)?;
     if let Some(leaf) = joined.leaf {
@@ -72,12 +72,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
             thrice(terminal.slave)?
         }
     };
-    if !process.cwd().is_absolute() {
-        return Err(Error::Invalid(format!(
-            "the working directory {} is not absolute",
-            process.cwd().display()
-        )));
-    }
+    super::refuse_relative(&process.cwd)?;
     let finish = Finish {
         process,
         seccomp: joined.seccomp,

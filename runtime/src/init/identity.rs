@@ -6,9 +6,10 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process, User};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitType, User};
 
-use crate::error::{During, Error, Result};
+use crate::document::Process;
+use crate::error::{During, Result};
 use crate::spec::capability_number;
 use crate::sys::process::{
     CapabilitySets, clear_ambient, drop_bounding, permitted_capabilities, raise_ambient, set_capabilities,
@@ -65,13 +66,13 @@ fn resource(limit: PosixRlimitType) -> Resource {
 /// # Errors
 /// The kernel refuses; a capability the machine itself has not is left out silently.
 pub fn assume(process: &Process) -> Result<()> {
-    umask(Mode::from_bits_truncate(process.user().umask().unwrap_or(0o022)));
-    let sets = process.capabilities().as_ref().map(Sets::new);
+    umask(Mode::from_bits_truncate(process.user.umask().unwrap_or(0o022)));
+    let sets = process.capabilities.as_ref().map(Sets::new);
     if let Some(sets) = &sets {
         bound(sets.bounding)?;
     }
     prctl::set_keepcaps(true).during("keep", "capabilities")?;
-    user(process.user())?;
+    user(&process.user)?;
     prctl::set_keepcaps(false).during("stop keeping", "capabilities")?;
     if let Some(sets) = sets {
         set_capabilities(sets.others).during("set", "capabilities")?;
@@ -137,20 +138,4 @@ fn bound(keep: u64) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Refuses what this runtime does not do, instead of leaving it out silently.
-///
-/// # Errors
-/// There is such a thing.
-pub fn refuse_unsupported(process: &Process) -> Result<()> {
-    let present = [
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ];
-    match present.iter().find(|(_, present)| *present) {
-        Some((name, _)) => Err(Error::Invalid(format!("{name} is not supported"))),
-        None => Ok(()),
-    }
 }

@@ -31,11 +31,21 @@ use std::path::Path;
 
 use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
-use oci_spec::runtime::{LinuxSeccomp, Process};
+use oci_spec::runtime::LinuxSeccomp;
 
+use crate::document::Process;
 use crate::error::{During, Error, Result};
-use crate::sys::process::close_on_exec_from;
+use crate::sys::process::{close_on_exec_from, default_signal, unblock_signals};
 use crate::sys::terminal::make_controlling;
+
+/// What a monitor ignores, on top of what its own start reset to the defaults.
+pub const IGNORED: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGPIPE, libc::SIGQUIT];
+
+/// Gives the process the signal actions a program expects, [`IGNORED`] being all that is not default.
+fn default_signals() {
+    IGNORED.into_iter().for_each(default_signal);
+    unblock_signals();
+}
 
 /// Standard input, output and error of the program.
 #[derive(Debug)]
@@ -74,20 +84,20 @@ impl Finish<'_> {
         standard_files(stdio, terminal, process)?;
         // From here on the descriptors above 2 are closed by the execution, whatever they are.
         close_on_exec_from(3).during("mark", "descriptors close-on-exec")?;
-        identity::set_limits(process.rlimits().as_deref().unwrap_or_default())?;
+        identity::set_limits(&process.rlimits)?;
         for Label(file, value) in &labels {
             (&*file).write_all(value.as_bytes()).during("set the label", value)?;
         }
-        let no_new_privileges = process.no_new_privileges() == Some(true);
+        let no_new_privileges = process.no_new_privileges;
         if let (Some(profile), false) = (seccomp, no_new_privileges) {
             // Takes CAP_SYS_ADMIN, which is about to go.
             crate::seccomp::install(profile)?;
         }
         // A directory that only root may enter, or only the user (over NFS), is the working directory either way.
-        let entered = program::enter_directory(process.cwd());
+        let entered = program::enter_directory(&process.cwd);
         identity::assume(process)?;
         if entered.is_err() {
-            program::enter_directory(process.cwd())?;
+            program::enter_directory(&process.cwd)?;
         }
         if die_with_maker {
             // A change of user resets it: prctl(2).
@@ -107,7 +117,7 @@ impl Finish<'_> {
 
 /// Puts the three files in place. Pipes are given to the user, so that `/dev/stdout` can be opened.
 fn standard_files(stdio: [OwnedFd; 3], terminal: bool, process: &Process) -> Result<()> {
-    let uid = process.user().uid();
+    let uid = process.user.uid();
     if uid != 0 {
         for fd in &stdio {
             // Some files, as sockets or those of a user namespace, have owners that cannot be changed.
@@ -132,10 +142,10 @@ fn labels(process: &Process) -> Result<Vec<Label>> {
     let wanted = [
         (
             "/proc/thread-self/attr/apparmor/exec",
-            process.apparmor_profile(),
+            &process.apparmor_profile,
             "exec ",
         ),
-        ("/proc/thread-self/attr/exec", process.selinux_label(), ""),
+        ("/proc/thread-self/attr/exec", &process.selinux_label, ""),
     ];
     let wanted = wanted.into_iter().filter_map(|(file, value, prefix)| {
         value
@@ -176,6 +186,22 @@ fn files(given: [Option<OwnedFd>; 3], null: impl Fn(i32) -> std::io::Result<Owne
         }
     };
     Ok([next()?, next()?, next()?])
+}
+
+/// Refuses what this runtime does not do, instead of leaving it out silently.
+fn refuse_unsupported(name: Option<&str>) -> Result<()> {
+    name.map_or(Ok(()), |name| Err(Error::Invalid(format!("{name} is not supported"))))
+}
+
+/// A working directory is a path from the root.
+fn refuse_relative(cwd: &Path) -> Result<()> {
+    if cwd.is_absolute() {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "the working directory {} is not absolute",
+        cwd.display()
+    )))
 }
 
 /// Three times the same descriptor.

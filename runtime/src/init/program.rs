@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, chdir, execve, faccessat};
-use oci_spec::runtime::Process;
 
 use super::channel::Child;
 use super::root::same_file;
+use crate::document::Process;
 use crate::error::{During, Error, Result, plain};
 
 /// Where programs are looked for when the environment does not say.
@@ -40,21 +40,18 @@ impl Program {
                 .collect::<std::result::Result<_, _>>()
                 .map_err(|_| Error::Invalid(format!("{what} contain a zero byte")))
         };
-        let arguments = strings("the arguments", process.args().as_deref().unwrap_or_default())?;
+        let arguments = strings("the arguments", &process.args)?;
         if arguments.is_empty() {
             return Err(Error::Invalid(
                 "there is no program to execute: process.args is empty".to_owned(),
             ));
         }
-        let mut environment = strings(
-            "the environment variables",
-            process.env().as_deref().unwrap_or_default(),
-        )?;
+        let mut environment = strings("the environment variables", &process.env)?;
         if !environment
             .iter()
             .any(|variable| variable.as_bytes().starts_with(b"HOME="))
         {
-            let home = home(process.user().uid()).unwrap_or_else(|| OsString::from("/"));
+            let home = home(process.user.uid()).unwrap_or_else(|| OsString::from("/"));
             environment.extend(CString::new([b"HOME=", home.as_bytes()].concat()).ok());
         }
         Ok(Self { arguments, environment })
@@ -177,19 +174,11 @@ fn home(uid: u32) -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oci_spec::runtime::ProcessBuilder;
 
     fn program(args: &[&str], env: &[&str]) -> Program {
         let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        Program::new(
-            &ProcessBuilder::default()
-                .args(own(args))
-                .env(own(env))
-                .cwd("/")
-                .build()
-                .unwrap(),
-        )
-        .unwrap()
+        let text = serde_json::json!({ "user": {}, "cwd": "/", "args": own(args), "env": own(env) });
+        Program::new(&serde_json::from_value(text).unwrap()).unwrap()
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::pipe2;
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::LinuxResources;
 
 use super::clients::Caller;
 use super::log::{Log, Stream};
@@ -25,6 +25,7 @@ use super::poller::Source;
 use super::request::{Config, parse};
 use super::sandbox::Monitor;
 use crate::cgroup::{self, Cgroup, Mode};
+use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
 use crate::init::{self, Plan};
@@ -240,7 +241,7 @@ impl Monitor {
             let mut keep = vec![channel.as_fd()];
             keep.extend(files.iter().flatten().chain(&self.pause).map(AsFd::as_fd));
             close_all_but(&keep).during("close", "inherited descriptors")?;
-            let spec: Spec = parse("the container's OCI configuration", config.spec.get())?;
+            let spec: Document = parse("the container's OCI configuration", config.spec.get())?;
             let own = pause::own(&self.state.config);
             let join = pause::joined(&self.state.config);
             let pause = self.pause.as_ref().map(AsFd::as_fd);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sched::CloneFlags;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process};
+use oci_spec::runtime::{LinuxResources, LinuxSeccomp};
 use serde::Deserialize;
 
 use super::clients::Caller;
@@ -18,6 +18,7 @@ use super::poller::Source;
 use super::request::{Body, parse};
 use super::sandbox::Monitor;
 use crate::cgroup::{self, Cgroup, Mode};
+use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
 use crate::init::{self, Joined, Stdio};

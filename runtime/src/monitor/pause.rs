@@ -17,7 +17,7 @@ use crate::init::sysctl::{self, Own};
 use crate::protocol::{NamespaceMode, SandboxConfig};
 use crate::sys::memory::sealed;
 use crate::sys::network::loopback_up;
-use crate::sys::process::{CapabilitySets, close_on_exec_from, default_signals, no_root, set_capabilities};
+use crate::sys::process::{CapabilitySets, close_on_exec_from, no_root, set_capabilities};
 
 /// The program, compiled by this crate's build script.
 const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
@@ -64,7 +64,6 @@ pub fn joined(config: &SandboxConfig) -> CloneFlags {
 
 /// Sets the namespaces up and becomes pause. Returns only the error.
 pub fn run(config: &SandboxConfig, program: &File, channel: &Child) -> Result<Infallible> {
-    default_signals();
     // The kernel ends the PID namespace with pause, so a pod whose monitor dies ends as a whole.
     prctl::set_pdeathsig(Signal::SIGKILL).during("set", "the parent-death signal")?;
     let _ = setsid();

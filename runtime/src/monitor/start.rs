@@ -15,14 +15,13 @@ use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
-use serde_json::json;
 
 use super::sandbox::Monitor;
 use crate::cgroup::{self, Cgroup, Layout, Mode as Hierarchies};
 use crate::error::{During, Error, Result};
 use crate::protocol::{Failure, SandboxConfig, SandboxState};
 use crate::sys::clone::{Side, SingleThread, clone3};
-use crate::sys::process::{close_inherited, exit_now, ignore_signal};
+use crate::sys::process::{close_inherited, default_signal, exit_now, ignore_signal};
 use crate::{fault, init, records, sealed};
 
 /// Starts the monitor of a sandbox whose configuration is on standard input. Returns the exit code of the first
@@ -123,9 +122,7 @@ fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told:
     fault::point("sandbox.monitor-forked");
     let _ = setsid();
     let _ = prctl::set_name(c"barepod-monitor");
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGPIPE, libc::SIGQUIT] {
-        ignore_signal(signal);
-    }
+    init::IGNORED.into_iter().for_each(ignore_signal);
     // Keeps no directory of the caller's busy.
     let _ = chdir("/");
     let mut told = File::from(told);
@@ -137,6 +134,7 @@ fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told:
             // The first process may be gone already, killed.
             let _ = told.write_all(&[0]);
             drop(told);
+            default_signals_but_ignored();
             monitor.run()
         }
         Err(error) => {
@@ -147,13 +145,27 @@ fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told:
     }
 }
 
+/// What the caller had ignored is not to be ignored in containers.
+fn default_signals_but_ignored() {
+    let others = |signal: &i32| !init::IGNORED.contains(signal);
+    (1..=64).filter(others).for_each(default_signal);
+}
+
 /// The line for the caller. A caller that is gone finds the record.
 fn say(outcome: &Result<SandboxState, Failure>) {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Line<'a> {
+        Ok(&'a SandboxState),
+        Err(&'a Failure),
+    }
     let line = match outcome {
-        Ok(state) => json!({ "ok": state }),
-        Err(failure) => json!({ "err": failure }),
+        Ok(state) => Line::Ok(state),
+        Err(failure) => Line::Err(failure),
     };
-    let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
+    let mut line = serde_json::to_vec(&line).unwrap_or_default();
+    line.push(b'\n');
+    let _ = io::stdout().write_all(&line);
 }
 
 /// Lets go of the caller's standard files.

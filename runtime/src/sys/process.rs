@@ -161,13 +161,14 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
 }
 
-/// Resets every signal to its default action and blocks none. The standard library ignores SIGPIPE, and what is ignored
-/// or blocked stays so across an exec.
-pub fn default_signals() {
-    for signal in 1..=64 {
-        // SAFETY: the default action is no function of ours; numbers that cannot be set are refused without effect.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+/// Resets a signal to its default action: one that a program inherits as ignored stays ignored.
+pub fn default_signal(signal: i32) {
+    // SAFETY: the default action is no function of ours; numbers that cannot be set are refused without effect.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Blocks no signal.
+pub fn unblock_signals() {
     // An empty set cannot be refused.
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
