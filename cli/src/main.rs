@@ -52,7 +52,6 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    sys::default_sigpipe();
     let called = std::env::args_os().next().unwrap_or_default();
     if std::path::Path::new(&called)
         .file_name()
@@ -61,6 +60,10 @@ fn main() -> ExitCode {
         return barepod_netplugin::cni::main();
     }
     let cli = Cli::parse();
+    // The services write to sockets whose other end may go at any time, which must not end them.
+    if !matches!(cli.command, Command::Control(_) | Command::Agent(_)) {
+        sys::default_sigpipe();
+    }
     let done = match cli.command {
         Command::Up(options) => up::run(&cli.paths, &options),
         Command::Control(options) => control::run(&cli.paths, &options),
