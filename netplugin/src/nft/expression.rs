@@ -9,7 +9,7 @@ use super::abi::{
 };
 use crate::Ipv4Net;
 use crate::netlink::Message;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The first of the 32-bit registers (`NFT_REG32_00`). Concatenations lie in registers that follow each other.
 const FIRST: u32 = 8;
@@ -214,19 +214,26 @@ impl<'m, 'a> Rule<'m, 'a> {
         })
     }
 
-    /// Puts the key with its data into a dynamic map, or makes an entry younger that is there.
-    pub(crate) fn remember(&mut self, set: &str, key: u32, data: u32) -> &mut Self {
+    /// Puts the key into a dynamic set, or makes it younger if it is there.
+    pub(crate) fn remember(&mut self, set: &str, key: u32) -> &mut Self {
         self.expression("dynset", |m| {
-            m.text(1, set).be32(3, 1).be32(4, FIRST + key).be32(5, FIRST + data);
+            m.text(1, set).be32(3, 1).be32(4, FIRST + key);
         })
     }
 
-    /// Takes the key out of a dynamic map. The kernel wants to be told data here too, and from initialised registers;
-    /// it does not use them.
-    pub(crate) fn forget(&mut self, set: &str, key: u32, data: u32) -> &mut Self {
-        self.expression("dynset", |m| {
-            m.text(1, set).be32(3, 2).be32(4, FIRST + key).be32(5, FIRST + data);
+    fn value(&mut self, register: u32, value: &[u8]) -> &mut Self {
+        self.expression("immediate", |m| {
+            m.be32(1, FIRST + register).nest(2, |m| {
+                m.bytes(NFTA_DATA_VALUE, value);
+            });
         })
+    }
+
+    /// Destination address translation to a certain address and port.
+    pub(crate) fn dnat_to(&mut self, to: SocketAddrV4) -> &mut Self {
+        self.value(0, &to.ip().octets())
+            .value(1, &to.port().to_be_bytes())
+            .dnat(0)
     }
 
     /// Destination address translation: the address is in the register, the port in the next one.
@@ -249,12 +256,7 @@ impl<'m, 'a> Rule<'m, 'a> {
 
     /// Source address translation to a certain address, with a random source port.
     pub(crate) fn snat(&mut self, to: Ipv4Addr) -> &mut Self {
-        self.expression("immediate", |m| {
-            m.be32(1, FIRST).nest(2, |m| {
-                m.bytes(NFTA_DATA_VALUE, &to.octets());
-            });
-        })
-        .expression("nat", |m| {
+        self.value(0, &to.octets()).expression("nat", |m| {
             m.be32(1, 0).be32(2, 2).be32(3, FIRST).be32(7, 16);
         })
     }

@@ -7,13 +7,13 @@ use super::plan::{Balancer, External, Key, Plan, PortKey};
 use super::table::{ENDPOINT, HAIRPINS, MASQUERADE_MARK, NODE_PORTS, REFUSED, REFUSED_PORTS, SERVICES};
 use super::{endpoint_data, key, port_key};
 use crate::Config;
-use crate::nft::types::{IPV4_ADDRESS, MARK};
+use crate::nft::types::{IPV4_ADDRESS, MARK, VERDICT};
 use crate::nft::{Element, SetSpec, Transaction, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Clients one service port remembers at most.
-const AFFINITY_ENTRIES: u32 = 131_072;
+/// Clients that are remembered for one endpoint at most.
+const CLIENTS: u32 = 65_536;
 
 /// Appends everything that turns `old` into `new`; nothing if they are equal.
 pub(super) fn write(t: &mut Transaction, old: &Plan, new: &Plan, config: &Config) {
@@ -25,7 +25,10 @@ pub(super) fn write(t: &mut Transaction, old: &Plan, new: &Plan, config: &Config
     }
     for (name, was) in balancers.leaving() {
         t.flush_chain(name);
-        delete_maps(t, name, was, new.balancers.get(name));
+        t.delete_set(name);
+        for endpoint in single_members(was, new.balancers.get(name)) {
+            delete_member(t, &member_chain(name, endpoint));
+        }
     }
     for name in externals.gone.iter().chain(&balancers.gone) {
         t.delete_chain(name);
@@ -91,97 +94,100 @@ impl<'a, V: PartialEq> Difference<'a, V> {
     }
 }
 
-/// The set of a balancer's endpoints, to tell a remembered endpoint that is gone.
-pub(super) fn current_set(chain: &str) -> String {
-    format!("current/{chain}")
+/// The chain of one endpoint of a balancer that remembers its clients.
+pub(super) fn member_chain(balancer: &str, endpoint: SocketAddrV4) -> String {
+    format!("{balancer}/{}/{}", endpoint.ip(), endpoint.port())
 }
 
-/// The map of a balancer's clients.
-pub(super) fn clients_map(chain: &str) -> String {
-    format!("clients/{chain}")
+/// The set of clients that are bound to an endpoint.
+pub(super) fn clients_set(member: &str) -> String {
+    format!("clients/{member}")
 }
 
-/// The clients' map stays as long as its timeout does: clients of the remaining endpoints keep theirs.
-fn keeps_clients(was: Option<&Balancer>, is: Option<&Balancer>) -> bool {
-    matches!((was, is), (Some(was), Some(is)) if was.affinity_secs.is_some() && was.affinity_secs == is.affinity_secs)
-}
-
-fn delete_maps(t: &mut Transaction, chain: &str, was: &Balancer, is: Option<&Balancer>) {
-    t.delete_set(chain);
-    if was.affinity_secs.is_some() {
-        t.delete_set(&current_set(chain));
-        if !keeps_clients(Some(was), is) {
-            t.delete_set(&clients_map(chain));
-        }
+/// Endpoints that have a chain of their own on one side only. As long as the timeout stays the same, the clients of the
+/// endpoints that stay keep them.
+fn single_members(here: &Balancer, there: Option<&Balancer>) -> Vec<SocketAddrV4> {
+    if here.affinity_secs.is_none() {
+        return vec![];
     }
+    let there = there
+        .filter(|t| t.affinity_secs == here.affinity_secs)
+        .map_or(&[][..], |t| &t.endpoints);
+    here.endpoints.iter().filter(|e| !there.contains(e)).copied().collect()
+}
+
+fn delete_member(t: &mut Transaction, member: &str) {
+    t.flush_chain(member);
+    t.delete_set(&clients_set(member));
+    t.delete_chain(member);
+}
+
+fn add_member(t: &mut Transaction, member: &str, endpoint: SocketAddrV4, seconds: u32) {
+    let clients = clients_set(member);
+    t.add_chain(member);
+    t.add_set(&SetSpec {
+        name: &clients,
+        key_type: IPV4_ADDRESS,
+        key_bytes: 4,
+        size: Some(CLIENTS),
+        timeout_secs: Some(seconds),
+        ..SetSpec::default()
+    });
+    t.add_rule(member, |r| {
+        r.source(0).remember(&clients, 0).dnat_to(endpoint);
+    });
+    // When the set is full the rule above does not match.
+    t.add_rule(member, |r| {
+        r.dnat_to(endpoint);
+    });
 }
 
 /// Maps and rules of a balancer.
 fn balance(t: &mut Transaction, chain: &str, balancer: &Balancer, was: Option<&Balancer>) {
     let count = u32::try_from(balancer.endpoints.len()).expect("fewer than four billion endpoints");
+    let data = if balancer.affinity_secs.is_some() {
+        (VERDICT, 0)
+    } else {
+        (ENDPOINT, 8)
+    };
     t.add_set(&SetSpec {
         name: chain,
         key_type: MARK,
         key_bytes: 4,
-        data: Some((ENDPOINT, 8)),
+        data: Some(data),
         size: Some(count),
         ..SetSpec::default()
     });
-    let numbered = (0u32..).zip(&balancer.endpoints);
-    t.add_elements(
-        chain,
-        numbered.map(|(i, e)| Element::data(i.to_ne_bytes().to_vec(), endpoint_data(*e))),
-    );
-    if let Some(seconds) = balancer.affinity_secs {
-        remember_clients(t, chain, balancer, count, (seconds, keeps_clients(was, Some(balancer))));
+    let numbered = (0u32..)
+        .zip(&balancer.endpoints)
+        .map(|(i, e)| (i.to_ne_bytes().to_vec(), *e));
+    let Some(seconds) = balancer.affinity_secs else {
+        t.add_elements(
+            chain,
+            numbered.map(|(number, e)| Element::data(number, endpoint_data(e))),
+        );
+        t.add_rule(chain, |r| {
+            r.count_round(count, 0).map(chain, 0, 1).dnat(1);
+        });
+        return;
+    };
+    for endpoint in single_members(balancer, was) {
+        add_member(t, &member_chain(chain, endpoint), endpoint, seconds);
     }
-    t.add_rule(chain, |r| {
-        r.count_round(count, 0).map(chain, 0, 1).dnat(1);
-    });
-}
-
-/// Session affinity: a known client goes to its endpoint if that is still there; an unknown one is remembered.
-fn remember_clients(t: &mut Transaction, chain: &str, balancer: &Balancer, count: u32, (seconds, kept): (u32, bool)) {
-    let current = current_set(chain);
-    let clients = clients_map(chain);
-    t.add_set(&SetSpec {
-        name: &current,
-        key_type: ENDPOINT,
-        key_bytes: 8,
-        size: Some(count),
-        ..SetSpec::default()
-    });
-    t.add_elements(
-        &current,
-        balancer.endpoints.iter().map(|e| Element::key(endpoint_data(*e))),
-    );
-    if !kept {
-        t.add_set(&SetSpec {
-            name: &clients,
-            key_type: IPV4_ADDRESS,
-            key_bytes: 4,
-            data: Some((ENDPOINT, 8)),
-            size: Some(AFFINITY_ENTRIES),
-            timeout_secs: Some(seconds),
+    let members: Vec<String> = balancer.endpoints.iter().map(|e| member_chain(chain, *e)).collect();
+    for member in &members {
+        t.add_rule(chain, |r| {
+            r.source(0)
+                .in_set(&clients_set(member), 0)
+                .verdict(Verdict::Goto(member));
         });
     }
+    let elements = numbered
+        .zip(&members)
+        .map(|((number, _), m)| Element::verdict(number, Verdict::Goto(m)));
+    t.add_elements(chain, elements);
     t.add_rule(chain, |r| {
-        r.source(0)
-            .map(&clients, 0, 1)
-            .in_set(&current, 1)
-            .remember(&clients, 0, 1)
-            .dnat(1);
-    });
-    t.add_rule(chain, |r| {
-        r.source(0).source(1).source(2).forget(&clients, 0, 1);
-    });
-    // When the map is full this rule does not match, and the plain one after it serves the client.
-    t.add_rule(chain, |r| {
-        r.source(0)
-            .count_round(count, 3)
-            .map(chain, 3, 1)
-            .remember(&clients, 0, 1)
-            .dnat(1);
+        r.count_round(count, 0).verdict_map(chain, 0);
     });
 }
 
@@ -337,9 +343,10 @@ mod tests {
         one.affinity_secs = Some(60);
         let mut two = one.clone();
         two.endpoints.pop();
-        // Flush, two maps deleted; two maps with elements, four rules: the clients' map is not among them.
-        assert_eq!(requests(&[one.clone()], &[two.clone()]), 3 + 4 + 4);
+        // Flush, map, and the chain of the one that goes (its rules, its set, itself); map, elements, two rules.
+        assert_eq!(requests(&[one.clone()], &[two.clone()]), 2 + 3 + 4);
         two.affinity_secs = Some(90);
-        assert_eq!(requests(&[one], &[two]), 4 + 5 + 4);
+        // Both members go and one comes (chain, set, two rules).
+        assert_eq!(requests(&[one], &[two]), 2 + 6 + 4 + 4);
     }
 }

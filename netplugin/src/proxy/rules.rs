@@ -1,13 +1,13 @@
 //! Which rules name an address, read from the kernel.
 
-use super::change::{clients_map, current_set};
+use super::change::{clients_set, member_chain};
 use super::read_endpoint;
 use super::table::{HAIRPINS, HOST_PORT_PODS, HOST_PORTS, HOST_PORTS_AT, NODE_PORTS, REFUSED, SERVICES, TABLE};
 use crate::netlink::Socket;
 use crate::nft::{self, Found};
 use crate::{Protocol, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The proxy's rules and map elements that name the address, one line each: as a Service's address, as an endpoint
 /// (with the addresses and node ports that lead to it), as a host port's pod. Empty when there are none, also when
@@ -81,20 +81,21 @@ impl Reader<'_> {
             if !is_balancer(name) {
                 continue;
             }
-            for found in elements.iter().filter(|f| self.names(&f.data)) {
+            for found in elements {
+                let Some(endpoint) = endpoint_of(found).filter(|e| *e.ip() == self.ip) else {
+                    continue;
+                };
                 let number = u32::from_ne_bytes(found.key.as_slice().try_into().unwrap_or_default());
                 lines.push(format!(
-                    "endpoint {} is number {} of {} in {name}, reached by {}",
-                    data_text(&found.data),
+                    "endpoint {endpoint} is number {} of {} in {name}, reached by {}",
                     number.saturating_add(1),
                     elements.len(),
                     self.entries(name),
                 ));
-            }
-            let clients = self.elements(&clients_map(name));
-            let mine = clients.iter().filter(|f| self.names(&f.data)).count();
-            if mine > 0 {
-                lines.push(format!("{mine} clients are bound to {} in {name}", self.ip));
+                let clients = self.elements(&clients_set(&member_chain(name, endpoint))).len();
+                if clients > 0 {
+                    lines.push(format!("{clients} clients are bound to {endpoint} in {name}"));
+                }
             }
         }
         lines
@@ -104,7 +105,12 @@ impl Reader<'_> {
         let balancer = chain
             .strip_prefix("ext/")
             .map_or(chain.to_owned(), |path| format!("svc/{path}"));
-        let all: Vec<_> = self.elements(&balancer).iter().map(|f| data_text(&f.data)).collect();
+        let all: Vec<_> = self
+            .elements(&balancer)
+            .iter()
+            .filter_map(endpoint_of)
+            .map(|e| e.to_string())
+            .collect();
         if all.is_empty() {
             "no endpoint".into()
         } else {
@@ -135,8 +141,19 @@ impl Reader<'_> {
     }
 }
 
+/// The endpoint an element of a balancer stands for: as data, or in the name of the endpoint's own chain.
+fn endpoint_of(found: &Found) -> Option<SocketAddrV4> {
+    match &found.chain {
+        None => read_endpoint(&found.data),
+        Some(chain) => {
+            let (rest, port) = chain.rsplit_once('/')?;
+            let (_, ip) = rest.rsplit_once('/')?;
+            Some(SocketAddrV4::new(ip.parse().ok()?, port.parse().ok()?))
+        }
+    }
+}
+
 fn is_balancer(set: &str) -> bool {
-    debug_assert!(!current_set("x").starts_with("svc/"));
     set.starts_with("svc/") || set.starts_with("loc/")
 }
 
@@ -206,6 +223,10 @@ mod tests {
         assert_eq!(
             reader.lines(),
             ["service 10.96.0.10:80/TCP goes to svc/a/web/tcp: 10.244.0.5:8080, 10.244.0.6:8080"]
+        );
+        assert_eq!(
+            endpoint_of(&found(vec![], vec![], Some("svc/a/web/tcp/10.244.0.6/8080"))),
+            Some("10.244.0.6:8080".parse().unwrap())
         );
         reader.ip = "10.96.0.1".parse().unwrap();
         assert_eq!(reader.lines(), Vec::<String>::new());

@@ -21,12 +21,12 @@ fn interrupts_nothing() {
     let mut world = World::new();
     let pods = world.servers(&["a", "b"]);
     let web = service("ns/web:", "10.96.0.10", 80, &[&pods[0]]);
-    world.sync(&[web.clone()]);
+    world.sync(std::slice::from_ref(&web));
     let before = world.net().attachments();
     world.open();
     assert_eq!(world.net().attachments(), before);
     assert_eq!(tcp(at("10.96.0.10:80")).unwrap().name, "a", "before the first sync");
-    assert!(world.net().sync(&[web.clone()]).unwrap().rebuilt);
+    assert!(world.net().sync(std::slice::from_ref(&web)).unwrap().rebuilt);
     assert_eq!(tcp(at("10.96.0.10:80")).unwrap().name, "a");
     assert!(!world.net().sync(&[web]).unwrap().changed);
     let again = world.net().add(&[pods[1].request()]).remove(0).unwrap();

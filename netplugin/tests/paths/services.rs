@@ -1,6 +1,6 @@
 //! Services inside the cluster.
 
-use crate::world::{Pod, Snapshot, World, answer, assert_refused, service, sh, tcp, udp};
+use crate::world::{Pod, Snapshot, TIMEOUT, World, answer, assert_refused, service, sh, tcp, udp};
 use barepod_netplugin::{Protocol, ServicePort, rules_for};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -152,7 +152,12 @@ fn affinity() {
         assert_eq!(ask(&clients[0]), of_d);
         assert_eq!(ask(&clients[1]), of_e);
     }
-    // Another service keeps nothing of this; the endpoint of one client goes, the other client keeps its own.
+    let bound = rules_for(servers.iter().find(|p| p.name == of_d).unwrap().ip).unwrap();
+    assert!(
+        bound.iter().any(|l| l.starts_with("1 clients are bound to")),
+        "{bound:?}"
+    );
+    // The endpoint of one client goes, the other client keeps its own.
     web.endpoints
         .retain(|e| *e != servers.iter().find(|p| p.name == of_d).unwrap().at(8080));
     world.sync(&[web.clone()]);
@@ -170,14 +175,13 @@ fn affinity() {
     world.sync(&[web]);
     let first = ask(&clients[0]);
     crate::world::eventually("the end of the affinity", || {
-        sh("nft -j list map ip barepod clients/svc/ns/web/http/tcp | grep -c expires || true").trim() == "0"
+        !sh("nft list table ip barepod").contains("expires")
     });
     assert_ne!(ask(&clients[0]), first);
 }
 
 fn host_endpoint() {
     let mut world = World::new();
-    let pods = world.servers(&["a"]);
     // As the API server on a host that has only a loopback interface: it listens on the bridge's address.
     let listener = std::net::TcpListener::bind("10.244.0.1:6443").unwrap();
     let accept = || listener.accept().unwrap().1.to_string();
@@ -185,10 +189,12 @@ fn host_endpoint() {
     api.endpoints = vec![at("10.244.0.1:6443")];
     api.node_port = Some(30443);
     world.sync(&[api]);
-    let connect = |to: SocketAddrV4| std::net::TcpStream::connect_timeout(&to.into(), crate::world::TIMEOUT).unwrap();
+    let connect = |to: SocketAddrV4| std::net::TcpStream::connect_timeout(&to.into(), TIMEOUT).unwrap();
+    // There is no pod yet, and so no carrier on the bridge.
     let stream = connect(at("10.96.0.1:443"));
     assert!(accept().starts_with("10.244.0.1:"));
     drop(stream);
+    let pods = world.servers(&["a"]);
     drop(pods[0].run(move || connect(at("10.96.0.1:443"))));
     assert!(accept().starts_with(&pods[0].ip.to_string()));
     drop(pods[0].run(move || connect(at("10.244.0.1:30443"))));
@@ -249,6 +255,23 @@ fn changes() {
     );
     world.sync(&[one.clone(), with_port(&two)]);
     assert_eq!(ask("10.96.0.10:80").unwrap(), "a");
+    // Names as long as Kubernetes allows, and longer.
+    let label = "x".repeat(63);
+    for name in [
+        format!("{label}/{label}:{}", "y".repeat(15)),
+        format!("{label}/{}:", label.repeat(4)),
+        "odd \u{fc} {".into(),
+    ] {
+        let long = ServicePort {
+            name,
+            affinity_secs: Some(9),
+            local_endpoints_only_external: true,
+            ..with_port(&two)
+        };
+        world.sync(&[one.clone(), long]);
+        assert_eq!(ask("192.0.2.7:30080").unwrap(), "b");
+        sh("nft list ruleset");
+    }
     // Two services with one address: the first keeps it, the call tells.
     let thief = ServicePort {
         name: "ns/zzz:".into(),
