@@ -223,7 +223,9 @@ fn seccomp() -> Finding {
 fn network() -> Finding {
     let probe = || -> Result<(), String> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(|e| format!("new network namespace: {e}"))?;
-        let dir = std::env::temp_dir().join(format!("barepod-check-{}", std::process::id()));
+        // A process id would not do: another one in another PID namespace may have the same, and share /tmp.
+        let random = getrandom::u64().map_err(|e| format!("random number: {e}"))?;
+        let dir = std::env::temp_dir().join(format!("barepod-check-{random:016x}"));
         fs::create_dir_all(&dir).map_err(|e| format!("create {}: {e}", dir.display()))?;
         let opened = barepod_netplugin::Network::open(barepod_netplugin::Config {
             bridge: super::agent::BRIDGE.to_owned(),
