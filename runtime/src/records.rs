@@ -117,12 +117,16 @@ fn monitor(state: &SandboxState) -> Option<OwnedFd> {
     (start_ticks(pid) == Some(state.monitor_start_ticks)).then_some(pidfd)
 }
 
-/// When a process started, in clock ticks since the machine's start: proc_pid_stat(5), field 22.
+/// When a process started, in clock ticks since the machine's start: proc_pid_stat(5), field 22. `None` for one that is
+/// dead and only not reaped yet.
 pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before it may contain anything, but ends with the last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = fields.split_whitespace();
+    let alive = !matches!(fields.next()?, "Z" | "X");
+    let ticks = fields.nth(18)?.parse().ok()?;
+    alive.then_some(ticks)
 }
 
 /// The containers' records in a sandbox's directory, oldest first.
@@ -342,6 +346,17 @@ mod tests {
             log_dropped_bytes: 0,
             annotations: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn a_dead_process_has_no_start() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let pidfd = pidfd_open(pid).unwrap();
+        poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], DEATH_MS).unwrap();
+        assert_eq!(start_ticks(pid), None, "a zombie");
+        child.wait().unwrap();
+        assert!(start_ticks(i32::try_from(std::process::id()).unwrap()).is_some_and(|ticks| ticks > 0));
     }
 
     #[test]

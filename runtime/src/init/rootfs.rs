@@ -34,9 +34,15 @@ pub fn cut_off() -> Result<()> {
 /// A layer is not there, or the kernel refuses.
 pub fn overlay(overlay: &Overlay) -> Result<Root> {
     // Nothing of the writable layer outlives the container, so it is never synced: unmounting would write back the
-    // whole file system it is on. Kernels before 5.10 do not know the option.
+    // whole file system it is on. Kernels before 5.10 do not know the option. Others leave a mark that refuses a second
+    // mount, in case the machine crashed meanwhile; whoever asks for the layer again has seen to that.
     match mount_overlay(overlay, true) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => mount_overlay(overlay, false),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            match std::fs::remove_dir_all(overlay.work.join("work/incompat/volatile")) {
+                Ok(()) => mount_overlay(overlay, true),
+                Err(_) => mount_overlay(overlay, false),
+            }
+        }
         other => other,
     }
     .during("mount the overlay of", overlay.upper.display())?;

@@ -162,9 +162,17 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 }
 
 /// Resets a signal to its default action: one that a program inherits as ignored stays ignored.
+///
+/// The library's own function refuses signals 32 and 33, which its `posix_spawn` leaves ignored.
 pub fn default_signal(signal: i32) {
-    // SAFETY: the default action is no function of ours; numbers that cannot be set are refused without effect.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    const SIGSET_BYTES: usize = 8;
+    // The kernel's `struct sigaction` is no longer than this on any architecture; zero is the default action.
+    let default = [0_u64; 4];
+    let old = std::ptr::null_mut::<u64>();
+    // SAFETY: the kernel reads the structure, which outlives the call, and writes nothing; numbers that cannot be set
+    // are refused without effect. The handlers of the library are lost with this, but only it would miss them, and
+    // this process has no second thread to be cancelled.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, SIGSET_BYTES) };
 }
 
 /// Blocks no signal.

@@ -355,7 +355,9 @@ impl Drop for Pod {
                 let _ = records::cleanup(&record);
             }
         }
-        remove_parent(&self.config);
+        if !std::thread::panicking() {
+            remove_parent(&self.config);
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
@@ -449,7 +451,7 @@ pub fn capabilities(set: &Capabilities) -> LinuxCapabilities {
 pub fn output(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap();
     let mut out = String::new();
-    for line in text.lines() {
+    for line in text.split_terminator('\n') {
         let mut parts = line.splitn(4, ' ');
         let (tag, text) = (parts.nth(2).unwrap(), parts.next().unwrap());
         out.push_str(text);
