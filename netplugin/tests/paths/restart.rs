@@ -39,12 +39,8 @@ fn garbage() {
     world.network = None;
     // A crash between the note of the release and the end of the interface.
     let journal = world.dir.join("reservations.jsonl");
-    let kept: String = std::fs::read_to_string(&journal)
-        .unwrap()
-        .lines()
-        .filter(|l| !l.contains("lost"))
-        .fold(String::new(), |a, l| a + l + "\n");
-    std::fs::write(&journal, kept).unwrap();
+    let content = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, content.trim_end().to_owned() + "\n{\"release\":[\"lost\"]}\n").unwrap();
     world.open();
     let results = world.net().gc(&["live".to_owned()]);
     assert_eq!(results.len(), 2, "{results:?}");
@@ -124,7 +120,7 @@ fn reset_from_parts() {
         "nft delete table ip barepod",
         "rm STATE/reservations.jsonl",
         "rm STATE/lock",
-        "printf '{\"reserve\":{\"uid' >> STATE/reservations.jsonl",
+        "printf '{\"reserve\":[{\"uid' >> STATE/reservations.jsonl",
         "touch STATE/host.json.new STATE/reservations.jsonl.new",
     ];
     for part in parts {
