@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ pub struct Options {
 
 /// A node that runs, and goes away with this value.
 pub struct Cluster {
-    holder: Child,
+    holder: Mutex<Child>,
     init: String,
     dir: PathBuf,
     cgroup: String,
@@ -70,6 +71,21 @@ impl Cluster {
         Self::with(name, Options::default())
     }
 
+    /// A node that all tests of a file share. It is taken down when the test program ends, and what it leaves behind
+    /// fails that program.
+    pub fn shared(name: &str, prepare: impl FnOnce(&Cluster)) -> &'static Self {
+        let cluster: &'static Cluster = Box::leak(Box::new(Self::start(name)));
+        prepare(cluster);
+        crate::sys::at_exit(|| {
+            let shared = SHARED.get().expect("set before this was registered");
+            if std::panic::catch_unwind(|| shared.end()).is_err() {
+                crate::sys::exit_now(101);
+            }
+        });
+        assert!(SHARED.set(cluster).is_ok(), "one shared node a test program");
+        cluster
+    }
+
     /// A node as asked for.
     pub fn with(name: &str, options: Options) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -110,7 +126,7 @@ impl Cluster {
         let cgroup = format!("/{id}");
         let before = Snapshot::take(&init, &id);
         let cluster = Cluster {
-            holder,
+            holder: Mutex::new(holder),
             init,
             dir,
             cgroup,
@@ -326,18 +342,34 @@ impl Cluster {
     }
 }
 
+/// The node of [`Cluster::shared`].
+static SHARED: OnceLock<&'static Cluster> = OnceLock::new();
+
+impl Cluster {
+    /// Takes the node down; panics if it leaves something behind, but not before the namespaces have ended.
+    fn end(&self) {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            if std::thread::panicking() {
+                eprintln!("{}", self.logs());
+                let _ = self.barepod(&["reset"]);
+            } else {
+                self.reset();
+            }
+        }));
+        let mut holder = self.holder.lock().expect("nobody panics with it");
+        drop(holder.stdin.take());
+        let _ = holder.kill();
+        let _ = holder.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.logs());
-            let _ = self.barepod(&["reset"]);
-        } else {
-            self.reset();
-        }
-        drop(self.holder.stdin.take());
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
+        self.end();
     }
 }
 

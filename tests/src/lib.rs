@@ -9,6 +9,7 @@ mod cluster;
 mod images;
 mod leak;
 pub mod stats;
+mod sys;
 mod wait;
 
 pub use cluster::{Cluster, Options, Ran, barepod};

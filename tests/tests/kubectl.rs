@@ -6,17 +6,17 @@ use std::sync::LazyLock;
 use barepod_tests::{Cluster, eventually};
 
 /// One node for all tests of this file, each in a namespace of its own; leaks are the business of the other files.
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let cluster = Cluster::start("kubectl");
-    cluster.import("nginx-1.oci.tar", Some("nginx:1"));
-    cluster.import("nginx-2.oci.tar", Some("nginx:2"));
-    cluster.import("tools.oci", None);
-    cluster
+static CLUSTER: LazyLock<&Cluster> = LazyLock::new(|| {
+    Cluster::shared("kubectl", |cluster| {
+        cluster.import("nginx-1.oci.tar", Some("nginx:1"));
+        cluster.import("nginx-2.oci.tar", Some("nginx:2"));
+        cluster.import("tools.oci", None);
+    })
 });
 
 fn namespace(name: &str) -> &'static Cluster {
     CLUSTER.kubectl(&["create", "namespace", name]);
-    &CLUSTER
+    *CLUSTER
 }
 
 fn available(cluster: &Cluster, ns: &str, deployment: &str) {
@@ -197,7 +197,7 @@ const CONFIG: &str = "
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: conf, labels: {a: '1', b: '2'}}
-data: {x: one, y: two}
+data: {x: one, why: two}
 ";
 
 #[test]
@@ -206,10 +206,10 @@ fn apply_diff_edit() {
     let n = "apply";
     assert!(c.apply(n, CONFIG).contains("created"));
     assert!(c.apply(n, CONFIG).contains("unchanged"));
-    let less = CONFIG.replace(", y: two", "").replace(", b: '2'", "");
+    let less = CONFIG.replace(", why: two", "").replace(", b: '2'", "");
     let diff = c.try_kubectl_with(&["diff", "-n", n, "-f", "-"], &less);
     assert_eq!(diff.code, 1, "{diff:?}");
-    assert!(diff.stdout.contains("-  y: two"), "{diff:?}");
+    assert!(diff.stdout.contains("-  why: two"), "{diff:?}");
     assert!(c.apply(n, &less).contains("configured"));
     let object = c.get(n, &["configmap", "conf"]);
     assert_eq!(object["data"], serde_json::json!({"x": "one"}));
@@ -259,7 +259,7 @@ fn server_side_apply_knows_owners() {
     assert_eq!(apply("one", CONFIG, &[]).code, 0);
     let other = CONFIG
         .replace("one", "changed")
-        .replace(", y: two", "")
+        .replace(", why: two", "")
         .replace(", b: '2'", "");
     let conflict = apply("two", &other, &[]);
     assert!(
@@ -268,7 +268,7 @@ fn server_side_apply_knows_owners() {
     );
     assert_eq!(apply("two", &other, &["--force-conflicts"]).code, 0);
     let object = c.get(n, &["configmap", "conf"]);
-    assert_eq!(object["data"], serde_json::json!({"x": "changed", "y": "two"}));
+    assert_eq!(object["data"], serde_json::json!({"x": "changed", "why": "two"}));
     // What its only owner no longer applies goes away.
     assert_eq!(apply("one", &other.replace("x: changed", "z: three"), &[]).code, 0);
     assert_eq!(
@@ -308,7 +308,7 @@ fn get_watch_shows_changes() {
 
 #[test]
 fn discovery_and_explain() {
-    let c = &*CLUSTER;
+    let c = *CLUSTER;
     let resources = c.kubectl(&["api-resources"]);
     for kind in [
         "pods",

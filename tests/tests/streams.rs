@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use barepod_tests::{Cluster, eventually, within};
 
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let cluster = Cluster::start("streams");
-    cluster.import("tools.oci", None);
-    cluster.import("nginx-1.oci.tar", Some("nginx:1"));
-    cluster
+static CLUSTER: LazyLock<&Cluster> = LazyLock::new(|| {
+    Cluster::shared("streams", |cluster| {
+        cluster.import("tools.oci", None);
+        cluster.import("nginx-1.oci.tar", Some("nginx:1"));
+    })
 });
 
 fn pod(name: &str, script: &str, extra: &str) -> &'static Cluster {
-    let c = &*CLUSTER;
+    let c = *CLUSTER;
     c.apply(
         "default",
         &format!(
@@ -161,7 +161,7 @@ fn cp_both_ways() {
 
 #[test]
 fn port_forward_reaches_the_pod() {
-    let c = &*CLUSTER;
+    let c = *CLUSTER;
     c.kubectl(&["run", "web", "--image=nginx:1"]);
     c.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
     let mut forward = c

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use barepod_tests::{Cluster, eventually, within};
 
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let cluster = Cluster::start("workloads");
-    cluster.import("nginx-1.oci.tar", Some("nginx:1"));
-    cluster.import("nginx-2.oci.tar", Some("nginx:2"));
-    cluster.import("redis.docker.tar", None);
-    cluster.import("tools.oci", None);
-    cluster
+static CLUSTER: LazyLock<&Cluster> = LazyLock::new(|| {
+    Cluster::shared("workloads", |cluster| {
+        cluster.import("nginx-1.oci.tar", Some("nginx:1"));
+        cluster.import("nginx-2.oci.tar", Some("nginx:2"));
+        cluster.import("redis.docker.tar", None);
+        cluster.import("tools.oci", None);
+    })
 });
 
 fn namespace(name: &str) -> &'static Cluster {
     CLUSTER.kubectl(&["create", "namespace", name]);
-    &CLUSTER
+    *CLUSTER
 }
 
 fn ready(c: &Cluster, ns: &str, pod: &str) {
@@ -530,7 +530,7 @@ spec:
 
 #[test]
 fn static_pods_are_mirrored() {
-    let c = &*CLUSTER;
+    let c = *CLUSTER;
     let file = c.dir().join("etc/manifests/static.yaml");
     let broken = c.dir().join("etc/manifests/broken.yaml");
     std::fs::write(&broken, "{apiVersion: v1, kind: Pod, metadata: [").expect("a file");
