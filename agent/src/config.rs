@@ -78,6 +78,12 @@ impl Config {
         self.state_dir.join("pods").join(uid)
     }
 
+    /// Where files lie that are being removed.
+    #[must_use]
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.state_dir.join("trash")
+    }
+
     /// Directory of one pod's sandbox: records and the monitor's socket.
     #[must_use]
     pub fn sandbox_dir(&self, uid: &str) -> PathBuf {

@@ -51,6 +51,22 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Detaches every mount below `path`, then moves the tree to a new name below `trash`, on the same file system. Returns
+/// where it is now; nothing if it was not there.
+pub fn move_away(path: &Path, trash: &Path) -> io::Result<Option<PathBuf>> {
+    if !path.try_exists()? {
+        return Ok(None);
+    }
+    detach_below(path)?;
+    make_private_dir(trash)?;
+    let target = trash.join(random_id());
+    match fs::rename(path, &target) {
+        Ok(()) => Ok(Some(target)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Detaches every mount below `path` (and at `path`).
 pub fn detach_below(path: &Path) -> io::Result<()> {
     // A path is compared with the kernel's idea of it, which has no symbolic links.
@@ -154,6 +170,16 @@ mod tests {
         remove_tree(&dir.path().join("a")).unwrap();
         assert!(!dir.path().join("a").exists());
         remove_tree(&dir.path().join("a")).unwrap();
+    }
+
+    #[test]
+    fn tree_is_moved_away_whole() {
+        let dir = scratch("trash");
+        let (tree, trash) = (dir.path().join("a"), dir.path().join("trash"));
+        fs::create_dir_all(tree.join("b")).unwrap();
+        let moved = move_away(&tree, &trash).unwrap().unwrap();
+        assert!(!tree.exists() && moved.join("b").is_dir());
+        assert_eq!(move_away(&tree, &trash).unwrap(), None);
     }
 
     #[test]

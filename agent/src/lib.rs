@@ -32,6 +32,7 @@ mod events;
 mod fault;
 mod files;
 mod image_watch;
+mod laps;
 mod lock;
 mod node;
 mod objects;

@@ -118,13 +118,11 @@ fn run(network: &mut Network, batch: Vec<Request>) {
 }
 
 fn add(network: &mut Network, adds: Vec<(String, Arc<OwnedFd>, Vec<HostPort>, Answer<Attachment>)>) {
-    let span = tracing::debug_span!("network_add", pods = adds.len()).entered();
     let requests: Vec<AddRequest<'_>> = adds
         .iter()
         .map(|(uid, netns, host_ports, _)| AddRequest { uid, netns: netns.as_fd(), host_ports: host_ports.clone() })
         .collect();
     let results = network.add(&requests);
-    drop(span);
     for ((_, _, _, answer), result) in adds.into_iter().zip(results) {
         reply(answer, result.map_err(|error| Error(chain(&error))));
     }

@@ -34,6 +34,8 @@ pub struct Found {
 
 /// Looks at every pod that was written down and every sandbox there is. What belongs to no pod is removed.
 pub async fn adopt_all(shared: &SharedRef) -> Vec<Found> {
+    let trash = shared.config.trash();
+    tokio::task::spawn_blocking(move || remove::empty(&trash));
     let (state_pods, run_pods) = (shared.config.state_dir.join("pods"), shared.config.run_dir.join("pods"));
     let mut uids = blocking(move || {
         let mut uids = names(&state_pods);

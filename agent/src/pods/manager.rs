@@ -201,7 +201,10 @@ impl Manager {
                 *known != uid && worker.borrow().from_manifest && shape::full_name(&worker.borrow().pod) == shape::full_name(&pod)
             });
             if !taken && !self.workers.contains_key(&uid) {
+                let name = shape::full_name(&pod);
                 self.start(Desired { pod, gone: false, reported: None, from_manifest: true }, None);
+                // A mirror may be there already: then the new worker reports to it.
+                self.mirror(&name);
             }
         }
     }

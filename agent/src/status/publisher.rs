@@ -9,6 +9,7 @@ use kube::core::Request;
 use serde_json::{Value, json};
 
 use super::diff::diff;
+use crate::laps::Laps;
 use crate::pods::backoff::Retry;
 use crate::pods::shape;
 
@@ -156,6 +157,7 @@ impl Patching {
     /// Sends it.
     pub async fn send(self) -> Sent {
         let Self { client, subject, status, patch } = self;
+        let laps = Laps::begin(&subject.uid);
         let url = format!("/api/v1/namespaces/{}/pods", subject.namespace);
         let result = async {
             let request = Request::new(url)
@@ -165,6 +167,7 @@ impl Patching {
             client.request::<serde::de::IgnoredAny>(request).await.map(drop)
         }
         .await;
+        laps.done("status");
         Sent { status, result }
     }
 }

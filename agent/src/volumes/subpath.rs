@@ -75,19 +75,32 @@ fn find(volume: &Path, sub_path: &str) -> Result<OwnedFd, Error> {
     let mut path = PathBuf::new();
     for name in parts {
         path.push(name);
-        parent = match beneath(&root, &path) {
-            Err(Errno::ENOENT) => {
-                match mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {
-                    Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(errno) => return Err(failed("make directory", &volume.join(&path))(errno)),
-                }
-                beneath(&root, &path)
-            }
-            result => result,
+        let shown = volume.join(&path);
+        let made = match beneath(&root, &path) {
+            Err(Errno::ENOENT) => match mkdirat(&parent, name, Mode::from_bits_truncate(0o700)) {
+                Ok(()) => true,
+                Err(Errno::EEXIST) => false,
+                Err(errno) => return Err(failed("make directory", &shown)(errno)),
+            },
+            _ => false,
+        };
+        parent = beneath(&root, &path).map_err(failed("open beneath the volume", &shown))?;
+        if made {
+            like(&parent, &root).map_err(|source| Error::Io {
+                operation: "change mode of",
+                path: shown.display().to_string(),
+                source,
+            })?;
         }
-        .map_err(failed("open beneath the volume", &volume.join(&path)))?;
     }
     Ok(parent)
+}
+
+/// Gives a new directory the permissions of its volume: who may use the one may use the other.
+fn like(made: &OwnedFd, volume: &OwnedFd) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fstat(volume)?.st_mode & 0o7777;
+    fs::set_permissions(format!("/proc/self/fd/{}", made.as_raw_fd()), fs::Permissions::from_mode(mode))
 }
 
 fn beneath(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
@@ -118,8 +131,10 @@ mod tests {
         let dir = scratch("subpath");
         let volume = dir.path().join("v");
         fs::create_dir(&volume).unwrap();
+        fs::set_permissions(&volume, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         assert_eq!(target(&find(&volume, "a/b").unwrap()), volume.canonicalize().unwrap().join("a/b"));
-        assert!(volume.join("a/b").is_dir());
+        let made = fs::metadata(volume.join("a/b")).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o7777, 0o777);
         symlink("a", volume.join("l")).unwrap();
         assert_eq!(target(&find(&volume, "l/b").unwrap()), volume.canonicalize().unwrap().join("a/b"));
     }

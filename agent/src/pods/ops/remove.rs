@@ -1,5 +1,6 @@
 //! Removes what a pod has on the node. Every step runs whatever fails, and may be run again.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use crate::drivers::monitor::Monitor;
 use crate::drivers::network::chain;
 use crate::fault;
 use crate::files;
+use crate::laps::Laps;
 use crate::pods::backoff::Retry;
 use crate::pods::store::Store;
 use crate::shared::{SharedRef, blocking};
@@ -37,8 +39,11 @@ pub async fn remove(job: Job) {
     let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut monitor = job.monitor.clone();
     for _ in 0..TRIES {
+        let laps = Laps::begin(&job.uid);
         let mut errors = kernel(&job.shared, &job.uid, monitor.take(), job.host_network).await;
+        laps.done("kernel removed");
         errors.extend(disk(&job).await.err());
+        laps.done("files removed");
         if errors.is_empty() {
             fault::point("agent.pod-removed");
             return;
@@ -88,15 +93,29 @@ async fn sandbox(shared: &SharedRef, uid: &str, monitor: Option<Monitor>) -> Vec
     .await
 }
 
+/// Takes the pod's files out of the way. Removing them one by one is done afterwards: nobody waits for that.
 async fn disk(job: &Job) -> Result<(), String> {
-    let (store, all) = (Arc::clone(&job.store), job.all);
-    blocking(move || {
+    let (store, all, trash) = (Arc::clone(&job.store), job.all, job.shared.config.trash());
+    let moved = blocking(move || {
         let dir = store.dir();
         let places = if all { vec![dir.to_owned()] } else { ["volumes", "subpaths", "containers"].map(|it| dir.join(it)).to_vec() };
+        let mut moved = Vec::new();
         for place in places {
-            files::remove_tree(&place).map_err(|error| format!("remove {}: {error}", place.display()))?;
+            let result = files::move_away(&place, &trash);
+            moved.extend(result.map_err(|error| format!("remove {}: {error}", place.display()))?);
         }
-        Ok(())
+        Ok::<_, String>(moved)
     })
-    .await
+    .await?;
+    if !moved.is_empty() {
+        tokio::task::spawn_blocking(move || moved.iter().for_each(|it| empty(it)));
+    }
+    Ok(())
+}
+
+/// Removes what was moved away; what cannot be removed is tried again when the agent starts. Blocking.
+pub fn empty(trash: &Path) {
+    if let Err(error) = files::remove_tree(trash) {
+        tracing::warn!(dir = %trash.display(), %error, "files of a former pod not removed");
+    }
 }

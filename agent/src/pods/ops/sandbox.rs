@@ -9,11 +9,11 @@ use barepod_netplugin::{HostPort, Protocol};
 use barepod_runtime::protocol::{Event, NamespaceMode, SandboxConfig};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{mpsc, watch};
-use tracing::Instrument;
 
 use super::remove;
 use crate::drivers::monitor::Monitor;
 use crate::drivers::network::{self, chain};
+use crate::laps::Laps;
 use crate::pods::shape;
 use crate::pods::store::Store;
 use crate::shared::{SharedRef, blocking};
@@ -47,7 +47,7 @@ pub async fn create(shared: SharedRef, pod: Arc<Pod>, store: Arc<Store>, cancel:
 }
 
 async fn attempt(shared: &SharedRef, pod: &Arc<Pod>, store: &Arc<Store>, cancel: watch::Receiver<bool>) -> Option<Result<Made, String>> {
-    let span = tracing::debug_span!("sandbox", pod = shape::uid(pod));
+    let laps = Laps::begin(shape::uid(pod));
     let config = config(shared, pod);
     let dir = config.dir.clone();
     let prepared = {
@@ -58,25 +58,29 @@ async fn attempt(shared: &SharedRef, pod: &Arc<Pod>, store: &Arc<Store>, cancel:
         return Some(Err(format!("prepare the pod's directory: {error}")));
     }
     fault::point("agent.pod-recorded");
-    if let Err(error) = shared.program.spawn(&config).instrument(span.clone()).await {
+    laps.done("directories");
+    if let Err(error) = shared.program.spawn(&config).await {
         return Some(Err(chain(&error)));
     }
     fault::point("agent.sandbox-ready");
+    laps.done("sandbox");
     let (monitor, events, netns) = match connect(&dir).await {
         Ok(connected) => connected,
         Err(error) => return Some(Err(error)),
     };
+    laps.done("connected");
     let ip = if shape::host_network(pod) {
         Some(shared.host.ip)
     } else {
         let Some(netns) = netns.clone() else { return Some(Err("the sandbox has no network namespace".into())) };
         let handle = network_handle(shared.network.clone(), cancel).await?;
-        match handle.add(shape::uid(pod), netns, host_ports(pod)).instrument(span).await {
+        match handle.add(shape::uid(pod), netns, host_ports(pod)).await {
             Ok(attachment) => Some(attachment.ip),
             Err(error) => return Some(Err(format!("connect the pod to the network: {error}"))),
         }
     };
     fault::point("agent.network-added");
+    laps.done("network");
     let written = {
         let (pod, store) = (Arc::clone(pod), Arc::clone(store));
         blocking(move || write_hosts(&pod, &store, ip, &config.hostname)).await
@@ -84,6 +88,7 @@ async fn attempt(shared: &SharedRef, pod: &Arc<Pod>, store: &Arc<Store>, cancel:
     if let Err(error) = written {
         return Some(Err(format!("write the pod's hosts file: {error}")));
     }
+    laps.done("hosts");
     Some(Ok((Sandbox { monitor, netns, ip }, events)))
 }
 

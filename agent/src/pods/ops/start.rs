@@ -17,6 +17,7 @@ use super::{Gate, pass};
 use crate::drivers::images::{self, Found};
 use crate::drivers::monitor;
 use crate::drivers::network::chain;
+use crate::laps::Laps;
 use crate::objects::Objects;
 use crate::pods::observed::Waiting;
 use crate::pods::shape;
@@ -98,21 +99,23 @@ pub async fn start(job: Job) -> Result<Started, Failure> {
 
 async fn attempt(job: &Job) -> Result<Started, Failure> {
     let container = shape::container(&job.pod, &job.container).map(|(_, it)| it).ok_or(Failure::Cancelled)?;
-    let span = tracing::debug_span!("start", pod = shape::uid(&job.pod), container = job.container);
+    let laps = Laps::begin(shape::uid(&job.pod));
     let wanted = env::references(&job.pod, container);
     let (image, objects, services) =
         tokio::join!(prepare(job), fetch(job, wanted), job.shared.services.variables(&job.pod));
     let (image, user) = image?;
     let objects = objects?;
+    laps.done("prepared");
     let volumes = pass(job.volumes.clone(), job.cancel.clone()).await.ok_or(Failure::Cancelled)?;
     let sandbox = pass(job.sandbox.clone(), job.cancel.clone()).await.ok_or(Failure::Cancelled)?;
-    let entered = span.enter();
+    laps.done("waited");
     let config = configure(job, container, &image, &user, &objects, &services, &volumes, &sandbox)?;
-    drop(entered);
+    laps.done("configured");
     let process = Arc::new(config.spec.process().clone().unwrap_or_default());
     fault::point("agent.container-recorded");
     let state = sandbox.monitor.create(config).await.map_err(create_failure)?;
     fault::point("agent.container-started");
+    laps.done("started");
     Ok(Started {
         process,
         since: state.started_at.as_deref().map_or_else(time::now, time::parse),

@@ -12,6 +12,7 @@ use crate::drivers::monitor;
 use crate::drivers::network::chain;
 use crate::events::Level;
 use crate::fault;
+use crate::laps::Laps;
 use crate::probes::check::Target;
 use crate::shared::SharedRef;
 
@@ -48,12 +49,14 @@ pub struct Job {
 
 /// Stops the container. Returns when it has ended, or its monitor has.
 pub async fn stop(job: Job) {
+    let laps = Laps::begin(&job.target.id);
     let mut ended = job.ended.clone();
     tokio::select! {
         biased;
         _ = ended.wait_for(|it| *it) => {}
         () = attempt(&job) => {}
     }
+    laps.done("stopped");
     fault::point("agent.container-stopped");
 }
 
@@ -61,7 +64,9 @@ async fn attempt(job: &Job) {
     if job.unroute
         && let Some(ip) = job.target.ip
     {
+        let laps = Laps::begin(&job.target.id);
         job.shared.routes.unrouted(ip, UNROUTE).await;
+        laps.done("unrouted");
     }
     if let Some(hook) = job.pre_stop.clone() {
         let run = hook::run(hook, job.target.clone());
