@@ -12,9 +12,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,10 +88,11 @@ pub fn load(dir: &Path) -> Result<SandboxRecord> {
     })?;
     state.containers = containers(dir);
     let layout = Layout::detect()?;
-    let keepers =
-        cgroup::procs(&Cgroup::new(&layout, &cgroup::keeper(&state.config.cgroup)).tracker()).unwrap_or_default();
+    let keeper = Cgroup::new(&layout, &cgroup::keeper(&state.config.cgroup)).tracker();
+    // Nobody else is in there, so the record need not be written again when pause has its process id.
+    state.pause_pid = cgroup::procs(&keeper).unwrap_or_default().first().copied();
     let monitor_alive = client::connect_nonblocking(&dir.join(SOCKET)).is_ok() || monitor(&state).is_some();
-    let pause_alive = state.pause_pid.is_some_and(|pid| keepers.contains(&pid));
+    let pause_alive = state.pause_pid.is_some();
     let pids = state
         .containers
         .iter()
@@ -167,32 +168,35 @@ pub fn cleanup(record: &SandboxRecord) -> Vec<Error> {
 #[must_use]
 pub fn remove_kernel(layout: &Layout, pod: &Path) -> Vec<Error> {
     let mut errors = Vec::new();
-    let cgroups = [Cgroup::new(layout, &cgroup::keeper(pod)), Cgroup::new(layout, pod)];
-    for cgroup in &cgroups {
+    let keeper = Cgroup::new(layout, &cgroup::keeper(pod));
+    let pod = Cgroup::new(layout, pod);
+    for cgroup in [&keeper, &pod] {
         let dir = cgroup.tracker();
         errors.extend(cgroup::kill(&dir).during("kill the processes of", dir.display()).err());
     }
-    for cgroup in &cgroups {
+    for cgroup in [&keeper, &pod] {
         let dir = cgroup.tracker();
         if !cgroup::wait_empty(&dir, DEATH) {
             errors.push(Error::State(format!("processes in {} do not die", dir.display())));
-            continue;
         }
-        errors.extend(remove_patiently(cgroup));
+    }
+    if errors.is_empty() {
+        errors = remove_patiently(|| keeper.remove_tracker().err().into_iter().collect());
+        errors.extend(remove_patiently(|| pod.remove()));
     }
     errors
 }
 
 /// A v1 directory is busy for a moment after its last process has died.
-fn remove_patiently(cgroup: &Cgroup<'_>) -> Vec<Error> {
+fn remove_patiently(remove: impl Fn() -> Vec<Error>) -> Vec<Error> {
     for _ in 0..200 {
-        let errors = cgroup.remove();
+        let errors = remove();
         if !errors.iter().any(|error| error.errno() == Some(libc::EBUSY)) {
             return errors;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    cgroup.remove()
+    remove()
 }
 
 /// Removes the files of a sandbox, the record last: as long as it is there, the rest will be looked for.
@@ -239,7 +243,8 @@ pub fn write_container(dir: &Path, state: &ContainerState) -> Result<()> {
 /// # Errors
 /// The file cannot be written.
 pub fn write_config(dir: &Path, id: &str, config: &[u8]) -> Result<()> {
-    replace(&config_path(dir, id), config)
+    // Half a file after a crash is no harm: it tells of a container that was never made.
+    write_new(&config_path(dir, id), config)
 }
 
 /// Reads a container's configuration.
@@ -273,34 +278,37 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("records have text keys and nothing that fails to serialise")
 }
 
-/// Replaces a file in one step. Records hold environments: nobody else may read them.
+/// Replaces a file in one step.
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let open = || {
-        fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-    };
-    let mut file = match open() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let dir = path.parent().unwrap_or(Path::new("/"));
-            fs::DirBuilder::new()
-                .mode(0o700)
-                .create(dir)
-                .during("make", dir.display())?;
-            open()
-        }
-        other => other,
-    }
-    .during("create", Path::new(&new).display())?;
-    file.write_all(content).during("write", Path::new(&new).display())?;
+    write_new(Path::new(&new), content)?;
     fs::rename(&new, path).during("rename to", path.display())
+}
+
+/// Writes a file. Records hold environments: nobody else may read them.
+fn write_new(path: &Path, content: &[u8]) -> Result<()> {
+    let open = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    open.during("create", path.display())?
+        .write_all(content)
+        .during("write", path.display())
+}
+
+/// Makes the directory of the containers' records; there already is fine.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_containers(dir: &Path) -> Result<()> {
+    let dir = dir.join(CONTAINERS);
+    match fs::DirBuilder::new().mode(0o700).create(&dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).during("make", dir.display()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -364,6 +372,7 @@ mod tests {
         let run = temporary("list");
         let dir = run.join("pods/uid");
         fs::create_dir_all(&dir).unwrap();
+        make_containers(&dir).unwrap();
         write(&sandbox(&dir)).unwrap();
         write_config(&dir, "b", b"{}").unwrap();
         write_container(&dir, &container("b", "1")).unwrap();

@@ -34,7 +34,13 @@ fn a_sandbox_has_its_namespaces_and_goes_without_a_trace() {
     for name in ["pid", "net", "ipc", "uts", "mnt"] {
         assert_ne!(namespace(pause, name), own_namespace(name), "{name}");
     }
-    assert_eq!(fs::read_to_string(format!("/proc/{pause}/comm")).unwrap(), "pause\n");
+    // It gives itself the name once it runs.
+    until("the name", || {
+        (fs::read_to_string(format!("/proc/{pause}/comm")).unwrap()
+            == "pause
+")
+        .then_some(())
+    });
     let status = fs::read_to_string(format!("/proc/{pause}/status")).unwrap();
     for set in ["CapPrm", "CapEff"] {
         assert!(status.contains(&format!("{set}:\t0000000000000000")), "{status}");

@@ -91,7 +91,7 @@ impl<'a> Cgroup<'a> {
     pub fn make(&self, resources: Option<&LinuxResources>, parent: bool) -> Result<()> {
         match self.layout.mode {
             Mode::V2 => unified::make(self, resources, parent),
-            Mode::V1 | Mode::Hybrid => v1::make(self, resources),
+            Mode::V1 | Mode::Hybrid => v1::make(self, resources, parent),
         }
     }
 
@@ -131,6 +131,15 @@ impl<'a> Cgroup<'a> {
         text.lines()
             .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
             .unwrap_or(0)
+    }
+
+    /// Removes the tracker's directory, with those below; gone already is fine.
+    ///
+    /// # Errors
+    /// `EBUSY` while a process is in it.
+    pub fn remove_tracker(&self) -> Result<()> {
+        let dir = self.tracker();
+        remove_tree(&dir).during("remove cgroup", dir.display())
     }
 
     /// Removes the directories in every hierarchy, with those below; gone already is fine.

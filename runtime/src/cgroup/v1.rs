@@ -9,8 +9,10 @@ use super::{Cgroup, Hierarchy, devices, limits::bandwidth, limits::wanted, write
 use crate::error::{Error, Result};
 
 /// Makes the directories a container with these resources needs, and writes the limits.
-pub(super) fn make(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>) -> Result<()> {
-    for hierarchy in hierarchies(cgroup, resources) {
+pub(super) fn make(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>, parent: bool) -> Result<()> {
+    // Nearly every container has device rules, and then finds the parent of its directory there.
+    let devices = |h: &&Hierarchy| parent && h.controllers.contains(&"devices") && !wanted(&h.controllers, resources);
+    for hierarchy in hierarchies(cgroup, resources).chain(cgroup.layout.v1.iter().filter(devices)) {
         let dir = cgroup.dir(hierarchy);
         super::make(&dir)?;
         if hierarchy.controllers.contains(&"cpuset") {

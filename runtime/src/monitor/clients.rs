@@ -33,6 +33,8 @@ pub struct Clients {
 #[derive(Debug)]
 struct Client {
     socket: OwnedFd,
+    /// What the poller waits for.
+    interest: EpollFlags,
     subscribed: bool,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     waiting_bytes: usize,
@@ -53,6 +55,7 @@ impl Clients {
             poller.add(&socket, EpollFlags::EPOLLIN, Source::Client(self.next))?;
             let client = Client {
                 socket,
+                interest: EpollFlags::EPOLLIN,
                 subscribed: false,
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
@@ -77,8 +80,10 @@ impl Clients {
     /// Sends what waits, as far as the client takes it.
     pub fn flush(&mut self, key: u32, poller: &Poller) {
         let Some(client) = self.all.get_mut(&key) else { return };
+        let before = client.interest;
         match client.flush() {
-            Ok(()) => poller.modify(&client.socket, client.interest(), Source::Client(key)),
+            Ok(()) if client.interest == before => {}
+            Ok(()) => poller.modify(&client.socket, client.interest, Source::Client(key)),
             Err(_) => self.forget(key, poller),
         }
     }
@@ -149,20 +154,13 @@ impl Client {
             let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
             match send(&self.socket, packet, &borrowed) {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
             self.waiting_bytes -= packet.len();
             self.waiting.pop_front();
         }
+        self.interest.set(EpollFlags::EPOLLOUT, !self.waiting.is_empty());
         Ok(())
-    }
-
-    fn interest(&self) -> EpollFlags {
-        if self.waiting.is_empty() {
-            EpollFlags::EPOLLIN
-        } else {
-            EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT
-        }
     }
 }

@@ -122,13 +122,12 @@ impl Monitor {
             log_dropped_bytes: 0,
             annotations: config.annotations.clone(),
         };
-        let log = Log::open(&config.log_path, config.log_max_bytes, config.log_max_files)?;
         let dir = self.state.config.dir.clone();
         records::write_config(&dir, &config.id, text.as_bytes())?;
         fault::point("container.recorded");
         self.last_key += 1;
         let (key, path) = (self.last_key, state.cgroup.clone());
-        let made = self.clone_container(key, &config, state, log, start, caller);
+        let made = self.clone_container(key, &config, state, start, caller);
         match made {
             Ok(container) => {
                 self.containers.insert(key, container);
@@ -147,7 +146,6 @@ impl Monitor {
         key: u32,
         config: &Config<'_>,
         state: ContainerState,
-        log: Log,
         start: bool,
         caller: Caller,
     ) -> Result<Container> {
@@ -182,6 +180,9 @@ impl Monitor {
             self.become_container(config, &cgroup, files, &child, start)
         };
         fault::point("container.cloned");
+        // The child is at work meanwhile; whatever fails here is its end.
+        let log = Log::open(&config.log_path, config.log_max_bytes, config.log_max_files);
+        let log = log.inspect_err(|_| end_child(&pidfd))?;
         self.poller
             .add(&pidfd, EpollFlags::EPOLLIN, Source::ContainerExit(key))?;
         self.poller
@@ -668,6 +669,13 @@ impl PartialOrd for Stage {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some((*self as u8).cmp(&(*other as u8)))
     }
+}
+
+/// Kills a child that nobody will watch, and waits for its end.
+fn end_child(pidfd: &OwnedFd) {
+    // Both cannot fail: it is our child, and not reaped.
+    let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED);
 }
 
 fn died_in_the_making(oom_killed: bool) -> Failure {

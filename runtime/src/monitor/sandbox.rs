@@ -85,7 +85,9 @@ impl Monitor {
         let (pause_pid, pause, channel) = clone_pause(single, config, &layout, &keeper)?;
         fault::point("sandbox.pause-cloned");
         // pause makes its namespaces meanwhile.
-        Cgroup::new(&layout, &config.cgroup).make(config.resources.as_ref(), true)?;
+        let pod = Cgroup::new(&layout, &config.cgroup);
+        pod.make_tracker()?;
+        pod.make(config.resources.as_ref(), true)?;
         fault::point("sandbox.limits-set");
         let listener = listen_on(&config.dir.join(records::SOCKET))?;
         let poller = Poller::new()?;
@@ -94,7 +96,6 @@ impl Monitor {
         let signals = watch_signals()?;
         poller.add(&signals, EpollFlags::EPOLLIN, Source::Signals)?;
         state.pause_pid = Some(pause_pid);
-        records::write(&state)?;
         let own_pid_namespace = File::open("/proc/self/ns/pid")
             .during("open", "/proc/self/ns/pid")?
             .into();
@@ -157,7 +158,6 @@ impl Monitor {
         let _ = waitid(Id::PIDFd(pause.as_fd()), WaitPidFlag::WEXITED);
         self.state.pause_pid = None;
         if self.stopping.is_empty() {
-            self.note(records::write(&self.state));
             self.clients.publish(&Event::SandboxExited, &self.poller);
         }
     }

@@ -14,6 +14,7 @@ use std::path::Component;
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
 use super::sandbox::Monitor;
@@ -61,12 +62,17 @@ fn start() -> Result<bool> {
             drop((done, directory));
             exit_now(background(single, config, layout, told));
         }
-        Side::Parent { .. } => {
+        Side::Parent { pidfd, .. } => {
             drop(told);
             let mut byte = [0];
-            match done.read(&mut byte) {
-                Ok(1) => Ok(byte[0] == 0),
-                // The monitor died without a word.
+            if done.read(&mut byte).is_ok_and(|count| count == 1) && byte[0] == 0 {
+                return Ok(true);
+            }
+            // The caller may try again at once: nothing of the monitor may be left by then.
+            let status = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED);
+            match status {
+                // It has said why.
+                Ok(WaitStatus::Exited(_, 1)) => Ok(false),
                 _ => Err(Error::State("the monitor died before the sandbox was ready".to_owned())),
             }
         }
@@ -139,7 +145,6 @@ fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told:
         }
         Err(error) => {
             say(&Err(Failure::from(&error)));
-            let _ = told.write_all(&[1]);
             1
         }
     }

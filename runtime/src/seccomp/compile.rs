@@ -6,8 +6,6 @@
 //!                                └► or test the arguments, rule by rule; the first that holds decides
 //! ```
 
-use std::collections::BTreeMap;
-
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator};
 
 use super::table;
@@ -73,43 +71,40 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Vec<Instruction>> {
     Ok(program)
 }
 
-/// Collects what the profile says of each system call, by number.
-fn outcomes(profile: &LinuxSeccomp, default: u32) -> Result<BTreeMap<u32, Outcome>> {
-    let mut calls: BTreeMap<u32, Vec<(Vec<LinuxSeccompArg>, u32)>> = BTreeMap::new();
-    for entry in profile.syscalls().iter().flatten() {
-        let returned = action(entry.action(), entry.errno_ret())?;
-        let arguments = entry.args().clone().unwrap_or_default();
-        if let Some(bad) = arguments.iter().find(|a| a.index() > 5) {
+/// Collects what the profile says of each system call, sorted by number.
+fn outcomes(profile: &LinuxSeccomp, default: u32) -> Result<Vec<(u32, Outcome)>> {
+    let entries = profile.syscalls().as_deref().unwrap_or_default();
+    let mut returned = Vec::with_capacity(entries.len());
+    let mut named = Vec::with_capacity(512);
+    let mut finder = table::Finder::default();
+    for (at, entry) in entries.iter().enumerate() {
+        returned.push(action(entry.action(), entry.errno_ret())?);
+        if let Some(bad) = entry.args().iter().flatten().find(|argument| argument.index() > 5) {
             return Err(Error::Invalid(format!(
                 "a seccomp rule tests argument {}, there are 6",
                 bad.index()
             )));
         }
-        for number in entry.names().iter().filter_map(|name| table::number(name)) {
-            calls.entry(number).or_default().push((arguments.clone(), returned));
-        }
+        named.extend(entry.names().iter().filter_map(|name| Some((finder.number(name)?, at))));
     }
-    Ok(calls
-        .into_iter()
-        .map(|(number, mut rules)| {
-            // A rule without conditions wins over those with some, wherever it stands, as in libseccomp.
-            if let Some(returned) = rules
-                .iter()
-                .find(|(arguments, _)| arguments.is_empty())
-                .map(|rule| rule.1)
-            {
-                return (number, Outcome::Return(returned));
-            }
-            rules.retain(|(_, returned)| *returned != default);
-            (
-                number,
-                if rules.is_empty() {
-                    Outcome::Return(default)
-                } else {
-                    Outcome::Rules(rules)
-                },
-            )
-        })
+    named.sort_unstable();
+    let arguments = |at: usize| entries[at].args().as_deref().unwrap_or_default();
+    let outcome = |group: &[(u32, usize)]| {
+        // A rule without conditions wins over those with some, wherever it stands, as in libseccomp.
+        if let Some((_, at)) = group.iter().find(|(_, at)| arguments(*at).is_empty()) {
+            return Outcome::Return(returned[*at]);
+        }
+        let rules = group.iter().filter(|(_, at)| returned[*at] != default);
+        let rules: Vec<_> = rules.map(|(_, at)| (arguments(*at).to_vec(), returned[*at])).collect();
+        if rules.is_empty() {
+            Outcome::Return(default)
+        } else {
+            Outcome::Rules(rules)
+        }
+    };
+    Ok(named
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|group| (group[0].0, outcome(group)))
         .collect())
 }
 
@@ -121,7 +116,7 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<u32> {
 }
 
 /// Covers all numbers from 0 on by ranges `(from, outcome)`; neighbours that return the same become one.
-fn ranges(calls: BTreeMap<u32, Outcome>, default: u32) -> Vec<(u32, Outcome)> {
+fn ranges(calls: Vec<(u32, Outcome)>, default: u32) -> Vec<(u32, Outcome)> {
     let mut ranges: Vec<(u32, Outcome)> = vec![(0, Outcome::Return(default))];
     let mut push = |from: u32, outcome: Outcome| {
         let last = ranges
