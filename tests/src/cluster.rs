@@ -273,7 +273,10 @@ impl Cluster {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("kubectl runs");
         let mut pipe = child.stdin.take().expect("piped");
-        pipe.write_all(stdin.as_bytes()).expect("kubectl reads");
+        // What begins with a brace kubectl takes for JSON; the tests' one-line manifests are YAML.
+        let yaml = if stdin.starts_with('{') { "---\n" } else { "" };
+        pipe.write_all(format!("{yaml}{stdin}").as_bytes())
+            .expect("kubectl reads");
         drop(pipe);
         child.wait_with_output().expect("kubectl ends").into()
     }

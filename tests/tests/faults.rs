@@ -1,5 +1,7 @@
 //! kill -9 of everything, and what bad input comes to.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::Duration;
 
 use barepod_tests::{Cluster, Options, barepod, eventually, within};
@@ -244,14 +246,23 @@ fn a_second_agent_and_a_busy_port_are_told() {
             ..Options::default()
         },
     );
-    let mut squatter = other.command("nc").args(["-l", "-p", "6443"]).spawn().expect("nc runs");
+    let mut squatter = other
+        .command("sh")
+        .args(["-c", "echo $$; exec nc -l -p 6443"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("nc runs");
+    let mut pid = String::new();
+    BufReader::new(squatter.stdout.take().expect("piped"))
+        .read_line(&mut pid)
+        .expect("the shell says its process id");
     eventually("the port is taken", || {
         let text = other.run("ss", &["-ltn"]).stdout;
         if text.contains(":6443") { Ok(()) } else { Err(text) }
     });
     let up = other.barepod(&["up"]);
     assert!(up.code != 0 && up.stderr.contains("6443"), "{up:?}");
-    squatter.kill().expect("it runs");
+    other.kill("-KILL", pid.trim());
     squatter.wait().expect("it ends");
     other.up(&[]);
 }

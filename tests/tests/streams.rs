@@ -171,9 +171,9 @@ fn port_forward_reaches_the_pod() {
         .spawn()
         .expect("kubectl runs");
     let mut told = String::new();
-    BufReader::new(forward.stdout.take().expect("piped"))
-        .read_line(&mut told)
-        .expect("kubectl says when it listens");
+    // Kept open to the end: kubectl goes on telling what it forwards.
+    let mut output = BufReader::new(forward.stdout.take().expect("piped"));
+    output.read_line(&mut told).expect("kubectl says when it listens");
     for _ in 0..5 {
         let page = within(Duration::from_secs(10), "nginx answers through the tunnel", || {
             c.run("curl", &["-sf", "--max-time", "3", "http://127.0.0.1:18080/"])

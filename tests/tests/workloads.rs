@@ -20,6 +20,9 @@ fn namespace(name: &str) -> &'static Cluster {
     *CLUSTER
 }
 
+/// A request from inside a container: bash needs no other program for it.
+const GET: &str = "exec 3<>/dev/tcp/$0/80 && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3";
+
 fn ready(c: &Cluster, ns: &str, pod: &str) {
     c.kubectl(&[
         "wait",
@@ -171,7 +174,20 @@ spec:
     let exec = |container: &str, script: &str| {
         c.kubectl(&["exec", "-n", n, "pair", "-c", container, "--", "sh", "-c", script])
     };
-    assert!(exec("client", "wget -qO- http://localhost/").contains("nginx"));
+    let page = c.kubectl(&[
+        "exec",
+        "-n",
+        n,
+        "pair",
+        "-c",
+        "client",
+        "--",
+        "bash",
+        "-c",
+        GET,
+        "localhost",
+    ]);
+    assert!(page.contains("nginx"), "{page}");
     let processes = exec("client", "ps");
     assert!(
         processes.contains("nginx: master") && processes.contains("pause"),
@@ -424,9 +440,9 @@ fn services_reach_pods_from_everywhere() {
             c.run("curl", &["-sf", "--max-time", "2", url]).ok()
         })
     };
-    let from_pod = |pod: &str, url: &str| {
-        within(Duration::from_secs(10), &format!("{pod} -> {url}"), || {
-            c.try_kubectl(&["exec", "-n", n, pod, "--", "wget", "-qO-", "-T", "2", url])
+    let from_pod = |pod: &str, ip: &str| {
+        within(Duration::from_secs(10), &format!("{pod} -> {ip}"), || {
+            c.try_kubectl(&["exec", "-n", n, pod, "--", "timeout", "2", "bash", "-c", GET, ip])
                 .ok()
         })
     };
@@ -434,10 +450,10 @@ fn services_reach_pods_from_everywhere() {
         from_host(&format!("http://{pod_ip}/")),
         from_host(&format!("http://{cluster_ip}/")),
         from_host(&format!("http://{node_ip}:{node_port}/")),
-        from_pod("box", &format!("http://{pod_ip}/")),
-        from_pod("box", &format!("http://{cluster_ip}/")),
+        from_pod("box", &pod_ip),
+        from_pod("box", &cluster_ip),
         // To itself through its Service.
-        from_pod(&pod, &format!("http://{cluster_ip}/")),
+        from_pod(&pod, &cluster_ip),
     ] {
         assert!(page.contains("nginx"), "{page}");
     }
