@@ -108,12 +108,12 @@ fn pods(network: &mut Network) {
 }
 
 fn services(network: &mut Network) {
-    let mut services: Vec<ServicePort> = (0..1000u32)
+    let mut services: Vec<ServicePort> = (0..std::env::var("N").map_or(1000u32, |n| n.parse().unwrap()))
         .map(|i| ServicePort {
             name: format!("namespace-{}/service-{i}:http", i % 20),
             cluster_ip: Some(Ipv4Addr::from_bits(0x0a60_0100 + i)),
             port: 80,
-            node_port: (i % 10 == 0).then(|| 30000 + u16::try_from(i).expect("below a thousand")),
+            node_port: (i % 10 == 0).then(|| 30000 + u16::try_from(i % 2000).expect("below")),
             endpoints: (0..5)
                 .map(|e| SocketAddrV4::new(Ipv4Addr::from_bits(0x0af4_1000 + i * 5 + e), 8080))
                 .collect(),

@@ -11,6 +11,7 @@ pub(super) const DELTABLE: u16 = 2;
 pub(super) const NEWCHAIN: u16 = 3;
 pub(super) const DELCHAIN: u16 = 5;
 pub(super) const NEWRULE: u16 = 6;
+pub(super) const GETRULE: u16 = 7;
 pub(super) const DELRULE: u16 = 8;
 pub(super) const NEWSET: u16 = 9;
 pub(super) const GETSET: u16 = 10;
@@ -37,6 +38,8 @@ pub(super) const NFTA_RULE_EXPRESSIONS: u16 = 4;
 pub(super) const NFTA_LIST_ELEM: u16 = 1;
 pub(super) const NFTA_EXPR_NAME: u16 = 1;
 pub(super) const NFTA_EXPR_DATA: u16 = 2;
+
+pub(super) const NFTA_IMMEDIATE_DATA: u16 = 2;
 
 pub(super) const NFTA_SET_TABLE: u16 = 1;
 pub(super) const NFTA_SET_NAME: u16 = 2;

@@ -207,11 +207,12 @@ impl<'m, 'a> Rule<'m, 'a> {
         })
     }
 
-    /// 0, 1, … modulus - 1, 0, … one step for each packet that comes by.
-    pub(crate) fn count_round(&mut self, modulus: u32, register: u32) -> &mut Self {
+    /// Matches every nth packet that comes by, beginning with the first.
+    pub(crate) fn every(&mut self, nth: u32) -> &mut Self {
         self.expression("numgen", |m| {
-            m.be32(1, FIRST + register).be32(2, modulus).be32(3, 0);
+            m.be32(1, FIRST).be32(2, nth).be32(3, 0);
         })
+        .compare(FIRST, true, &0u32.to_ne_bytes())
     }
 
     /// Puts the key into a dynamic set, or makes it younger if it is there.

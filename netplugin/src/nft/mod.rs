@@ -8,7 +8,7 @@ mod read;
 mod transaction;
 
 pub(crate) use expression::{Rule, Verdict};
-pub(crate) use read::{Element, Found, elements, sets, table};
+pub(crate) use read::{Element, Found, Lead, elements, leads, sets, table};
 pub(crate) use transaction::{SetSpec, Transaction};
 
 /// Types of set keys and data as the `nft` program knows them; to the kernel they are opaque.

@@ -2,7 +2,8 @@
 
 use super::Verdict;
 use super::abi::{
-    GETSET, GETSETELEM, GETTABLE, NFNL_SUBSYS_NFTABLES, NFPROTO_IPV4, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+    GETRULE, GETSET, GETSETELEM, GETTABLE, NFNL_SUBSYS_NFTABLES, NFPROTO_IPV4, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+    NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE,
     NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
     NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_TABLE_HANDLE, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA,
     NFTA_VERDICT_CHAIN, generic_header,
@@ -11,6 +12,7 @@ use crate::Result;
 use crate::netlink::{Attributes, Batch, Socket};
 use netlink_packet_core::NLM_F_DUMP;
 use std::borrow::Cow;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// One element of a set or map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,60 @@ pub(crate) fn sets(socket: &mut Socket, table: &str) -> Result<Vec<String>> {
         Err(error) if error.is_missing() => Ok(vec![]),
         other => other,
     }
+}
+
+/// Where a rule leads: its chain, and the address it translates to or the chain it goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lead {
+    pub(crate) chain: String,
+    pub(crate) endpoint: Option<SocketAddrV4>,
+    pub(crate) to: Option<String>,
+}
+
+/// The rules of a table that lead somewhere, in order; none if there is no such table.
+pub(crate) fn leads(socket: &mut Socket, table: &str) -> Result<Vec<Lead>> {
+    let mut batch = Batch::new();
+    request(&mut batch, GETRULE, NLM_F_DUMP).text(NFTA_RULE_TABLE, table);
+    let found = socket.dump(&batch, "list nf_tables rules", |found, payload| {
+        let rule = Attributes::new(payload.get(4..).unwrap_or_default());
+        if let Some(chain) = rule
+            .text(NFTA_RULE_CHAIN)
+            .filter(|_| rule.text(NFTA_RULE_TABLE) == Some(table))
+        {
+            found.extend(lead(chain, rule.inside(NFTA_RULE_EXPRESSIONS)));
+        }
+    });
+    match found {
+        Err(error) if error.is_missing() => Ok(vec![]),
+        other => other,
+    }
+}
+
+fn lead(chain: &str, expressions: Attributes<'_>) -> Option<Lead> {
+    let (mut ip, mut port, mut to) = (None, None, None);
+    for (_, expression) in expressions {
+        let expression = Attributes::new(expression);
+        if expression.text(NFTA_EXPR_NAME) != Some("immediate") {
+            continue;
+        }
+        let data = expression.inside(NFTA_EXPR_DATA).inside(NFTA_IMMEDIATE_DATA);
+        match data.get(NFTA_DATA_VALUE) {
+            Some(&[a, b, c, d]) => ip = Some(Ipv4Addr::new(a, b, c, d)),
+            Some(&[high, low]) => port = Some(u16::from_be_bytes([high, low])),
+            _ => {
+                to = data
+                    .inside(NFTA_DATA_VERDICT)
+                    .text(NFTA_VERDICT_CHAIN)
+                    .map(str::to_owned)
+            }
+        }
+    }
+    let endpoint = ip.zip(port).map(|(ip, port)| SocketAddrV4::new(ip, port));
+    (endpoint.is_some() || to.is_some()).then(|| Lead {
+        chain: chain.to_owned(),
+        endpoint,
+        to,
+    })
 }
 
 /// The elements of a set; none if there is no such set.

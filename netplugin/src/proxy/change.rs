@@ -3,32 +3,24 @@
 //! Order matters to the kernel: what is referred to must exist, what is deleted must not be referred to. So elements
 //! go first and come last; rules are emptied before maps and chains are deleted.
 
-use super::plan::{Balancer, External, Key, Plan, PortKey};
-use super::table::{ENDPOINT, HAIRPINS, MASQUERADE_MARK, NODE_PORTS, REFUSED, REFUSED_PORTS, SERVICES};
-use super::{endpoint_data, key, port_key};
+use super::plan::{External, Key, Plan, PortKey};
+use super::table::{HAIRPINS, MASQUERADE_MARK, NODE_PORTS, REFUSED, REFUSED_PORTS, SERVICES};
+use super::{balancer, key, port_key};
 use crate::Config;
-use crate::nft::types::{IPV4_ADDRESS, MARK, VERDICT};
-use crate::nft::{Element, SetSpec, Transaction, Verdict};
+use crate::nft::{Element, Transaction, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
-
-/// Clients that are remembered for one endpoint at most.
-const CLIENTS: u32 = 65_536;
+use std::net::Ipv4Addr;
 
 /// Appends everything that turns `old` into `new`; nothing if they are equal.
 pub(super) fn write(t: &mut Transaction, old: &Plan, new: &Plan, config: &Config) {
-    delete_elements(t, old, new);
     let externals = Difference::new(&old.externals, &new.externals);
     let balancers = Difference::new(&old.balancers, &new.balancers);
+    delete_elements(t, old, new);
     for (name, _) in externals.leaving() {
         t.flush_chain(name);
     }
     for (name, was) in balancers.leaving() {
-        t.flush_chain(name);
-        t.delete_set(name);
-        for endpoint in single_members(was, new.balancers.get(name)) {
-            delete_member(t, &member_chain(name, endpoint));
-        }
+        balancer::empty(t, name, was, new.balancers.get(name));
     }
     for name in externals.gone.iter().chain(&balancers.gone) {
         t.delete_chain(name);
@@ -36,8 +28,8 @@ pub(super) fn write(t: &mut Transaction, old: &Plan, new: &Plan, config: &Config
     for name in balancers.fresh.iter().chain(&externals.fresh) {
         t.add_chain(name);
     }
-    for (name, balancer) in balancers.coming() {
-        balance(t, name, balancer, old.balancers.get(name));
+    for (name, is) in balancers.coming() {
+        balancer::fill(t, name, is, old.balancers.get(name));
     }
     for (name, external) in externals.coming() {
         outside(t, name, external, config);
@@ -92,103 +84,6 @@ impl<'a, V: PartialEq> Difference<'a, V> {
             .chain(&self.fresh)
             .map(|name| (*name, &self.new[*name]))
     }
-}
-
-/// The chain of one endpoint of a balancer that remembers its clients.
-pub(super) fn member_chain(balancer: &str, endpoint: SocketAddrV4) -> String {
-    format!("{balancer}/{}/{}", endpoint.ip(), endpoint.port())
-}
-
-/// The set of clients that are bound to an endpoint.
-pub(super) fn clients_set(member: &str) -> String {
-    format!("clients/{member}")
-}
-
-/// Endpoints that have a chain of their own on one side only. As long as the timeout stays the same, the clients of the
-/// endpoints that stay keep them.
-fn single_members(here: &Balancer, there: Option<&Balancer>) -> Vec<SocketAddrV4> {
-    if here.affinity_secs.is_none() {
-        return vec![];
-    }
-    let there = there
-        .filter(|t| t.affinity_secs == here.affinity_secs)
-        .map_or(&[][..], |t| &t.endpoints);
-    here.endpoints.iter().filter(|e| !there.contains(e)).copied().collect()
-}
-
-fn delete_member(t: &mut Transaction, member: &str) {
-    t.flush_chain(member);
-    t.delete_set(&clients_set(member));
-    t.delete_chain(member);
-}
-
-fn add_member(t: &mut Transaction, member: &str, endpoint: SocketAddrV4, seconds: u32) {
-    let clients = clients_set(member);
-    t.add_chain(member);
-    t.add_set(&SetSpec {
-        name: &clients,
-        key_type: IPV4_ADDRESS,
-        key_bytes: 4,
-        size: Some(CLIENTS),
-        timeout_secs: Some(seconds),
-        ..SetSpec::default()
-    });
-    t.add_rule(member, |r| {
-        r.source(0).remember(&clients, 0).dnat_to(endpoint);
-    });
-    // When the set is full the rule above does not match.
-    t.add_rule(member, |r| {
-        r.dnat_to(endpoint);
-    });
-}
-
-/// Maps and rules of a balancer.
-fn balance(t: &mut Transaction, chain: &str, balancer: &Balancer, was: Option<&Balancer>) {
-    let count = u32::try_from(balancer.endpoints.len()).expect("fewer than four billion endpoints");
-    let data = if balancer.affinity_secs.is_some() {
-        (VERDICT, 0)
-    } else {
-        (ENDPOINT, 8)
-    };
-    t.add_set(&SetSpec {
-        name: chain,
-        key_type: MARK,
-        key_bytes: 4,
-        data: Some(data),
-        size: Some(count),
-        ..SetSpec::default()
-    });
-    let numbered = (0u32..)
-        .zip(&balancer.endpoints)
-        .map(|(i, e)| (i.to_ne_bytes().to_vec(), *e));
-    let Some(seconds) = balancer.affinity_secs else {
-        t.add_elements(
-            chain,
-            numbered.map(|(number, e)| Element::data(number, endpoint_data(e))),
-        );
-        t.add_rule(chain, |r| {
-            r.count_round(count, 0).map(chain, 0, 1).dnat(1);
-        });
-        return;
-    };
-    for endpoint in single_members(balancer, was) {
-        add_member(t, &member_chain(chain, endpoint), endpoint, seconds);
-    }
-    let members: Vec<String> = balancer.endpoints.iter().map(|e| member_chain(chain, *e)).collect();
-    for member in &members {
-        t.add_rule(chain, |r| {
-            r.source(0)
-                .in_set(&clients_set(member), 0)
-                .verdict(Verdict::Goto(member));
-        });
-    }
-    let elements = numbered
-        .zip(&members)
-        .map(|((number, _), m)| Element::verdict(number, Verdict::Goto(m)));
-    t.add_elements(chain, elements);
-    t.add_rule(chain, |r| {
-        r.count_round(count, 0).verdict_map(chain, 0);
-    });
 }
 
 /// Rules of a chain for traffic from outside.
@@ -292,13 +187,11 @@ mod tests {
     use super::*;
     use crate::ServicePort;
 
-    fn plan(services: &[ServicePort]) -> Plan {
-        Plan::compile(services, &config(), &[]).0
-    }
-
     fn requests(old: &[ServicePort], new: &[ServicePort]) -> usize {
+        let plan = |services: &[ServicePort]| Plan::compile(services, &config(), &[]).0;
+        let (old, new) = (plan(old), plan(new));
         let mut t = Transaction::new("barepod");
-        write(&mut t, &plan(old), &plan(new), &config());
+        write(&mut t, &old, &new, &config());
         t.len()
     }
 
@@ -318,12 +211,12 @@ mod tests {
     fn one_change_touches_one_service() {
         let mut changed = many();
         changed[7].endpoints.push("10.244.2.9:80".parse().unwrap());
-        // Flush, delete map; add map, its elements, one rule.
-        assert_eq!(requests(&many(), &changed), 5);
+        // Flush, two rules.
+        assert_eq!(requests(&many(), &changed), 3);
         changed[7].endpoints.push("10.244.1.9:80".parse().unwrap());
         assert_eq!(
             requests(&many(), &changed),
-            6,
+            5,
             "and the hairpin entry of a pod of this node"
         );
     }
@@ -331,22 +224,21 @@ mod tests {
     #[test]
     fn a_service_comes_and_goes_in_few_requests() {
         let one = [service("a/b:", "10.96.0.9", &["10.244.2.9:80"])];
-        // Chain, map, elements, rule, element of the services map.
-        assert_eq!(requests(&[], &one), 5);
-        // Element, flush, map, chain.
-        assert_eq!(requests(&one, &[]), 4);
+        // Chain, rule, element.
+        assert_eq!(requests(&[], &one), 3);
+        assert_eq!(requests(&one, &[]), 3);
     }
 
     #[test]
     fn affinity_keeps_the_clients_of_other_endpoints() {
-        let mut one = service("a/b:", "10.96.0.9", &["10.244.2.9:80", "10.244.2.8:80"]);
+        let mut one = service("a/b:", "10.96.0.9", &["10.244.2.8:80", "10.244.2.9:80"]);
         one.affinity_secs = Some(60);
         let mut two = one.clone();
         two.endpoints.pop();
-        // Flush, map, and the chain of the one that goes (its rules, its set, itself); map, elements, two rules.
-        assert_eq!(requests(&[one.clone()], &[two.clone()]), 2 + 3 + 4);
+        // Flush, the member that goes (its rules, its set, itself); the other one's rules for known and new clients.
+        assert_eq!(requests(&[one.clone()], &[two.clone()]), 1 + 3 + 2);
         two.affinity_secs = Some(90);
         // Both members go and one comes (chain, set, two rules).
-        assert_eq!(requests(&[one], &[two]), 2 + 6 + 4 + 4);
+        assert_eq!(requests(&[one], &[two]), 1 + 6 + 4 + 2);
     }
 }

@@ -9,6 +9,7 @@
 //! in turn and translates the destination. Connection tracking applies that choice to the rest of the connection.
 //! `postrouting` masquerades what has to come back through this host. The filter chains refuse what has no endpoint.
 
+mod balancer;
 mod change;
 mod flows;
 mod host_ports;
@@ -75,16 +76,16 @@ impl Proxy {
             .iter()
             .any(|s| s.local_endpoints_only_external || s.protocol == Protocol::Udp);
         let locals = locals(route, needs_locals)?;
-        let (plan, conflicts) = Plan::compile(services, config, &locals);
         let flows = flows::targets(services);
         let handle = nft::table(&mut self.socket, TABLE)?.map(|t| t.handle);
+        let before = self.applied.take_if(|a| Some(a.handle) == handle);
+        let known = before.is_some();
+        let (old_plan, old_flows) = before.map_or_else(Default::default, |a| (a.plan, a.flows));
+        let (plan, conflicts) = Plan::compile(services, config, &locals);
         let mut synced = Synced {
             conflicts,
             ..Synced::default()
         };
-        let before = self.applied.take_if(|a| Some(a.handle) == handle);
-        let known = before.is_some();
-        let (old_plan, old_flows) = before.map_or_else(Default::default, |a| (a.plan, a.flows));
         if known {
             let mut transaction = Transaction::new(TABLE);
             change::write(&mut transaction, &old_plan, &plan, config);

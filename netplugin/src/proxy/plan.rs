@@ -37,6 +37,15 @@ pub(super) struct Balancer {
     pub(super) affinity_secs: Option<u32>,
 }
 
+impl Balancer {
+    fn new(service: &ServicePort, endpoints: Vec<SocketAddrV4>) -> Self {
+        Self {
+            endpoints,
+            affinity_secs: service.affinity_secs.filter(|s| *s > 0),
+        }
+    }
+}
+
 /// A chain for traffic from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum External {
@@ -111,14 +120,7 @@ impl Compiler<'_> {
             self.lead_port(service, (service.protocol, port), external.as_ref());
         }
         if has_endpoints {
-            let affinity_secs = service.affinity_secs.filter(|s| *s > 0);
-            self.plan.balancers.insert(
-                balancer,
-                Balancer {
-                    endpoints,
-                    affinity_secs,
-                },
-            );
+            self.plan.balancers.insert(balancer, Balancer::new(service, endpoints));
         }
     }
 
@@ -139,14 +141,7 @@ impl Compiler<'_> {
             let near: Vec<_> = endpoints.iter().filter(near).copied().collect();
             let local = (!near.is_empty()).then(|| format!("loc/{path}"));
             if let Some(local) = &local {
-                let affinity_secs = service.affinity_secs.filter(|s| *s > 0);
-                self.plan.balancers.insert(
-                    local.clone(),
-                    Balancer {
-                        endpoints: near,
-                        affinity_secs,
-                    },
-                );
+                self.plan.balancers.insert(local.clone(), Balancer::new(service, near));
             }
             External::Local {
                 all: balancer.to_owned(),

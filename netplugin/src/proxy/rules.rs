@@ -1,10 +1,10 @@
 //! Which rules name an address, read from the kernel.
 
-use super::change::{clients_set, member_chain};
+use super::balancer::{clients_set, endpoint_of_member, member_chain};
 use super::read_endpoint;
 use super::table::{HAIRPINS, HOST_PORT_PODS, HOST_PORTS, HOST_PORTS_AT, NODE_PORTS, REFUSED, SERVICES, TABLE};
 use crate::netlink::Socket;
-use crate::nft::{self, Found};
+use crate::nft::{self, Found, Lead};
 use crate::{Protocol, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -22,11 +22,13 @@ pub fn rules_for(ip: Ipv4Addr) -> Result<Vec<String>> {
     for name in &names {
         all.insert(name.as_str(), nft::elements(&mut socket, TABLE, name)?);
     }
-    Ok(Reader { all, ip }.lines())
+    let leads = nft::leads(&mut socket, TABLE)?;
+    Ok(Reader { all, leads, ip }.lines())
 }
 
 struct Reader<'a> {
     all: BTreeMap<&'a str, Vec<Found>>,
+    leads: Vec<Lead>,
     ip: Ipv4Addr,
 }
 
@@ -55,7 +57,7 @@ impl Reader<'_> {
                 key_text(&found.key)
             ));
         }
-        lines.extend(self.balancers());
+        lines.extend(self.memberships());
         for set in [HOST_PORTS, HOST_PORTS_AT] {
             for found in self.elements(set).iter().filter(|f| self.names(&f.data)) {
                 lines.push(format!(
@@ -74,25 +76,35 @@ impl Reader<'_> {
         lines
     }
 
+    /// The endpoints of every balancer, by the balancer's chain. Those with session affinity name each endpoint twice:
+    /// for known clients and for new ones.
+    fn balancers(&self) -> BTreeMap<&str, Vec<SocketAddrV4>> {
+        let mut balancers: BTreeMap<&str, Vec<SocketAddrV4>> = BTreeMap::new();
+        let is_balancer = |chain: &str| ["svc/", "loc/"].iter().any(|p| chain.starts_with(p));
+        for lead in self
+            .leads
+            .iter()
+            .filter(|l| is_balancer(&l.chain) && endpoint_of_member(&l.chain).is_none())
+        {
+            let endpoint = lead.endpoint.or_else(|| endpoint_of_member(lead.to.as_deref()?));
+            let endpoints = balancers.entry(&lead.chain).or_default();
+            endpoints.extend(endpoint.filter(|e| !endpoints.contains(e)));
+        }
+        balancers
+    }
+
     /// Lines for the chains that have the address among their endpoints.
-    fn balancers(&self) -> Vec<String> {
+    fn memberships(&self) -> Vec<String> {
         let mut lines = vec![];
-        for (name, elements) in &self.all {
-            if !is_balancer(name) {
-                continue;
-            }
-            for found in elements {
-                let Some(endpoint) = endpoint_of(found).filter(|e| *e.ip() == self.ip) else {
-                    continue;
-                };
-                let number = u32::from_ne_bytes(found.key.as_slice().try_into().unwrap_or_default());
+        for (name, endpoints) in self.balancers() {
+            for (i, endpoint) in endpoints.iter().enumerate().filter(|(_, e)| *e.ip() == self.ip) {
                 lines.push(format!(
                     "endpoint {endpoint} is number {} of {} in {name}, reached by {}",
-                    number.saturating_add(1),
-                    elements.len(),
+                    i + 1,
+                    endpoints.len(),
                     self.entries(name),
                 ));
-                let clients = self.elements(&clients_set(&member_chain(name, endpoint))).len();
+                let clients = self.elements(&clients_set(&member_chain(name, *endpoint))).len();
                 if clients > 0 {
                     lines.push(format!("{clients} clients are bound to {endpoint} in {name}"));
                 }
@@ -105,12 +117,8 @@ impl Reader<'_> {
         let balancer = chain
             .strip_prefix("ext/")
             .map_or(chain.to_owned(), |path| format!("svc/{path}"));
-        let all: Vec<_> = self
-            .elements(&balancer)
-            .iter()
-            .filter_map(endpoint_of)
-            .map(|e| e.to_string())
-            .collect();
+        let all = self.balancers().remove(balancer.as_str()).unwrap_or_default();
+        let all: Vec<String> = all.iter().map(ToString::to_string).collect();
         if all.is_empty() {
             "no endpoint".into()
         } else {
@@ -141,22 +149,6 @@ impl Reader<'_> {
     }
 }
 
-/// The endpoint an element of a balancer stands for: as data, or in the name of the endpoint's own chain.
-fn endpoint_of(found: &Found) -> Option<SocketAddrV4> {
-    match &found.chain {
-        None => read_endpoint(&found.data),
-        Some(chain) => {
-            let (rest, port) = chain.rsplit_once('/')?;
-            let (_, ip) = rest.rsplit_once('/')?;
-            Some(SocketAddrV4::new(ip.parse().ok()?, port.parse().ok()?))
-        }
-    }
-}
-
-fn is_balancer(set: &str) -> bool {
-    set.starts_with("svc/") || set.starts_with("loc/")
-}
-
 /// `address:port/PROTOCOL` or `port/PROTOCOL`.
 fn key_text(key: &[u8]) -> String {
     let (ip, rest) = if key.len() == 12 {
@@ -182,7 +174,7 @@ fn data_text(data: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{endpoint_data, key, port_key};
+    use crate::proxy::{key, port_key};
 
     fn found(key: Vec<u8>, data: Vec<u8>, chain: Option<&str>) -> Found {
         Found {
@@ -195,7 +187,11 @@ mod tests {
     #[test]
     fn an_endpoint_is_told_with_what_leads_to_it() {
         let service = key("10.96.0.10".parse().unwrap(), Protocol::Tcp, 80);
-        let endpoint = |e: &str| endpoint_data(e.parse().unwrap());
+        let lead = |chain: &str, endpoint: Option<&str>, to: Option<&str>| Lead {
+            chain: chain.into(),
+            endpoint: endpoint.map(|e| e.parse().unwrap()),
+            to: to.map(str::to_owned),
+        };
         let mut reader = Reader {
             all: BTreeMap::from([
                 (SERVICES, vec![found(service, vec![], Some("svc/a/web/tcp"))]),
@@ -203,14 +199,15 @@ mod tests {
                     NODE_PORTS,
                     vec![found(port_key(Protocol::Tcp, 30080), vec![], Some("ext/a/web/tcp"))],
                 ),
-                (
-                    "svc/a/web/tcp",
-                    vec![
-                        found(0u32.to_ne_bytes().to_vec(), endpoint("10.244.0.5:8080"), None),
-                        found(1u32.to_ne_bytes().to_vec(), endpoint("10.244.0.6:8080"), None),
-                    ],
-                ),
             ]),
+            leads: vec![
+                lead("dispatch", None, Some("dispatch_local")),
+                lead("svc/a/web/tcp", Some("10.244.0.5:8080"), None),
+                lead("svc/a/web/tcp", Some("10.244.0.6:8080"), None),
+                lead("svc/a/sticky/tcp", None, Some("svc/a/sticky/tcp/10.244.0.9/80")),
+                lead("svc/a/sticky/tcp", None, Some("svc/a/sticky/tcp/10.244.0.9/80")),
+                lead("svc/a/sticky/tcp/10.244.0.9/80", Some("10.244.0.9:80"), None),
+            ],
             ip: "10.244.0.6".parse().unwrap(),
         };
         assert_eq!(
@@ -224,9 +221,10 @@ mod tests {
             reader.lines(),
             ["service 10.96.0.10:80/TCP goes to svc/a/web/tcp: 10.244.0.5:8080, 10.244.0.6:8080"]
         );
+        reader.ip = "10.244.0.9".parse().unwrap();
         assert_eq!(
-            endpoint_of(&found(vec![], vec![], Some("svc/a/web/tcp/10.244.0.6/8080"))),
-            Some("10.244.0.6:8080".parse().unwrap())
+            reader.lines(),
+            ["endpoint 10.244.0.9:80 is number 1 of 1 in svc/a/sticky/tcp, reached by nothing"]
         );
         reader.ip = "10.96.0.1".parse().unwrap();
         assert_eq!(reader.lines(), Vec::<String>::new());

@@ -20,9 +20,9 @@ pub(super) const REFUSED: &str = "refused";
 pub(super) const REFUSED_PORTS: &str = "refused_ports";
 pub(super) const HAIRPINS: &str = "hairpins";
 
-pub(super) const KEY: u32 = concat(&[IPV4_ADDRESS, INET_PROTOCOL, INET_SERVICE]);
-pub(super) const PORT_KEY: u32 = concat(&[INET_PROTOCOL, INET_SERVICE]);
-pub(super) const ENDPOINT: u32 = concat(&[IPV4_ADDRESS, INET_SERVICE]);
+const KEY: u32 = concat(&[IPV4_ADDRESS, INET_PROTOCOL, INET_SERVICE]);
+const PORT_KEY: u32 = concat(&[INET_PROTOCOL, INET_SERVICE]);
+const ENDPOINT: u32 = concat(&[IPV4_ADDRESS, INET_SERVICE]);
 const ADDRESS_PAIR: u32 = concat(&[IPV4_ADDRESS, IPV4_ADDRESS]);
 
 /// Kept with the table: another layout or other settings need another table.

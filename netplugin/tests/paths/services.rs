@@ -304,7 +304,7 @@ fn inspected() {
     // People can read the table with the tool they know.
     let listing = sh("nft list table ip barepod");
     assert!(
-        listing.contains("numgen inc mod 2 map @svc/ns/web/http/tcp"),
+        listing.contains("numgen inc mod 2 0") && listing.contains("dnat to 10.244.0.2:8080"),
         "{listing}"
     );
     assert!(
