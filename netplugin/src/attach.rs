@@ -7,8 +7,8 @@
 use crate::ipam::{Reservation, Wish};
 use crate::names::{host_interface, mac};
 use crate::netlink::{
-    Batch, BridgePort, Refusal, Socket, Veth, address, delete_link, link_by_name, link_up, neighbour, port,
-    push_link_request, route,
+    Batch, BridgePort, Refusal, Socket, Veth, address, delete_link, link_by_name, link_exists, link_up, neighbour,
+    port, push_link_request, route,
 };
 use crate::proxy::HostPorts;
 use crate::{Attachment, Error, HostPort, Ipv4Net, Network, Result, netns};
@@ -159,8 +159,8 @@ fn push_pair(network: &Network, batch: &mut Batch, job: &Job<'_>, ip: Ipv4Addr) 
     );
 }
 
-/// The pair is there: from an earlier call for the same namespace (then it is right), or of an earlier namespace of the
-/// same pod that is about to end (then it goes now, and a new one is made).
+/// The pair is there: from an earlier call for the same namespace and address (then it is right), or of an earlier
+/// namespace of the same pod that is about to end (then it goes now, and a new one is made).
 fn settle_existing(network: &mut Network, job: &Job<'_>, ip: Ipv4Addr, refusal: Refusal) -> Result<()> {
     let operation = format!("create interface {}", job.host);
     if let Some(link) = link_by_name(&mut network.route, &job.host)? {
@@ -174,9 +174,14 @@ fn settle_existing(network: &mut Network, job: &Job<'_>, ip: Ipv4Addr, refusal: 
         let inside = netns::within(job.request.netns, &network.home, || {
             link_by_name(&mut Socket::route()?, job.request.interface)
         })?;
-        let is_pair = inside.is_some_and(|peer| Some(peer.index) == link.peer && peer.peer == Some(link.index));
+        let is_pair = inside
+            .is_some_and(|peer| Some(peer.index) == link.peer && peer.peer == Some(link.index) && peer.mac == mac(ip));
         if is_pair && owner == job.request.uid && link.master == Some(network.bridge) {
-            return Ok(());
+            // Removed a moment ago, and wanted again.
+            network.reaper.spare(link.index)?;
+            if link_exists(&mut network.route, link.index)? {
+                return Ok(());
+            }
         }
         let mut batch = Batch::new();
         batch.route(delete_link(link.index), 0);

@@ -29,7 +29,7 @@ pub struct Network {
     pub(crate) home: File,
     pub(crate) ipam: Ipam,
     pub(crate) proxy: Proxy,
-    reaper: Reaper,
+    pub(crate) reaper: Reaper,
     /// Dropped last: nobody else may begin before the reaper is done.
     _lock: Flock<File>,
 }
@@ -188,6 +188,12 @@ impl Network {
         &self.config
     }
 }
+
+/// The agent moves the network into the thread it is used from.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Network>();
+};
 
 fn host_ports<'a>(reservations: impl IntoIterator<Item = &'a Reservation>) -> HostPorts {
     reservations

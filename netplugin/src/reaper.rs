@@ -19,6 +19,7 @@ const GROUP: u32 = 0x6261_7265;
 
 enum Order {
     Condemn(u32),
+    Spare(u32, Sender<()>),
     Flush(Sender<Result<()>>),
 }
 
@@ -45,6 +46,16 @@ impl Reaper {
             }
         };
         sender.send(Order::Condemn(index)).map_err(|_| gone())
+    }
+
+    /// Takes an interface back. It may be gone when this returns, but it will not go later.
+    pub(crate) fn spare(&mut self, index: u32) -> Result<()> {
+        let Some((sender, _)) = &self.running else {
+            return Ok(());
+        };
+        let (reply, answer) = channel();
+        sender.send(Order::Spare(index, reply)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())
     }
 
     /// Deletes what was left to the thread and waits for it.
@@ -83,6 +94,10 @@ fn run(mut socket: Socket, orders: &Receiver<Order>) {
         };
         match order {
             Ok(Order::Condemn(index)) => pending.push((index, Instant::now() + GRACE)),
+            Ok(Order::Spare(spared, reply)) => {
+                pending.retain(|(index, _)| *index != spared);
+                let _ = reply.send(());
+            }
             Ok(Order::Flush(reply)) => {
                 let all: Vec<u32> = pending.drain(..).map(|(index, _)| index).collect();
                 let _ = reply.send(delete(&mut socket, &all));

@@ -105,6 +105,11 @@ fn idempotent() {
     }
     assert_eq!(first[0].host_interface, "bp3f2a9c1b7d3e");
     tcp(pod.at(8080)).unwrap();
+    // Removed, and wanted again for the same namespace before the interface is deleted.
+    world.net().remove(&pod.name).unwrap();
+    let ip = world.net().add(&[pod.request()]).remove(0).unwrap().ip;
+    world.net().flush().unwrap();
+    tcp(SocketAddrV4::new(ip, 8080)).unwrap();
     for _ in 0..2 {
         world.net().remove(&pod.name).unwrap();
     }
