@@ -12,7 +12,6 @@ pub const POINTS: &[&str] = &[
     "sandbox.limits-set",
     "sandbox.pause-cloned",
     "sandbox.ready",
-    "container.recorded",
     "container.cgroup-made",
     "container.cloned",
     "container.started",

@@ -4,8 +4,7 @@
 //! DIR/record.json                  the sandbox, written before anything is made in the kernel, again when it is ready
 //! DIR/monitor.sock                 where its monitor listens
 //! DIR/monitor.log                  what the monitor could tell nobody
-//! DIR/containers/ID.config.json    a container as it was asked for, written before anything is made in the kernel
-//! DIR/containers/ID.json           what is known of it, at each change
+//! DIR/containers/ID.json           what is known of a container, at each change
 //! ```
 //!
 //! Files are replaced by renaming. They are not synced: after a power cut nothing of what they describe exists.
@@ -136,7 +135,6 @@ fn containers(dir: &Path) -> Vec<ContainerState> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| !entry.file_name().as_encoded_bytes().ends_with(CONFIG_SUFFIX.as_bytes()))
         .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
         .collect();
     states.sort_by(|a, b| (&a.created_at, &a.id).cmp(&(&b.created_at, &b.id)));
@@ -238,40 +236,14 @@ pub fn write_container(dir: &Path, state: &ContainerState) -> Result<()> {
     replace(&container_path(dir, &state.id), &to_json(state))
 }
 
-/// Writes down a container's configuration as it was received.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write_config(dir: &Path, id: &str, config: &[u8]) -> Result<()> {
-    // Half a file after a crash is no harm: it tells of a container that was never made.
-    write_new(&config_path(dir, id), config)
-}
-
-/// Reads a container's configuration.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn read_config(dir: &Path, id: &str) -> Result<Vec<u8>> {
-    let path = config_path(dir, id);
-    fs::read(&path).during("read", path.display())
-}
-
 /// Forgets a container.
 pub fn remove_container(dir: &Path, id: &str) {
-    for path in [container_path(dir, id), config_path(dir, id)] {
-        // Not there is what is wanted; a file that cannot be removed goes with the sandbox.
-        let _ = fs::remove_file(path);
-    }
+    // Not there is what is wanted; a file that cannot be removed goes with the sandbox.
+    let _ = fs::remove_file(container_path(dir, id));
 }
-
-const CONFIG_SUFFIX: &str = ".config.json";
 
 fn container_path(dir: &Path, id: &str) -> PathBuf {
     dir.join(CONTAINERS).join(format!("{id}.json"))
-}
-
-fn config_path(dir: &Path, id: &str) -> PathBuf {
-    dir.join(CONTAINERS).join(format!("{id}{CONFIG_SUFFIX}"))
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
@@ -374,7 +346,6 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         make_containers(&dir).unwrap();
         write(&sandbox(&dir)).unwrap();
-        write_config(&dir, "b", b"{}").unwrap();
         write_container(&dir, &container("b", "1")).unwrap();
         write_container(&dir, &container("a", "2")).unwrap();
         let found = list(&run);
@@ -382,7 +353,6 @@ mod tests {
         assert!(!found[0].monitor_alive && !found[0].pause_alive);
         let ids: Vec<_> = found[0].state.containers.iter().map(|c| c.id.as_str()).collect();
         assert_eq!(ids, ["b", "a"], "in the order they were made");
-        assert_eq!(read_config(&dir, "b").unwrap(), b"{}");
         remove_container(&dir, "b");
         assert_eq!(load(&dir).unwrap().state.containers.len(), 1);
         assert!(remove_files(&dir).is_empty());

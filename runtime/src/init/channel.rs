@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! maker                                child
+//!   │ ────── limited ───────────────────►│  its cgroups are there, with their limits
 //!   │ ◄───── Terminal + descriptor ──────│  if it has a terminal
 //!   │ ◄───── Ready ──────────────────────│  everything is made
 //!   │ ────── start ─────────────────────►│  unless told to go on at once
@@ -60,10 +61,22 @@ impl Child {
     /// The maker is gone.
     pub fn wait_for_start(&self) -> Result<()> {
         send(&self.0, b"R", &[]).during("write to", "the monitor")?;
+        self.wait_for(b'S')
+    }
+
+    /// Waits until the cgroups are there, which the maker makes while the child does other things.
+    ///
+    /// # Errors
+    /// The maker is gone.
+    pub fn wait_for_cgroup(&self) -> Result<()> {
+        self.wait_for(b'C')
+    }
+
+    fn wait_for(&self, message: u8) -> Result<()> {
         let mut byte = [0];
         loop {
             match recv(self.0.as_raw_fd(), &mut byte, MsgFlags::empty()) {
-                Ok(1) => return Ok(()),
+                Ok(1) if byte[0] == message => return Ok(()),
                 Err(nix::errno::Errno::EINTR) => {}
                 Ok(_) => return Err(Error::State("the monitor is gone".to_owned())),
                 Err(error) => return Err(error).during("read from", "the monitor"),
@@ -101,6 +114,14 @@ impl AsFd for Child {
 }
 
 impl Maker {
+    /// Tells a child that its cgroups are there.
+    ///
+    /// # Errors
+    /// The child is gone.
+    pub fn limited(&self) -> io::Result<()> {
+        send(&self.0, b"C", &[])
+    }
+
     /// Starts a child that is ready.
     ///
     /// # Errors

@@ -64,17 +64,23 @@ pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
     identity::set_oom_score(process.oom_score_adj.unwrap_or(0))?;
     let labels = super::labels(process)?;
     let linux = &plan.spec.linux;
-    let resources = linux.resources.as_ref();
-    plan.cgroup.make(resources, false)?;
-    plan.cgroup.join(resources)?;
     if let Some((process, namespaces)) = plan.join {
         setns(process, namespaces).during("join", "the namespaces of the sandbox")?;
     }
-    // Its root is what the process is in now.
-    unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;
     sysctl::set(&linux.sysctl, plan.own)?;
 
-    let root = file_system(&plan)?;
+    let mut waiting = true;
+    let mut limited = || {
+        if std::mem::take(&mut waiting) {
+            channel.wait_for_cgroup()?;
+            plan.cgroup.join(linux.resources.as_ref())?;
+            // Its root is what the process is in now.
+            unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;
+        }
+        Ok(())
+    };
+    let root = file_system(&plan, &mut limited)?;
+    limited()?;
     let stdio = if process.terminal {
         let terminal = console::open(&root, process)?;
         console::mount(&root, &terminal.slave)?;
@@ -112,7 +118,7 @@ pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
 }
 
 /// Mounts the root and everything in it.
-fn file_system(plan: &Plan<'_>) -> Result<Root> {
+fn file_system(plan: &Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> Result<Root> {
     let list = &plan.spec.mounts;
     let shared_memory = plan.shared_memory.map(|process| move || clone_shared_memory(process));
     let shared_memory = shared_memory
@@ -125,7 +131,7 @@ fn file_system(plan: &Plan<'_>) -> Result<Root> {
         (None, Some(root)) => rootfs::directory(&root.path)?,
         (None, None) => return Err(Error::Invalid("there is no root file system".to_owned())),
     };
-    mounts::attach_all(&root, &prepared, plan.cgroup.layout())?;
+    mounts::attach_all(&root, &prepared, plan.cgroup.layout(), limited)?;
     devices::make(&root, list, &plan.spec.linux.devices)?;
     Ok(root)
 }

@@ -1,8 +1,9 @@
 //! What happens between the clone of a process and the execution of a container's program: the process turns itself
 //! into the container, step by step, and tells its maker over a [`channel`] how far it got.
 //!
-//! The order is dictated: limits before anything is allocated, clones of volumes before the mount namespace is cut off
-//! from the machine's, everything that takes privilege before the user changes, the filter last.
+//! The order is dictated: clones of volumes before the mount namespace is cut off
+//! from the machine's, limits before anything of the container's own runs, everything that takes
+//! privilege before the user changes, the filter last.
 
 pub mod channel;
 mod console;

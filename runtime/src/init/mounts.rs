@@ -115,16 +115,25 @@ fn source(mount: &Mount, options: &Options, recursive: bool) -> Result<OwnedFd> 
     Ok(tree)
 }
 
-/// Attaches everything in the document's order. The working directory is wherever the last one was.
+/// Attaches everything in the document's order. The working directory is wherever the last one was. `limited` is called
+/// before the first cgroup mount, which shows the cgroups the process is in by then.
 ///
 /// # Errors
 /// A destination is not what it should be, or the kernel refuses.
-pub fn attach_all(root: &Root, prepared: &[Prepared<'_>], layout: &Layout) -> Result<()> {
+pub fn attach_all(
+    root: &Root,
+    prepared: &[Prepared<'_>],
+    layout: &Layout,
+    limited: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
     for prepared in prepared {
         let destination = prepared.mount.destination();
         match prepared.mount.typ().as_deref() {
             _ if prepared.tree.is_some() => bind(root, prepared)?,
-            Some("cgroup" | "cgroup2") => control_groups(root, prepared, layout)?,
+            Some("cgroup" | "cgroup2") => {
+                limited()?;
+                control_groups(root, prepared, layout)?;
+            }
             Some(kind @ ("proc" | "sysfs")) => {
                 // A link here would make the container's own files look like the kernel's (CVE-2019-19921).
                 root.make_dir(destination, dir_mode())?;

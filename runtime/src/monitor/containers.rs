@@ -16,6 +16,7 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::pipe2;
 use oci_spec::runtime::LinuxResources;
+use serde::Deserialize;
 
 use super::clients::Caller;
 use super::log::{Log, Stream};
@@ -34,6 +35,19 @@ use crate::sys::clone::{Side, clone3};
 use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
 use crate::sys::{memory, terminal};
 use crate::{fault, records, time};
+
+/// The parts of an OCI configuration by which the monitor makes cgroups.
+#[derive(Debug, Deserialize)]
+struct Limits {
+    #[serde(default)]
+    linux: LinuxLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LinuxLimits {
+    #[serde(default)]
+    resources: Option<LinuxResources>,
+}
 
 /// Where a container is between two [`Phase`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +70,8 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Container {
     pub(super) state: ContainerState,
+    /// Its configuration as it was received; execs share parts of it.
+    pub(super) config: Box<str>,
     pub(super) stage: Stage,
     pub(super) pidfd: Option<OwnedFd>,
     channel: Option<Maker>,
@@ -122,12 +138,9 @@ impl Monitor {
             log_dropped_bytes: 0,
             annotations: config.annotations.clone(),
         };
-        let dir = self.state.config.dir.clone();
-        records::write_config(&dir, &config.id, text.as_bytes())?;
-        fault::point("container.recorded");
         self.last_key += 1;
         let (key, path) = (self.last_key, state.cgroup.clone());
-        let made = self.clone_container(key, &config, state, start, caller);
+        let made = self.clone_container(key, &config, text, state, start, caller);
         match made {
             Ok(container) => {
                 self.containers.insert(key, container);
@@ -145,6 +158,7 @@ impl Monitor {
         &self,
         key: u32,
         config: &Config<'_>,
+        text: &str,
         state: ContainerState,
         start: bool,
         caller: Caller,
@@ -181,17 +195,25 @@ impl Monitor {
         };
         fault::point("container.cloned");
         // The child is at work meanwhile; whatever fails here is its end.
-        let log = Log::open(&config.log_path, config.log_max_bytes, config.log_max_files);
-        let log = log.inspect_err(|_| end_child(&pidfd))?;
-        self.poller
-            .add(&pidfd, EpollFlags::EPOLLIN, Source::ContainerExit(key))?;
-        self.poller
-            .add(&maker, EpollFlags::EPOLLIN, Source::ContainerChannel(key))?;
+        let prepare = || {
+            let resources = parse::<Limits>("the container's OCI configuration", config.spec.get())?
+                .linux
+                .resources;
+            cgroup.make(resources.as_ref(), false)?;
+            maker.limited().during("tell", "the container's process")?;
+            self.poller
+                .add(&pidfd, EpollFlags::EPOLLIN, Source::ContainerExit(key))?;
+            self.poller
+                .add(&maker, EpollFlags::EPOLLIN, Source::ContainerChannel(key))?;
+            Log::open(&config.log_path, config.log_max_bytes, config.log_max_files)
+        };
+        let log = prepare().inspect_err(|_| self.end_child(&pidfd, &maker))?;
         Ok(Container {
             state: ContainerState {
                 pid: Some(pid),
                 ..state
             },
+            config: text.into(),
             stage: Stage::Making,
             pidfd: Some(pidfd),
             channel: Some(maker),
@@ -208,6 +230,15 @@ impl Monitor {
             emptied: None,
         }
         .starting(start))
+    }
+
+    /// Kills a child that will not be watched, and waits for its end.
+    fn end_child(&self, pidfd: &OwnedFd, channel: &Maker) {
+        self.poller.remove(pidfd);
+        self.poller.remove(channel);
+        // Both cannot fail: it is our child, and not reaped.
+        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED);
     }
 
     /// Clones with the PID namespace of another process for the child.
@@ -669,13 +700,6 @@ impl PartialOrd for Stage {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some((*self as u8).cmp(&(*other as u8)))
     }
-}
-
-/// Kills a child that nobody will watch, and waits for its end.
-fn end_child(pidfd: &OwnedFd) {
-    // Both cannot fail: it is our child, and not reaped.
-    let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-    let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED);
 }
 
 fn died_in_the_making(oom_killed: bool) -> Failure {

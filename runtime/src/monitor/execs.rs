@@ -25,7 +25,7 @@ use crate::init::{self, Joined, Stdio};
 use crate::protocol::{Event, Exit, Failure, NamespaceMode, Reason, Response};
 use crate::sys::clone::Side;
 use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
-use crate::{records, time};
+use crate::time;
 
 /// How long the monitor waits before it looks again at what it is not told about.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -118,7 +118,7 @@ impl Monitor {
             Ok(Side::Parent { pid, pidfd }) => (pid, pidfd),
             Ok(Side::Child) => {
                 let stdio = if body.tty { Stdio::Terminal } else { Stdio::Files(files) };
-                self.become_exec(&body.id, process, &cgroup, &leaf, text, stdio, &child)
+                self.become_exec(&container.config, process, &cgroup, &leaf, text, stdio, &child)
             }
             Err(error) => {
                 remove_leaf(&leaf);
@@ -153,7 +153,7 @@ impl Monitor {
     )]
     fn become_exec(
         &self,
-        id: &str,
+        config: &str,
         target: &OwnedFd,
         cgroup: &Cgroup<'_>,
         leaf: &Path,
@@ -167,9 +167,7 @@ impl Monitor {
                 keep.extend(files.iter().flatten().map(AsFd::as_fd));
             }
             close_all_but(&keep).during("close", "inherited descriptors")?;
-            let config = records::read_config(&self.state.config.dir, id)?;
-            let config = String::from_utf8_lossy(&config);
-            let shared: Shared = parse("the container's configuration", &config)?;
+            let shared: Shared = parse("the container's configuration", config)?;
             let linux = shared.spec.linux.unwrap_or_default();
             let process: Process = parse("the exec's process", text)?;
             let joined = Joined {
