@@ -249,13 +249,13 @@ fn configure_inside(network: &Network, request: &Request<'_>, ip: Ipv4Addr) -> R
     Ok(end)
 }
 
-/// The host reaches a pod straight by its own end of the pair, not by the bridge. Where the bridge's packet filter is on
-/// (`bridge-nf-call-iptables`, the default of kernels that have it), a packet from a pod whose destination is translated
-/// to one behind the same bridge is bridged, not routed: to an isolated port, where it ends. With another interface
-/// in the route it is always routed. The neighbour entry is fixed, as answers would arrive on the bridge.
+/// The host reaches a pod straight by its own end of the pair, not by the bridge. Where the bridge's packet filter is
+/// on (`bridge-nf-call-iptables`, the default of kernels that have it), a packet from a pod whose destination is
+/// translated to one behind the same bridge is bridged, not routed: to an isolated port, where it ends. With another
+/// interface in the route it is always routed. The neighbour entry is fixed, as answers would arrive on the bridge.
 ///
-/// The host's end got its carrier when the pod's end came up, but the kernel acts on that in a work item of its own, and
-/// until then drops what is sent: the first connection would wait a second for its second try. Asking for the link
+/// The host's end got its carrier when the pod's end came up, but the kernel acts on that in a work item of its own,
+/// and until then drops what is sent: the first connection would wait a second for its second try. Asking for the link
 /// makes it act at once (Linux 6.8 and later; earlier ones do it a moment later).
 fn route_to_pods(network: &mut Network, jobs: &mut [Job<'_>], ends: &[(usize, u32)]) {
     let gateway = network.config.gateway();

@@ -77,8 +77,9 @@ pub(crate) fn prepare(config: &Config, route: &mut Socket) -> Result<()> {
 
 /// Settings of the bridge itself, which go with it.
 ///
-/// Pods send by the bridge, and are sent to by their own interface: a strict source check (`rp_filter` 1, RFC 3704) would
-/// take that for a forgery. The loose check is the larger number, and the larger of the device's and the host's counts.
+/// Pods send by the bridge, and are sent to by their own interface: a strict source check (`rp_filter` 1, RFC 3704)
+/// would take that for a forgery. The loose check is the larger number, and the larger of the device's and the host's
+/// counts.
 pub(crate) fn prepare_bridge(bridge: &str) -> Result<()> {
     for (name, value) in [("rp_filter", "2"), ("send_redirects", "0")] {
         let key = format!("net/ipv4/conf/{bridge}/{name}");

@@ -1,8 +1,9 @@
 //! The reservations' file: one JSON object a line, followed by empty lines up to the file's size.
 //!
-//! The file has its size before it is written to: overwriting empty lines and flushing them costs one flush of the disk,
-//! where growing a file, or replacing it, also commits the file system's own journal, with whatever others have in it.
-//! One write is one line, so a write that a crash cut short is one line that cannot be read, with nothing after it.
+//! The file has its size before it is written to: overwriting empty lines and flushing them costs one flush of the
+//! disk, where growing a file, or replacing it, also commits the file system's own journal, with whatever others have
+//! in it. One write is one line, so a write that a crash cut short is one line that cannot be read, with nothing after
+//! it.
 
 use super::Reservation;
 use crate::files::{read_if_there, remove_if_there, replace};

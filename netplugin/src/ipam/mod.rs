@@ -1,7 +1,8 @@
 //! IPAM: which pod has which address and which host ports.
 //!
-//! A reservation is on disk before its address is used, keyed by the pod's UID, and the same for the same UID. Addresses
-//! are given out in a round, so that a released one rests as long as possible: something may still send to it.
+//! A reservation is on disk before its address is used, keyed by the pod's UID, and the same for the same UID.
+//! Addresses are given out in a round, so that a released one rests as long as possible: something may still send to
+//! it.
 
 mod journal;
 

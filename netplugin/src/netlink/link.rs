@@ -19,8 +19,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 ///
 /// Moving a device that is up into a namespace waits for the network stack (31 ms measured); a peer that is created
 /// there does not. The host end gets its bridge and comes up in the same message. The peer has to stay down: with
-/// IFF_UP it would be opened before it has a peer (ENOTCONN). Without being told, the kernel makes a queue per processor
-/// for each end, which costs a third of the time and helps nobody: a veth transmits without a lock.
+/// IFF_UP it would be opened before it has a peer (ENOTCONN). Without being told, the kernel makes a queue per
+/// processor for each end, which costs a third of the time and helps nobody: a veth transmits without a lock.
 #[derive(Debug)]
 pub(crate) struct Veth<'a> {
     pub(crate) host: &'a str,

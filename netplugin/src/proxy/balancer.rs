@@ -1,9 +1,9 @@
 //! Balancers in the kernel: a chain with a rule for each endpoint, which takes every nth packet that comes to it.
 //!
-//! Of n endpoints the first rule takes every nth packet, the second every (n - 1)th of the rest, and so on: each has its
-//! turn. A map of endpoints would be one rule, but a map for each service is found by walking the list of all maps, and
-//! one map for all is checked against all its users with every element (Linux 6.18): both make a table of thousands of
-//! services quadratic. With session affinity the rules lead to a chain per endpoint, which notes the client.
+//! Of n endpoints the first rule takes every nth packet, the second every (n - 1)th of the rest, and so on: each has
+//! its turn. A map of endpoints would be one rule, but a map for each service is found by walking the list of all maps,
+//! and one map for all is checked against all its users with every element (Linux 6.18): both make a table of thousands
+//! of services quadratic. With session affinity the rules lead to a chain per endpoint, which notes the client.
 
 use super::plan::Balancer;
 use crate::nft::types::IPV4_ADDRESS;
