@@ -96,6 +96,13 @@ async fn adopt(shared: &SharedRef, uid: String, ip: Option<Ipv4Addr>) -> Option<
         blocking(move || take_over(&pod, &stored, &described, &store, &dir)).await
     };
     forget_unknown(&monitor, &described, &stored).await;
+    let missing = {
+        let (pod, store, hostname) = (Arc::clone(&pod), Arc::clone(&store), described.config.hostname.clone());
+        blocking(move || sandbox::write_missing_hosts(&pod, &store, ip, &hostname)).await
+    };
+    if let Err(error) = missing {
+        tracing::warn!(pod = uid, %error, "hosts file of an adopted pod not written");
+    }
     tracing::info!(pod = shape::full_name(&pod), uid, "pod adopted");
     let sandbox = sandbox::Sandbox { monitor, netns, ip };
     let inherited = Inherited { seen, sandbox: Some((sandbox, events)), processes };
@@ -225,10 +232,13 @@ async fn abandoned(shared: &SharedRef, pod: Arc<Pod>, stored: Stored, why: &str)
         if let Some(end) = &known.end {
             it.id = known.id.clone();
             it.state = exited(end.clone());
-        } else if let Some(id) = &known.id {
+        } else if let Some(id) = known.id.as_ref().filter(|_| known.ran) {
             lost = true;
             it.id = Some(id.clone());
             it.state = exited(unknown_end(id));
+        } else {
+            undo_start(&mut it, known);
+            lost |= it.end().is_some();
         }
         seen.containers.insert(name.clone(), it);
     }

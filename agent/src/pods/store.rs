@@ -47,6 +47,8 @@ pub struct Stored {
 pub struct StoredContainer {
     /// Id of the current attempt.
     pub id: Option<String>,
+    /// The current attempt was seen running.
+    pub ran: bool,
     /// How often it was started again.
     pub restarts: u32,
     /// The image of the specification it was started from.
@@ -85,6 +87,7 @@ impl StoredContainer {
     fn of(it: &Seen) -> Self {
         Self {
             id: (it.state != State::Absent).then(|| it.id.clone()).flatten(),
+            ran: !matches!(it.state, State::Absent | State::Starting),
             restarts: it.restarts,
             spec_image: it.spec_image.clone(),
             image: it.image.clone(),

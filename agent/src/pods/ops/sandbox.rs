@@ -129,6 +129,11 @@ fn write_hosts(pod: &Pod, store: &Store, ip: Option<Ipv4Addr>, hostname: &str) -
     write_in_place(&store.etc("hosts"), &dns::hosts(pod, ip, hostname, &node_hosts))
 }
 
+/// Writes the hosts file if an agent before this one did not come to it. Blocking.
+pub fn write_missing_hosts(pod: &Pod, store: &Store, ip: Option<Ipv4Addr>, hostname: &str) -> std::io::Result<()> {
+    if store.etc("hosts").exists() { Ok(()) } else { write_hosts(pod, store, ip, hostname) }
+}
+
 /// Containers hold bind mounts of these files, which renaming would cut off.
 fn write_in_place(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;

@@ -61,6 +61,8 @@ pub enum Outcome {
     },
     /// What an attempt left behind is gone.
     Cleaned,
+    /// A sandbox that was lost is removed, so that another one can be made.
+    LostRemoved,
     /// An image has come or gone.
     ImagesChanged,
     /// The pod is off this node; `all` of it, or all but its logs.
@@ -99,6 +101,9 @@ impl Worker {
                 }
             }
             Outcome::Cleaned => {}
+            Outcome::LostRemoved => {
+                self.seen.sandbox = Step::Failed { retry_at: Instant::now() + self.sandbox_retry.step() };
+            }
             Outcome::Deleted(result) => self.deleted(result),
         }
     }
@@ -185,6 +190,10 @@ impl Worker {
 
     fn started(&mut self, name: &str, id: &str, result: Result<Box<start::Started>, start::Failure>) {
         let pod = Arc::clone(&self.now.pod);
+        // The sandbox it was to run in is gone, and this attempt with it.
+        if self.container(name).id.as_deref() != Some(id) {
+            return;
+        }
         match result {
             Ok(started) => {
                 let it = self.container(name);
@@ -364,7 +373,7 @@ impl Worker {
     }
 
     /// Without its sandbox a pod cannot go on: it fails and its controller replaces it. A static pod has no controller
-    /// and is made again in place.
+    /// and is made again in place, and so is a pod of which nothing has run yet.
     fn sandbox_lost(&mut self, message: &str) {
         self.events = None;
         if matches!(self.seen.sandbox, Step::Busy | Step::Gone | Step::Absent) {
@@ -379,7 +388,8 @@ impl Worker {
                 self.lost(&name);
             }
         }
-        if self.now.from_manifest && !self.seen.deleting {
+        let ran = self.seen.containers.values().any(|it| it.last.is_some() || !matches!(it.state, State::Absent | State::Starting));
+        if (self.now.from_manifest || !ran) && !self.seen.deleting {
             return self.start_over();
         }
         self.cancel.send_replace(true);
@@ -391,15 +401,16 @@ impl Worker {
         for it in self.seen.containers.values_mut() {
             it.restart_from_nothing();
         }
+        self.runs.clear();
         self.seen.ip = None;
-        self.seen.sandbox = Step::Failed { retry_at: Instant::now() + self.sandbox_retry.step() };
+        self.seen.sandbox = Step::Busy;
         self.sandbox.send_replace(Gate::Failed);
         let (shared, uid, host_network) = (Arc::clone(&self.shared), self.uid.clone(), shape::host_network(&self.now.pod));
         self.op(async move {
             for error in super::super::ops::remove::kernel(&shared, &uid, None, host_network).await {
                 tracing::warn!(pod = uid, error, "lost sandbox not wholly removed");
             }
-            Outcome::Cleaned
+            Outcome::LostRemoved
         });
     }
 

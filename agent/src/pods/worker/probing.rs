@@ -16,7 +16,11 @@ impl Worker {
         let has = |kind: Kind| kind.of(container).is_some();
         let (startup, readiness) = (has(Kind::Startup), has(Kind::Readiness));
         let it = self.container(name);
-        if !adopted {
+        if adopted {
+            // What a probe said before counts until it speaks again; without a probe there is nothing to wait for.
+            it.started |= !startup;
+            it.ready |= it.started && !readiness;
+        } else {
             it.started = !startup;
             it.ready = !startup && !readiness;
         }
