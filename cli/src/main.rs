@@ -49,6 +49,9 @@ enum Command {
     Inspect(inspect::Options),
     /// Run a program of this machine inside a pod's namespaces
     Enter(enter::Options),
+    /// List the points at which `BAREPOD_FAULT` can make a part of barepod die, for tests
+    #[command(hide = true)]
+    FaultPoints,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,12 @@ fn main() -> ExitCode {
         Command::Ps(options) => ps::run(&cli.paths, &options),
         Command::Inspect(options) => inspect::run(&cli.paths, &options),
         Command::Enter(options) => enter::run(&cli.paths, &options),
+        Command::FaultPoints => {
+            for point in barepod_runtime::fault::POINTS.iter().chain(barepod_agent::FAULT_POINTS) {
+                println!("{point}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
     };
     match done {
         Ok(code) => code,

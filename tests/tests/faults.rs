@@ -132,10 +132,7 @@ fn a_dead_monitor_fails_its_pod_and_it_is_replaced() {
 #[test]
 fn killed_at_every_named_point_of_creation() {
     let c = start("points");
-    let points = c
-        .run(c.dir().join("lib/bin/barepod-runtime"), &["fault-points"])
-        .ok()
-        .expect("the list");
+    let points = c.barepod(&["fault-points"]).ok().expect("the list");
     let mut seen = 0;
     for point in points.split_whitespace() {
         seen += 1;
