@@ -59,7 +59,14 @@ impl Recorder {
     }
 
     /// About a pod, or one of its containers.
-    pub fn pod(&self, pod: &Pod, container: Option<&str>, level: Level, reason: &'static str, message: impl Into<String>) {
+    pub fn pod(
+        &self,
+        pod: &Pod,
+        container: Option<&str>,
+        level: Level,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         let field = container.map(|name| {
             let list = match shape::container(pod, name) {
                 Some((shape::Role::Main, _)) | None => "containers",
@@ -74,7 +81,12 @@ impl Recorder {
             uid: shape::uid(pod).into(),
             field,
         };
-        self.note(Note { about, level, reason, message: message.into() });
+        self.note(Note {
+            about,
+            level,
+            reason,
+            message: message.into(),
+        });
     }
 
     fn note(&self, note: Note) {
@@ -99,7 +111,10 @@ async fn post(client: Client, node_name: Arc<str>, mut notes: mpsc::Receiver<Not
         if let Some(posted) = known.get_mut(&note) {
             posted.count += 1;
             let patch = json!({"count": posted.count, "lastTimestamp": time::now()});
-            match api.patch(&posted.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            match api
+                .patch(&posted.name, &PatchParams::default(), &Patch::Merge(patch))
+                .await
+            {
                 Ok(_) => continue,
                 // It has expired: a new one is made.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -112,7 +127,13 @@ async fn post(client: Client, node_name: Arc<str>, mut notes: mpsc::Receiver<Not
         let event = event(&note, &node_name, time::now());
         match api.create(&PostParams::default(), &event).await {
             Ok(made) => {
-                known.insert(note, Posted { name: made.metadata.name.unwrap_or_default(), count: 1 });
+                known.insert(
+                    note,
+                    Posted {
+                        name: made.metadata.name.unwrap_or_default(),
+                        count: 1,
+                    },
+                );
             }
             Err(error) => tracing::debug!(%error, reason = note.reason, "event not posted"),
         }
@@ -120,7 +141,13 @@ async fn post(client: Client, node_name: Arc<str>, mut notes: mpsc::Receiver<Not
 }
 
 fn event(note: &Note, node_name: &str, now: Time) -> Event {
-    let About { kind, namespace, name, uid, field } = &note.about;
+    let About {
+        kind,
+        namespace,
+        name,
+        uid,
+        field,
+    } = &note.about;
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{}", &files::random_id()[..16])),
@@ -138,11 +165,21 @@ fn event(note: &Note, node_name: &str, now: Time) -> Event {
         },
         reason: Some(note.reason.into()),
         message: Some(note.message.clone()),
-        type_: Some(if note.level == Level::Normal { "Normal" } else { "Warning" }.into()),
+        type_: Some(
+            if note.level == Level::Normal {
+                "Normal"
+            } else {
+                "Warning"
+            }
+            .into(),
+        ),
         count: Some(1),
         first_timestamp: Some(now.clone()),
         last_timestamp: Some(now),
-        source: Some(EventSource { component: Some("kubelet".into()), host: Some(node_name.to_owned()) }),
+        source: Some(EventSource {
+            component: Some("kubelet".into()),
+            host: Some(node_name.to_owned()),
+        }),
         reporting_component: Some("kubelet".into()),
         reporting_instance: Some(node_name.to_owned()),
         ..Event::default()
@@ -162,7 +199,12 @@ mod tests {
             uid: "u".into(),
             field: Some("spec.containers{c}".into()),
         };
-        let note = Note { about, level: Level::Warning, reason: "BackOff", message: "m".into() };
+        let note = Note {
+            about,
+            level: Level::Warning,
+            reason: "BackOff",
+            message: "m".into(),
+        };
         let event = event(&note, "node", time::now());
         assert_eq!(event.involved_object.field_path.as_deref(), Some("spec.containers{c}"));
         assert_eq!(event.type_.as_deref(), Some("Warning"));

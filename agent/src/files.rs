@@ -13,7 +13,12 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = PathBuf::from(name);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&temporary)?;
     file.write_all(content)?;
     drop(file);
     fs::rename(&temporary, path)
@@ -75,12 +80,19 @@ pub fn detach_below(path: &Path) -> io::Result<()> {
         result => result?,
     };
     for target in mounts_below(&path)? {
-        umount2(&target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
-            .map_err(|errno| io::Error::new(io::Error::from(errno).kind(), format!("unmount {}: {errno}", target.display())))?;
+        umount2(&target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| {
+            io::Error::new(
+                io::Error::from(errno).kind(),
+                format!("unmount {}: {errno}", target.display()),
+            )
+        })?;
     }
     match mounts_below(&path)?.first() {
         None => Ok(()),
-        Some(left) => Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{} is still mounted", left.display()))),
+        Some(left) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            format!("{} is still mounted", left.display()),
+        )),
     }
 }
 
@@ -118,10 +130,12 @@ pub fn random_id() -> String {
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 /// A directory for one test, removed at its end.

@@ -12,7 +12,10 @@ pub struct Laps {
 impl Laps {
     /// Begins now.
     pub fn begin(pod: &str) -> Self {
-        Self { pod: pod.to_owned(), began: Instant::now() }
+        Self {
+            pod: pod.to_owned(),
+            began: Instant::now(),
+        }
     }
 
     /// A step is done.

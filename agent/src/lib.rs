@@ -40,6 +40,7 @@ mod pods;
 mod probes;
 mod proxy;
 mod quantity;
+mod reconnect;
 mod run;
 mod shared;
 mod spec;

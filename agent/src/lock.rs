@@ -46,9 +46,18 @@ pub enum Error {
 pub fn acquire(run_dir: &Path) -> Result<AgentLock, Error> {
     let path = run_dir.join("agent.lock");
     let shown = path.display().to_string();
-    let open = |source| Error::Open { path: shown.clone(), source };
+    let open = |source| Error::Open {
+        path: shown.clone(),
+        source,
+    };
     std::fs::create_dir_all(run_dir).map_err(open)?;
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(open)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(open)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             let write = |lock: &mut Flock<File>| -> std::io::Result<()> {

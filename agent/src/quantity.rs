@@ -28,7 +28,9 @@ fn nano(text: &str) -> Option<i128> {
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -106,7 +108,14 @@ mod tests {
 
     #[test]
     fn thousandths_of_a_cpu() {
-        for (text, want) in [("1", 1000), ("250m", 250), ("0.1", 100), ("1u", 1), ("1500u", 2), ("2.0005", 2001)] {
+        for (text, want) in [
+            ("1", 1000),
+            ("250m", 250),
+            ("0.1", 100),
+            ("1u", 1),
+            ("1500u", 2),
+            ("2.0005", 2001),
+        ] {
             assert_eq!(milli(&q(text)), Some(want), "{text}");
         }
     }

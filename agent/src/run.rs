@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use barepod_images::ImageStore;
 use barepod_netplugin::Ipv4Net;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -57,7 +57,11 @@ pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Out
     // Somebody else may have chosen the same one before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let _lock = lock::acquire(&config.run_dir)?;
-    for dir in [config.state_dir.join("pods"), config.run_dir.join("pods"), config.state_dir.join("images")] {
+    for dir in [
+        config.state_dir.join("pods"),
+        config.run_dir.join("pods"),
+        config.state_dir.join("images"),
+    ] {
         files::make_private_dir(&dir).with_context(|| format!("make directory {}", dir.display()))?;
     }
     let listener = listen(config.listen).await?;
@@ -66,7 +70,9 @@ pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Out
     let image_dir = config.state_dir.join("images");
     let store = {
         let dir = image_dir.clone();
-        blocking(move || ImageStore::open(&dir)).await.with_context(|| format!("open image store {}", image_dir.display()))?
+        blocking(move || ImageStore::open(&dir))
+            .await
+            .with_context(|| format!("open image store {}", image_dir.display()))?
     };
     let images = Images::new(store);
     let client = client(&config.kubeconfig).await?;
@@ -102,7 +108,11 @@ pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Out
     });
 
     // What ran before is taken over with its network, before anything new begins.
-    let mut opener = Opener { config: Arc::clone(&config), opened: network_opened, told };
+    let mut opener = Opener {
+        config: Arc::clone(&config),
+        opened: network_opened,
+        told,
+    };
     let remembered = remembered_cidr(&config).await;
     if let Some(cidr) = remembered {
         opener.open(cidr).await;
@@ -123,10 +133,23 @@ pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Out
         stopped.clone(),
     ));
     tasks.spawn(image_watch::run(image_dir, image_changed, stopped.clone()));
-    tasks.spawn(static_pods::run(config.static_pods.clone(), config.node_name.clone(), manifests_read, stopped.clone()));
-    tasks.spawn(proxy::run(proxy, client, config.node_name.clone(), network, stopped.clone()));
-    let node_api: Arc<dyn barepod_streams::Node> =
-        Arc::new(NodeApi { registry: shared.registry.clone(), run_dir: config.run_dir.clone() });
+    tasks.spawn(static_pods::run(
+        config.static_pods.clone(),
+        config.node_name.clone(),
+        manifests_read,
+        stopped.clone(),
+    ));
+    tasks.spawn(proxy::run(
+        proxy,
+        client,
+        config.node_name.clone(),
+        network,
+        stopped.clone(),
+    ));
+    let node_api: Arc<dyn barepod_streams::Node> = Arc::new(NodeApi {
+        registry: shared.registry.clone(),
+        run_dir: config.run_dir.clone(),
+    });
     tasks.spawn(serve(listener, tls, node_api, stopped.clone()));
     tasks.spawn(manager::run(shared, manifests, registered, stopped));
 
@@ -162,14 +185,19 @@ async fn serve(
         let _ = stopped.wait_for(|it| *it).await;
     };
     if let Err(error) = barepod_streams::serve(listener, tls, node, shutdown).await {
-        tracing::error!(error = network::chain(&error), "the node API is not served any more; start the agent again");
+        tracing::error!(
+            error = network::chain(&error),
+            "the node API is not served any more; start the agent again"
+        );
     }
 }
 
 async fn client(kubeconfig: &Path) -> Result<Client> {
     let shown = || format!("use kubeconfig {}", kubeconfig.display());
     let file = Kubeconfig::read_from(kubeconfig).with_context(shown)?;
-    let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.with_context(shown)?;
+    let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        .await
+        .with_context(shown)?;
     config.connect_timeout = Some(Duration::from_secs(5));
     Client::try_from(config).with_context(shown)
 }
@@ -181,7 +209,12 @@ async fn until(stopped: &mut watch::Receiver<bool>) {
 
 async fn remembered_cidr(config: &Config) -> Option<Ipv4Net> {
     let path = config.state_dir.join(POD_CIDR);
-    blocking(move || std::fs::read_to_string(path)).await.ok()?.trim().parse().ok()
+    blocking(move || std::fs::read_to_string(path))
+        .await
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Opens the network as soon as the node's share of the pod addresses is known.
@@ -210,13 +243,19 @@ impl Opener {
             }
             Err(error) => {
                 tracing::error!(%pod_cidr, %error, "pod network not made; it is tried again");
-                self.told.send_replace(Some(format!("the pod network is not ready: {error}")));
+                self.told
+                    .send_replace(Some(format!("the pod network is not ready: {error}")));
                 false
             }
         }
     }
 
-    async fn run(mut self, mut assigned: watch::Receiver<Option<String>>, remembered: Option<Ipv4Net>, mut stopped: watch::Receiver<bool>) {
+    async fn run(
+        mut self,
+        mut assigned: watch::Receiver<Option<String>>,
+        remembered: Option<Ipv4Net>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let mut retry = Retry::new(Duration::from_millis(500), Duration::from_secs(30));
         let mut wanted = remembered;
         loop {

@@ -64,7 +64,10 @@ pub async fn run(dir: PathBuf, node_name: String, pods: mpsc::Sender<Vec<Pod>>, 
 fn watch_dir(dir: &Path) -> std::io::Result<AsyncFd<InotifyFd>> {
     std::fs::create_dir_all(dir)?;
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    let wanted = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE;
+    let wanted = AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_DELETE;
     inotify.add_watch(dir, wanted)?;
     register(InotifyFd::new(inotify))
 }
@@ -82,7 +85,10 @@ fn read_dir(dir: &Path, node_name: &str, mut known: BTreeMap<PathBuf, File>) -> 
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let manifest = path.extension().and_then(|it| it.to_str()).is_some_and(|it| matches!(it, "yaml" | "yml" | "json"));
+        let manifest = path
+            .extension()
+            .and_then(|it| it.to_str())
+            .is_some_and(|it| matches!(it, "yaml" | "yml" | "json"));
         if hidden || !manifest || !path.is_file() {
             continue;
         }
@@ -116,7 +122,8 @@ fn parse(text: &str, path: &Path, node_name: &str) -> Result<Vec<Pod>, Error> {
     let documents: Vec<serde_json::Value> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Error::Parse(error.to_string()))?;
     let pods = documents.into_iter().filter(|it| !it.is_null()).enumerate();
-    pods.map(|(index, document)| complete(document, path, index, node_name)).collect()
+    pods.map(|(index, document)| complete(document, path, index, node_name))
+        .collect()
 }
 
 /// Checks a manifest and gives it name, UID and marks. The UID follows from node, file and content: the same manifest
@@ -130,7 +137,12 @@ fn complete(document: serde_json::Value, path: &Path, index: usize, node_name: &
     let mut pod: Pod = serde_json::from_value(document).map_err(|error| Error::Parse(error.to_string()))?;
     let hash = Sha256::digest(format!("{node_name}\n{}\n{index}\n{content}", path.display()).as_bytes());
     let hex = files::hex(&hash[..16]);
-    let name = pod.metadata.name.clone().filter(|it| !it.is_empty()).ok_or(Error::Missing("metadata.name"))?;
+    let name = pod
+        .metadata
+        .name
+        .clone()
+        .filter(|it| !it.is_empty())
+        .ok_or(Error::Missing("metadata.name"))?;
     let spec = pod.spec.as_mut().ok_or(Error::Missing("spec"))?;
     if spec.containers.is_empty() {
         return Err(Error::Missing("spec.containers"));
@@ -144,7 +156,11 @@ fn complete(document: serde_json::Value, path: &Path, index: usize, node_name: &
     }
     spec.node_name = Some(node_name.to_owned());
     // A static pod is bound to its node, whatever the node's state.
-    let everything = Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Toleration::default() };
+    let everything = Toleration {
+        operator: Some("Exists".into()),
+        effect: Some("NoExecute".into()),
+        ..Toleration::default()
+    };
     spec.tolerations.get_or_insert_default().push(everything);
     let meta = &mut pod.metadata;
     meta.name = Some(format!("{name}-{node_name}"));
@@ -160,11 +176,19 @@ fn complete(document: serde_json::Value, path: &Path, index: usize, node_name: &
 
 fn modified(path: &Path) -> Time {
     let at = std::fs::metadata(path).and_then(|it| it.modified()).ok();
-    at.and_then(|at| jiff::Timestamp::try_from(at).ok()).map_or_else(time::now, time::truncate)
+    at.and_then(|at| jiff::Timestamp::try_from(at).ok())
+        .map_or_else(time::now, time::truncate)
 }
 
 fn uuid(hex: &str) -> String {
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..32]
+    )
 }
 
 #[cfg(test)]
@@ -184,11 +208,21 @@ mod tests {
         assert_eq!(pod.metadata.namespace.as_deref(), Some("default"));
         let spec = pod.spec.as_ref().unwrap();
         assert_eq!(spec.node_name.as_deref(), Some("n1"));
-        assert_eq!(spec.volumes.as_ref().unwrap()[0].config_map.as_ref().unwrap().default_mode, Some(0o644));
+        assert_eq!(
+            spec.volumes.as_ref().unwrap()[0]
+                .config_map
+                .as_ref()
+                .unwrap()
+                .default_mode,
+            Some(0o644)
+        );
         let uid = pod.metadata.uid.clone().unwrap();
         assert_eq!(uid.len(), 36);
         assert_eq!(one(GOOD).unwrap().metadata.uid, Some(uid.clone()));
-        assert_ne!(one(&GOOD.replace("image: i", "image: j")).unwrap().metadata.uid, Some(uid));
+        assert_ne!(
+            one(&GOOD.replace("image: i", "image: j")).unwrap().metadata.uid,
+            Some(uid)
+        );
     }
 
     #[test]
@@ -196,10 +230,22 @@ mod tests {
         for (text, want) in [
             ("{", "not a pod manifest"),
             ("kind: Service\nmetadata: {name: x}\n", "kind \"Service\" is not Pod"),
-            ("kind: Pod\nmetadata: {}\nspec: {containers: [{name: c, image: i}]}\n", "metadata.name is missing"),
-            ("kind: Pod\nmetadata: {name: x}\nspec: {containers: []}\n", "spec.containers is missing"),
-            ("kind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c}]}\n", "a container's image is missing"),
-            ("kind: Pod\nmetadata: {name: x}\nspec: {containers: 3}\n", "not a pod manifest"),
+            (
+                "kind: Pod\nmetadata: {}\nspec: {containers: [{name: c, image: i}]}\n",
+                "metadata.name is missing",
+            ),
+            (
+                "kind: Pod\nmetadata: {name: x}\nspec: {containers: []}\n",
+                "spec.containers is missing",
+            ),
+            (
+                "kind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c}]}\n",
+                "a container's image is missing",
+            ),
+            (
+                "kind: Pod\nmetadata: {name: x}\nspec: {containers: 3}\n",
+                "not a pod manifest",
+            ),
         ] {
             let error = one(text).unwrap_err().to_string();
             assert!(error.contains(want), "{text}: {error}");

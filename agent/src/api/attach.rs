@@ -13,7 +13,12 @@ use crate::drivers::monitor::Monitor;
 use crate::pods::registry::View;
 use crate::pods::shape;
 
-pub(super) async fn attach(view: &View, sandbox_dir: &Path, name: &str, request: ExecRequest) -> Result<Session, Error> {
+pub(super) async fn attach(
+    view: &View,
+    sandbox_dir: &Path,
+    name: &str,
+    request: ExecRequest,
+) -> Result<Session, Error> {
     let it = container(view, name)?;
     let gone = || Error::NotFound(format!("container not found ({name:?})"));
     let id = it.id.clone().filter(|_| it.process.is_some()).ok_or_else(gone)?;
@@ -50,5 +55,11 @@ pub(super) async fn attach(view: &View, sandbox_dir: &Path, name: &str, request:
         let _ = finished.wait_for(|it| *it).await;
         Ok(ExitStatus { code: 0 })
     });
-    Ok(Session { stdin, stdout: stdout.map(|it| Box::new(it) as _), stderr: stderr.map(|it| Box::new(it) as _), resize, exit })
+    Ok(Session {
+        stdin,
+        stdout: stdout.map(|it| Box::new(it) as _),
+        stderr: stderr.map(|it| Box::new(it) as _),
+        resize,
+        exit,
+    })
 }

@@ -30,8 +30,15 @@ pub(super) async fn dial(netns: Option<Arc<OwnedFd>>, port: u16) -> Result<TcpSt
         let _ = answer.send(connect());
     };
     let failed = |error: std::io::Error| Error::Internal(format!("connect to port {port} in the pod: {error}"));
-    std::thread::Builder::new().name("dial".into()).stack_size(64 * 1024).spawn(work).map_err(failed)?;
-    let stream = connected.await.map_err(|_| failed(std::io::Error::other("interrupted")))?.map_err(failed)?;
+    std::thread::Builder::new()
+        .name("dial".into())
+        .stack_size(64 * 1024)
+        .spawn(work)
+        .map_err(failed)?;
+    let stream = connected
+        .await
+        .map_err(|_| failed(std::io::Error::other("interrupted")))?
+        .map_err(failed)?;
     TcpStream::from_std(stream).map_err(failed)
 }
 

@@ -73,7 +73,11 @@ impl Drop for Guard {
         let (monitor, exec_id) = (self.monitor.clone(), self.exec_id.clone());
         tokio::spawn(async move {
             if let Err(error) = monitor.kill_exec(&exec_id).await {
-                tracing::debug!(exec_id, error = chain(&error), "exec of a client that went away not ended");
+                tracing::debug!(
+                    exec_id,
+                    error = chain(&error),
+                    "exec of a client that went away not ended"
+                );
             }
         });
     }
@@ -85,7 +89,9 @@ pub(super) async fn exec(view: &View, name: &str, request: ExecRequest) -> Resul
     let (monitor, id) = (view.monitor.clone().ok_or_else(gone)?, it.id.clone().ok_or_else(gone)?);
     let mut process = (**it.process.as_ref().ok_or_else(gone)?).clone();
     if request.command.is_empty() {
-        return Err(Error::BadRequest("you must specify at least 1 command for the container".into()));
+        return Err(Error::BadRequest(
+            "you must specify at least 1 command for the container".into(),
+        ));
     }
     process.set_args(Some(request.command.clone()));
     process.set_terminal(Some(request.tty));
@@ -95,13 +101,32 @@ pub(super) async fn exec(view: &View, name: &str, request: ExecRequest) -> Resul
     {
         env.push("TERM=xterm".into());
     }
-    let mut pipes = if request.tty { Pipes::default() } else { Pipes::open(&request).map_err(|error| internal(&error))? };
-    let stdio = if request.tty { [false; 3] } else { [request.stdin, request.stdout, request.stderr] };
-    let ask = |exec_id| Request::Exec { id, exec_id, process: Box::new(process), tty: request.tty, stdio, timeout_ms: None };
+    let mut pipes = if request.tty {
+        Pipes::default()
+    } else {
+        Pipes::open(&request).map_err(|error| internal(&error))?
+    };
+    let stdio = if request.tty {
+        [false; 3]
+    } else {
+        [request.stdin, request.stdout, request.stderr]
+    };
+    let ask = |exec_id| Request::Exec {
+        id,
+        exec_id,
+        process: Box::new(process),
+        tty: request.tty,
+        stdio,
+        timeout_ms: None,
+    };
     let fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
     let (exec_id, master, end) = monitor.exec(ask, &fds).await.map_err(refused)?;
     pipes.theirs.clear();
-    let guard = Guard { monitor: monitor.clone(), exec_id: exec_id.clone(), ended: false };
+    let guard = Guard {
+        monitor: monitor.clone(),
+        exec_id: exec_id.clone(),
+        ended: false,
+    };
     let exit = Box::pin(async move {
         // The whole guard goes along: dropped before the end, it ends the program.
         let mut guard = guard;
@@ -122,7 +147,9 @@ pub(super) async fn exec(view: &View, name: &str, request: ExecRequest) -> Resul
     let master = master.ok_or_else(|| Error::Internal("the monitor sent no terminal".into()))?;
     let master = Arc::new(terminal::open(master).map_err(|error| internal(&error))?);
     Ok(Session {
-        stdin: request.stdin.then(|| Box::new(terminal::Terminal::new(Arc::clone(&master))) as _),
+        stdin: request
+            .stdin
+            .then(|| Box::new(terminal::Terminal::new(Arc::clone(&master))) as _),
         stdout: Some(Box::new(terminal::Terminal::new(master))),
         stderr: None,
         resize: Some(resizes(monitor, exec_id)),

@@ -27,12 +27,16 @@ pub struct NodeApi {
 
 impl NodeApi {
     fn pod(&self, namespace: &str, name: &str) -> Result<Arc<View>, Error> {
-        self.registry.find(namespace, name).ok_or_else(|| Error::NotFound(format!("pod \"{name}_{namespace}\" not found")))
+        self.registry
+            .find(namespace, name)
+            .ok_or_else(|| Error::NotFound(format!("pod \"{name}_{namespace}\" not found")))
     }
 }
 
 fn container<'a>(view: &'a View, name: &str) -> Result<&'a ContainerView, Error> {
-    view.containers.get(name).ok_or_else(|| Error::NotFound(format!("container not found ({name:?})")))
+    view.containers
+        .get(name)
+        .ok_or_else(|| Error::NotFound(format!("container not found ({name:?})")))
 }
 
 impl Node for NodeApi {
@@ -41,30 +45,66 @@ impl Node for NodeApi {
             .registry
             .all()
             .iter()
-            .map(|view| Pod { status: view.status.clone(), ..(*view.pod).clone() })
+            .map(|view| Pod {
+                status: view.status.clone(),
+                ..(*view.pod).clone()
+            })
             .collect();
         serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
     }
 
-    fn container_logs<'a>(&'a self, namespace: &'a str, pod: &'a str, name: &'a str, previous: bool) -> BoxFuture<'a, Result<LogSource, Error>> {
+    fn container_logs<'a>(
+        &'a self,
+        namespace: &'a str,
+        pod: &'a str,
+        name: &'a str,
+        previous: bool,
+    ) -> BoxFuture<'a, Result<LogSource, Error>> {
         Box::pin(async move {
             let view = self.pod(namespace, pod)?;
             let it = container(&view, name)?;
             if previous {
                 let path = it.previous_log.clone();
-                let path = path.ok_or_else(|| Error::BadRequest(format!("previous terminated container {name:?} in pod {pod:?} not found")))?;
-                return Ok(LogSource { path, finished: tokio::sync::watch::channel(true).1 });
+                let path = path.ok_or_else(|| {
+                    Error::BadRequest(format!(
+                        "previous terminated container {name:?} in pod {pod:?} not found"
+                    ))
+                })?;
+                return Ok(LogSource {
+                    path,
+                    finished: tokio::sync::watch::channel(true).1,
+                });
             }
-            let waiting = || Error::BadRequest(format!("container {name:?} in pod {pod:?} is waiting to start: {}", waits_for(&view, name)));
-            Ok(LogSource { path: it.log.clone().ok_or_else(waiting)?, finished: it.finished.clone() })
+            let waiting = || {
+                Error::BadRequest(format!(
+                    "container {name:?} in pod {pod:?} is waiting to start: {}",
+                    waits_for(&view, name)
+                ))
+            };
+            Ok(LogSource {
+                path: it.log.clone().ok_or_else(waiting)?,
+                finished: it.finished.clone(),
+            })
         })
     }
 
-    fn exec<'a>(&'a self, namespace: &'a str, pod: &'a str, name: &'a str, request: ExecRequest) -> BoxFuture<'a, Result<Session, Error>> {
+    fn exec<'a>(
+        &'a self,
+        namespace: &'a str,
+        pod: &'a str,
+        name: &'a str,
+        request: ExecRequest,
+    ) -> BoxFuture<'a, Result<Session, Error>> {
         Box::pin(async move { exec::exec(&*self.pod(namespace, pod)?, name, request).await })
     }
 
-    fn attach<'a>(&'a self, namespace: &'a str, pod: &'a str, name: &'a str, request: ExecRequest) -> BoxFuture<'a, Result<Session, Error>> {
+    fn attach<'a>(
+        &'a self,
+        namespace: &'a str,
+        pod: &'a str,
+        name: &'a str,
+        request: ExecRequest,
+    ) -> BoxFuture<'a, Result<Session, Error>> {
         Box::pin(async move {
             let view = self.pod(namespace, pod)?;
             let dir = self.run_dir.join("pods").join(crate::pods::shape::uid(&view.pod));
@@ -86,7 +126,15 @@ impl Node for NodeApi {
 /// Why a container waits, as its status says.
 fn waits_for(view: &View, name: &str) -> String {
     let status = view.status.as_ref();
-    let all = status.into_iter().flat_map(|it| it.container_statuses.iter().chain(&it.init_container_statuses).flatten());
-    let state = all.filter(|it| it.name == name).filter_map(|it| it.state.as_ref()?.waiting.as_ref()?.reason.clone()).next();
+    let all = status.into_iter().flat_map(|it| {
+        it.container_statuses
+            .iter()
+            .chain(&it.init_container_statuses)
+            .flatten()
+    });
+    let state = all
+        .filter(|it| it.name == name)
+        .filter_map(|it| it.state.as_ref()?.waiting.as_ref()?.reason.clone())
+        .next();
     state.unwrap_or_else(|| "ContainerCreating".into())
 }

@@ -79,7 +79,11 @@ mod tests {
 
     #[tokio::test]
     async fn end_of_a_terminal_is_an_end_of_file() {
-        let master = std::fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
+        let master = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/ptmx")
+            .unwrap();
         let number: OwnedFd = master.into();
         let path = unlock(&number);
         let slave = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();

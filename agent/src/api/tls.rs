@@ -17,12 +17,15 @@ pub fn server_config(tls: &Tls) -> Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&tls.client_ca)? {
-        roots.add(certificate).with_context(|| format!("use certificate authority {}", tls.client_ca.display()))?;
+        roots
+            .add(certificate)
+            .with_context(|| format!("use certificate authority {}", tls.client_ca.display()))?;
     }
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .context("check clients' certificates")?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).with_context(|| format!("read private key {}", tls.key.display()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&tls.key).with_context(|| format!("read private key {}", tls.key.display()))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .context("choose TLS versions")?
@@ -36,5 +39,8 @@ pub fn server_config(tls: &Tls) -> Result<ServerConfig> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = || format!("read certificate {}", path.display());
-    CertificateDer::pem_file_iter(path).with_context(read)?.collect::<Result<_, _>>().with_context(read)
+    CertificateDer::pem_file_iter(path)
+        .with_context(read)?
+        .collect::<Result<_, _>>()
+        .with_context(read)
 }

@@ -35,17 +35,25 @@ impl Images {
             return Err(Waiting::new("InvalidImageName", "the container names no image"));
         }
         let resolve = || -> barepod_images::Result<Option<Found>> {
-            let Some(image) = self.0.resolve(reference)? else { return Ok(None) };
+            let Some(image) = self.0.resolve(reference)? else {
+                return Ok(None);
+            };
             let layers = self.0.lower_dirs(&image)?;
             Ok(Some(Found { image, layers }))
         };
         match resolve() {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(absent(reference, container.image_pull_policy.as_deref())),
-            Err(error @ (barepod_images::Error::InvalidReference { .. } | barepod_images::Error::InvalidDigest { .. })) => {
-                Err(Waiting::new("InvalidImageName", format!("Failed to apply default image tag {reference:?}: {}", chain(&error))))
-            }
-            Err(error) => Err(Waiting::new("ErrImagePull", format!("Failed to look up image {reference:?}: {}", chain(&error)))),
+            Err(
+                error @ (barepod_images::Error::InvalidReference { .. } | barepod_images::Error::InvalidDigest { .. }),
+            ) => Err(Waiting::new(
+                "InvalidImageName",
+                format!("Failed to apply default image tag {reference:?}: {}", chain(&error)),
+            )),
+            Err(error) => Err(Waiting::new(
+                "ErrImagePull",
+                format!("Failed to look up image {reference:?}: {}", chain(&error)),
+            )),
         }
     }
 
@@ -64,16 +72,29 @@ fn absent(reference: &str, policy: Option<&str>) -> Waiting {
         let message = format!("Container image {reference:?} is not present with pull policy of Never; {advice}");
         return Waiting::new("ErrImageNeverPull", message);
     }
-    let message = format!("Container image {reference:?} is not present, and registries are not supported yet; {advice}");
+    let message =
+        format!("Container image {reference:?} is not present, and registries are not supported yet; {advice}");
     Waiting::new("ErrImagePull", message)
 }
 
 /// The name under which the image is reported: the one that was asked for, made full.
 pub fn display_name(found: &Found, asked: &str) -> String {
-    found.image.references.iter().find(|it| it.ends_with(asked)).or(found.image.references.first()).cloned().unwrap_or_else(|| asked.into())
+    found
+        .image
+        .references
+        .iter()
+        .find(|it| it.ends_with(asked))
+        .or(found.image.references.first())
+        .cloned()
+        .unwrap_or_else(|| asked.into())
 }
 
 /// The digest under which the image is reported, or its id.
 pub fn display_id(found: &Found) -> String {
-    found.image.digests.first().cloned().unwrap_or_else(|| found.image.id.clone())
+    found
+        .image
+        .digests
+        .first()
+        .cloned()
+        .unwrap_or_else(|| found.image.id.clone())
 }

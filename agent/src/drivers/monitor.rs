@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use barepod_runtime::client;
 use barepod_runtime::protocol::{
-    ContainerConfig, ContainerState, Envelope, Event, Exit, Failure, FromMonitor, MAX_PACKET, Request, Response, SandboxConfig,
-    SandboxState,
+    ContainerConfig, ContainerState, Envelope, Event, Exit, Failure, FromMonitor, MAX_PACKET, Request, Response,
+    SandboxConfig, SandboxState,
 };
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
@@ -81,23 +81,35 @@ pub struct Program {
 impl Program {
     /// Opens the program.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        std::fs::metadata(path).map_err(|source| Error::Run { program: path.display().to_string(), source })?;
+        std::fs::metadata(path).map_err(|source| Error::Run {
+            program: path.display().to_string(),
+            source,
+        })?;
         match client::sealed_executable(path) {
             Ok(sealed) => {
                 let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), sealed.as_raw_fd()));
-                Ok(Self { _sealed: Some(sealed), path })
+                Ok(Self {
+                    _sealed: Some(sealed),
+                    path,
+                })
             }
             // The monitor then protects itself, which takes it longer.
             Err(error) => {
                 tracing::warn!(program = %path.display(), %error, "runtime not sealed");
-                Ok(Self { _sealed: None, path: path.to_owned() })
+                Ok(Self {
+                    _sealed: None,
+                    path: path.to_owned(),
+                })
             }
         }
     }
 
     /// Starts a monitor, which makes the sandbox, and waits until it is ready.
     pub async fn spawn(&self, config: &SandboxConfig) -> Result<SandboxState, Error> {
-        let run = |source| Error::Run { program: self.path.display().to_string(), source };
+        let run = |source| Error::Run {
+            program: self.path.display().to_string(),
+            source,
+        };
         let text = serde_json::to_vec(config).map_err(|error| run(error.into()))?;
         let mut child = Command::new(&self.path)
             .arg0("barepod-runtime")
@@ -195,13 +207,27 @@ impl Monitor {
     pub fn connect(sandbox_dir: &Path) -> Result<(Self, mpsc::Receiver<Event>), Error> {
         let path = sandbox_dir.join("monitor.sock");
         let shown = path.display().to_string();
-        let failed = |source| Error::Socket { operation: "connect to", socket: shown.clone(), source };
+        let failed = |source| Error::Socket {
+            operation: "connect to",
+            socket: shown.clone(),
+            source,
+        };
         let socket = client::connect_nonblocking(&path).map_err(failed)?;
         let socket = sys::register(socket).map_err(failed)?;
-        let shared = Arc::new(Shared { socket, path: shown, waiting: Mutex::default() });
+        let shared = Arc::new(Shared {
+            socket,
+            path: shown,
+            waiting: Mutex::default(),
+        });
         let (events, received) = mpsc::channel(QUEUE);
         let reader = tokio::spawn(read(Arc::clone(&shared), events));
-        Ok((Self { shared, _reader: Arc::new(Reader(reader)) }, received))
+        Ok((
+            Self {
+                shared,
+                _reader: Arc::new(Reader(reader)),
+            },
+            received,
+        ))
     }
 
     /// Asks, and waits for the answer.
@@ -218,10 +244,18 @@ impl Monitor {
             seq
         };
         let envelope = Envelope { seq, request };
-        let sent = self.shared.socket.async_io(Interest::WRITABLE, |fd| client::send(fd, &envelope, fds)).await;
+        let sent = self
+            .shared
+            .socket
+            .async_io(Interest::WRITABLE, |fd| client::send(fd, &envelope, fds))
+            .await;
         if let Err(source) = sent {
             self.shared.waiting().replies.remove(&seq);
-            return Err(Error::Socket { operation: "write to", socket: self.shared.path.clone(), source });
+            return Err(Error::Socket {
+                operation: "write to",
+                socket: self.shared.path.clone(),
+                source,
+            });
         }
         let (result, fds) = reply.await.map_err(|_| Error::Gone)?;
         Ok((result?, fds))
@@ -239,8 +273,13 @@ impl Monitor {
     /// Describes the sandbox and its containers.
     pub async fn describe(&self) -> Result<Described, Error> {
         let (response, fds) = self.request(Request::Sandbox, &[]).await?;
-        let Response::Sandbox(state) = response else { return Err(Error::Unexpected) };
-        Ok(Described { state, netns: fds.into_iter().next() })
+        let Response::Sandbox(state) = response else {
+            return Err(Error::Unexpected);
+        };
+        Ok(Described {
+            state,
+            netns: fds.into_iter().next(),
+        })
     }
 
     /// Makes and starts a container.
@@ -258,9 +297,23 @@ impl Monitor {
                 socket: self.shared.path.clone(),
                 source,
             })?;
-            self.request(Request::Create { config: None, start: true }, &[file.as_fd()]).await?
+            self.request(
+                Request::Create {
+                    config: None,
+                    start: true,
+                },
+                &[file.as_fd()],
+            )
+            .await?
         } else {
-            self.request(Request::Create { config: Some(Box::new(config)), start: true }, &[]).await?
+            self.request(
+                Request::Create {
+                    config: Some(Box::new(config)),
+                    start: true,
+                },
+                &[],
+            )
+            .await?
         };
         match response {
             Response::Container(state) => Ok(state),
@@ -271,7 +324,14 @@ impl Monitor {
     /// Sends a signal to a container's first process, or to all of its processes. One that is gone is no error.
     pub async fn kill(&self, id: &str, signal: i32, all: bool) -> Result<(), Error> {
         use barepod_runtime::protocol::Reason;
-        match self.done(Request::Kill { id: id.to_owned(), signal, all }).await {
+        match self
+            .done(Request::Kill {
+                id: id.to_owned(),
+                signal,
+                all,
+            })
+            .await
+        {
             Err(Error::Failed(failure)) if matches!(failure.reason, Reason::NotFound | Reason::State) => Ok(()),
             result => result,
         }
@@ -307,17 +367,33 @@ impl Monitor {
 
     /// Ends an exec.
     pub async fn kill_exec(&self, exec_id: &str) -> Result<(), Error> {
-        self.done(Request::KillExec { exec_id: exec_id.to_owned() }).await
+        self.done(Request::KillExec {
+            exec_id: exec_id.to_owned(),
+        })
+        .await
     }
 
     /// Changes the size of a terminal.
     pub async fn resize(&self, id: &str, width: u16, height: u16) -> Result<(), Error> {
-        self.done(Request::Resize { id: id.to_owned(), width, height }).await
+        self.done(Request::Resize {
+            id: id.to_owned(),
+            width,
+            height,
+        })
+        .await
     }
 
     /// Copies a container's output to the given descriptors; the answer carries the way in.
     pub async fn attach(&self, id: &str, stdio: [bool; 3], fds: &[BorrowedFd<'_>]) -> Result<Option<OwnedFd>, Error> {
-        let (_, fds) = self.request(Request::Attach { id: id.to_owned(), stdio }, fds).await?;
+        let (_, fds) = self
+            .request(
+                Request::Attach {
+                    id: id.to_owned(),
+                    stdio,
+                },
+                fds,
+            )
+            .await?;
         Ok(fds.into_iter().next())
     }
 }
@@ -341,7 +417,14 @@ async fn read(shared: Arc<Shared>, events: mpsc::Sender<Event>) {
                     let _ = answer.send((reply.result, fds));
                 }
             }
-            Ok(Some((FromMonitor::Event(Event::ExecExited { exec_id, exit, timed_out }), _))) => {
+            Ok(Some((
+                FromMonitor::Event(Event::ExecExited {
+                    exec_id,
+                    exit,
+                    timed_out,
+                }),
+                _,
+            ))) => {
                 let waiting = shared.waiting().execs.remove(&exec_id);
                 if let Some(ended) = waiting {
                     let _ = ended.send(ExecEnd { exit, timed_out });

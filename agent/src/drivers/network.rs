@@ -25,11 +25,27 @@ type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
 #[derive(Debug)]
 enum Request {
-    Add { uid: String, netns: Arc<OwnedFd>, host_ports: Vec<HostPort>, answer: Answer<Attachment> },
-    Remove { uid: String, answer: Answer<()> },
-    Attachments { answer: Answer<Vec<Attachment>> },
-    Collect { live: Vec<String>, answer: Answer<()> },
-    Sync { services: Vec<ServicePort>, answer: Answer<()> },
+    Add {
+        uid: String,
+        netns: Arc<OwnedFd>,
+        host_ports: Vec<HostPort>,
+        answer: Answer<Attachment>,
+    },
+    Remove {
+        uid: String,
+        answer: Answer<()>,
+    },
+    Attachments {
+        answer: Answer<Vec<Attachment>>,
+    },
+    Collect {
+        live: Vec<String>,
+        answer: Answer<()>,
+    },
+    Sync {
+        services: Vec<ServicePort>,
+        answer: Answer<()>,
+    },
 }
 
 /// An error with its causes, in one line.
@@ -84,7 +100,12 @@ fn run(network: &mut Network, batch: Vec<Request>) {
     let mut rest = Vec::new();
     for request in batch {
         match request {
-            Request::Add { uid, netns, host_ports, answer } => adds.push((uid, netns, host_ports, answer)),
+            Request::Add {
+                uid,
+                netns,
+                host_ports,
+                answer,
+            } => adds.push((uid, netns, host_ports, answer)),
             Request::Sync { services, answer } => syncs.push((services, answer)),
             other => rest.push(other),
         }
@@ -94,11 +115,25 @@ fn run(network: &mut Network, batch: Vec<Request>) {
     }
     for request in rest {
         match request {
-            Request::Remove { uid, answer } => reply(answer, network.remove(&uid).map_err(|error| Error(chain(&error)))),
+            Request::Remove { uid, answer } => {
+                reply(answer, network.remove(&uid).map_err(|error| Error(chain(&error))))
+            }
             Request::Attachments { answer } => reply(answer, Ok(network.attachments())),
             Request::Collect { live, answer } => {
-                let errors: Vec<_> = network.gc(&live).into_iter().filter_map(Result::err).map(|it| chain(&it)).collect();
-                reply(answer, if errors.is_empty() { Ok(()) } else { Err(Error(errors.join("; "))) });
+                let errors: Vec<_> = network
+                    .gc(&live)
+                    .into_iter()
+                    .filter_map(Result::err)
+                    .map(|it| chain(&it))
+                    .collect();
+                reply(
+                    answer,
+                    if errors.is_empty() {
+                        Ok(())
+                    } else {
+                        Err(Error(errors.join("; ")))
+                    },
+                );
             }
             Request::Add { .. } | Request::Sync { .. } => {}
         }
@@ -120,7 +155,11 @@ fn run(network: &mut Network, batch: Vec<Request>) {
 fn add(network: &mut Network, adds: Vec<(String, Arc<OwnedFd>, Vec<HostPort>, Answer<Attachment>)>) {
     let requests: Vec<AddRequest<'_>> = adds
         .iter()
-        .map(|(uid, netns, host_ports, _)| AddRequest { uid, netns: netns.as_fd(), host_ports: host_ports.clone() })
+        .map(|(uid, netns, host_ports, _)| AddRequest {
+            uid,
+            netns: netns.as_fd(),
+            host_ports: host_ports.clone(),
+        })
         .collect();
     let results = network.add(&requests);
     for ((_, _, _, answer), result) in adds.into_iter().zip(results) {
@@ -144,7 +183,13 @@ impl Handle {
     /// Connects a pod.
     pub async fn add(&self, uid: &str, netns: Arc<OwnedFd>, host_ports: Vec<HostPort>) -> Result<Attachment, Error> {
         let uid = uid.to_owned();
-        self.ask(|answer| Request::Add { uid, netns, host_ports, answer }).await
+        self.ask(|answer| Request::Add {
+            uid,
+            netns,
+            host_ports,
+            answer,
+        })
+        .await
     }
 
     /// Releases all a pod has of the network.

@@ -55,14 +55,23 @@ impl Machine {
             least_oom_score_adj: if may_lower { -1000 } else { own_score },
             boot_id: boot_id(),
         };
-        Self { host, cpus, memory, storage }
+        Self {
+            host,
+            cpus,
+            memory,
+            storage,
+        }
     }
 }
 
 impl Pressure {
     /// Looks at what is left.
     pub fn detect(state_dir: &Path) -> Self {
-        let threads: i64 = read("/proc/loadavg").split([' ', '/']).nth(4).and_then(|it| it.parse().ok()).unwrap_or(0);
+        let threads: i64 = read("/proc/loadavg")
+            .split([' ', '/'])
+            .nth(4)
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(0);
         let max: i64 = read("/proc/sys/kernel/pid_max").parse().unwrap_or(i64::MAX);
         Self {
             memory: meminfo("MemAvailable:").is_some_and(|it| it < MEMORY_RESERVE),
@@ -79,7 +88,11 @@ fn read(path: &str) -> String {
 fn meminfo(field: &str) -> Option<i64> {
     let text = read("/proc/meminfo");
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-    line.split_whitespace().next()?.parse::<i64>().ok().map(|kib| kib * 1024)
+    line.split_whitespace()
+        .next()?
+        .parse::<i64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }
 
 /// Size and room of a file system, in bytes.
@@ -92,7 +105,9 @@ fn filesystem(path: &Path) -> Option<(i64, i64)> {
 /// The node's address: the source of packets that leave by the default route, else of the first interface that is up,
 /// else loopback's, so that a machine without any network works too.
 fn address(bridge: &str) -> Ipv4Addr {
-    by_route().or_else(|| by_interface(bridge)).unwrap_or(Ipv4Addr::LOCALHOST)
+    by_route()
+        .or_else(|| by_interface(bridge))
+        .unwrap_or(Ipv4Addr::LOCALHOST)
 }
 
 /// Connecting a UDP socket only looks the route up; nothing is sent.
@@ -118,13 +133,24 @@ fn by_interface(bridge: &str) -> Option<Ipv4Addr> {
 pub fn system() -> (String, String, String, String, String) {
     let release = read("/proc/sys/kernel/osrelease");
     let os = read("/etc/os-release");
-    let name = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"').to_owned();
+    let name = os
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .unwrap_or("Linux")
+        .trim_matches('"')
+        .to_owned();
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    (release, arch.to_owned(), name, read("/etc/machine-id"), read("/sys/class/dmi/id/product_uuid"))
+    (
+        release,
+        arch.to_owned(),
+        name,
+        read("/etc/machine-id"),
+        read("/sys/class/dmi/id/product_uuid"),
+    )
 }
 
 #[cfg(test)]

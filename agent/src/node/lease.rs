@@ -17,13 +17,26 @@ pub async fn renew(client: &Client, node_name: &str, node_uid: &str) -> kube::Re
     let api = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
     let now = MicroTime(Timestamp::now());
     let patch = json!({"spec": {"holderIdentity": node_name, "leaseDurationSeconds": DURATION_SECS, "renewTime": now}});
-    match api.patch(node_name, &PatchParams::default(), &Patch::Merge(patch)).await {
+    match api
+        .patch(node_name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+    {
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         result => return result.map(drop),
     }
-    let owner = OwnerReference { api_version: "v1".into(), kind: "Node".into(), name: node_name.into(), uid: node_uid.into(), ..OwnerReference::default() };
+    let owner = OwnerReference {
+        api_version: "v1".into(),
+        kind: "Node".into(),
+        name: node_name.into(),
+        uid: node_uid.into(),
+        ..OwnerReference::default()
+    };
     let lease = Lease {
-        metadata: ObjectMeta { name: Some(node_name.into()), owner_references: Some(vec![owner]), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(node_name.into()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
         spec: Some(LeaseSpec {
             holder_identity: Some(node_name.into()),
             lease_duration_seconds: Some(DURATION_SECS),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::{Node, NodeStatus};
+use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeStatus};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -17,6 +17,7 @@ use super::{lease, object};
 use crate::config::Config;
 use crate::drivers::images::Images;
 use crate::pods::backoff::Retry;
+use crate::reconnect::Reconnect;
 use crate::shared::blocking;
 use crate::time;
 
@@ -59,7 +60,13 @@ impl Reporter {
         let node = self.register_patiently(&mut status).await;
         let mut uid = node.metadata.uid.clone().unwrap_or_default();
         let assigned = node.spec.as_ref().and_then(|it| it.pod_cidr.clone());
-        let mut waiting = assigned.is_none().then(|| tokio::spawn(wait_for_cidr(self.client.clone(), self.config.node_name.clone(), self.pod_cidr.clone())));
+        let mut waiting = assigned.is_none().then(|| {
+            tokio::spawn(wait_for_cidr(
+                self.client.clone(),
+                self.config.node_name.clone(),
+                self.pod_cidr.clone(),
+            ))
+        });
         if let Some(cidr) = assigned {
             self.pod_cidr.send_replace(Some(cidr));
         }
@@ -67,16 +74,21 @@ impl Reporter {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = None;
         let mut written = Instant::now();
+        let mut listed = None;
         loop {
             let renew = tokio::select! {
                 _ = tick.tick() => true,
                 Ok(()) = self.not_ready.changed() => false,
-                Ok(()) = self.image_changes.changed() => false,
+                Ok(()) = self.image_changes.changed() => {
+                    listed = None;
+                    false
+                }
             };
             if renew && let Err(error) = lease::renew(&self.client, &self.config.node_name, &uid).await {
                 tracing::warn!(%error, "lease not renewed");
             }
-            let now = self.observe().await;
+            let now = self.observe(listed.take()).await;
+            listed = Some(now.images.clone());
             if state.as_ref() == Some(&now) && written.elapsed() < REFRESH {
                 continue;
             }
@@ -91,7 +103,11 @@ impl Reporter {
                     uid = node.metadata.uid.clone().unwrap_or_default();
                     state = None;
                     if waiting.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
-                        waiting = Some(tokio::spawn(wait_for_cidr(self.client.clone(), self.config.node_name.clone(), self.pod_cidr.clone())));
+                        waiting = Some(tokio::spawn(wait_for_cidr(
+                            self.client.clone(),
+                            self.config.node_name.clone(),
+                            self.pod_cidr.clone(),
+                        )));
                     }
                     tick.reset_immediately();
                 }
@@ -100,16 +116,28 @@ impl Reporter {
         }
     }
 
-    async fn observe(&self) -> object::State {
-        let (images, state_dir, not_ready) = (self.images.clone(), self.config.state_dir.clone(), self.not_ready.borrow().clone());
-        blocking(move || object::State { pressure: Pressure::detect(&state_dir), not_ready, images: object::images(images.list()) }).await
+    /// Looks at what may have changed; at the images only when they have.
+    async fn observe(&self, listed: Option<Vec<ContainerImage>>) -> object::State {
+        let (images, state_dir, not_ready) = (
+            self.images.clone(),
+            self.config.state_dir.clone(),
+            self.not_ready.borrow().clone(),
+        );
+        let look = move || object::State {
+            pressure: Pressure::detect(&state_dir),
+            not_ready,
+            images: listed.unwrap_or_else(|| object::images(images.list())),
+        };
+        blocking(look).await
     }
 
     async fn write(&self, state: &object::State, status: &mut Option<NodeStatus>) -> kube::Result<()> {
         let next = object::status(&self.config, &self.machine, state, status.as_ref(), &time::now());
         let api = Api::<Node>::all(self.client.clone());
         let patch = Patch::Strategic(json!({"status": next}));
-        let node = api.patch_status(&self.config.node_name, &PatchParams::default(), &patch).await?;
+        let node = api
+            .patch_status(&self.config.node_name, &PatchParams::default(), &patch)
+            .await?;
         *status = node.status.or(Some(next));
         Ok(())
     }
@@ -144,17 +172,29 @@ impl Reporter {
         let node = api.get(name).await?;
         let labels = object::labels(&self.config);
         let known = node.metadata.labels.as_ref();
-        if labels.iter().all(|(key, value)| known.and_then(|it| it.get(key)) == Some(value)) {
+        if labels
+            .iter()
+            .all(|(key, value)| known.and_then(|it| it.get(key)) == Some(value))
+        {
             return Ok(node);
         }
-        api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": labels}}))).await
+        api.patch(
+            name,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"metadata": {"labels": labels}})),
+        )
+        .await
     }
 }
 
 /// Waits until the control service has given the node its share of the pod addresses.
 async fn wait_for_cidr(client: Client, node_name: String, pod_cidr: watch::Sender<Option<String>>) {
-    let config = watcher::Config::default().fields(&format!("metadata.name={node_name}")).streaming_lists();
-    let mut events = watcher(Api::<Node>::all(client), config).default_backoff().boxed();
+    let config = watcher::Config::default()
+        .fields(&format!("metadata.name={node_name}"))
+        .streaming_lists();
+    let mut events = watcher(Api::<Node>::all(client), config)
+        .backoff(Reconnect::default())
+        .boxed();
     while let Some(event) = events.next().await {
         match event {
             Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => {

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 
 use super::{Data, Key, Kind, Objects};
+use crate::reconnect::Reconnect;
 
 /// The watch opens a connection of its own; a pod that is just starting is not made to wait for that.
 const WATCH_AFTER: Duration = Duration::from_secs(1);
@@ -34,20 +35,32 @@ pub struct Feed {
 impl Cache {
     /// With this client.
     pub fn new(client: Client) -> Self {
-        Self { client, watched: Arc::default() }
+        Self {
+            client,
+            watched: Arc::default(),
+        }
     }
 
     /// The objects as they are now.
     pub async fn fetch(&self, keys: BTreeSet<Key>) -> kube::Result<Objects> {
         let get = |key: Key| async move { self.get(&key).await.map(|data| (key, data)) };
-        stream::iter(keys.into_iter().map(get)).buffer_unordered(8).try_collect().await
+        stream::iter(keys.into_iter().map(get))
+            .buffer_unordered(8)
+            .try_collect()
+            .await
     }
 
     async fn get(&self, key: &Key) -> kube::Result<Option<Arc<Data>>> {
         let client = self.client.clone();
         let data: Option<Data> = match key.kind {
-            Kind::ConfigMap => Api::<ConfigMap>::namespaced(client, &key.namespace).get_opt(&key.name).await?.map(Into::into),
-            Kind::Secret => Api::<Secret>::namespaced(client, &key.namespace).get_opt(&key.name).await?.map(Into::into),
+            Kind::ConfigMap => Api::<ConfigMap>::namespaced(client, &key.namespace)
+                .get_opt(&key.name)
+                .await?
+                .map(Into::into),
+            Kind::Secret => Api::<Secret>::namespaced(client, &key.namespace)
+                .get_opt(&key.name)
+                .await?
+                .map(Into::into),
         };
         Ok(data.map(Arc::new))
     }
@@ -64,11 +77,18 @@ impl Cache {
             tokio::spawn(keep_fresh(self.clone(), key.clone(), sender.clone()));
             sender
         });
-        Ok(Feed { key, value: sender.subscribe() })
+        Ok(Feed {
+            key,
+            value: sender.subscribe(),
+        })
     }
 
     fn known(&self, key: &Key) -> Option<watch::Receiver<Option<Arc<Data>>>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).get(key).map(watch::Sender::subscribe)
+        self.watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .map(watch::Sender::subscribe)
     }
 
     /// Removes the entry unless somebody subscribed again.
@@ -97,10 +117,26 @@ async fn keep_fresh(cache: Cache, key: Key, sender: watch::Sender<Option<Arc<Dat
 
 async fn follow(client: Client, key: &Key, sender: &watch::Sender<Option<Arc<Data>>>) {
     tokio::time::sleep(WATCH_AFTER).await;
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", key.name)).streaming_lists();
+    let config = watcher::Config::default()
+        .fields(&format!("metadata.name={}", key.name))
+        .streaming_lists();
     match key.kind {
-        Kind::ConfigMap => drain(watcher(Api::<ConfigMap>::namespaced(client, &key.namespace), config), key, sender).await,
-        Kind::Secret => drain(watcher(Api::<Secret>::namespaced(client, &key.namespace), config), key, sender).await,
+        Kind::ConfigMap => {
+            drain(
+                watcher(Api::<ConfigMap>::namespaced(client, &key.namespace), config),
+                key,
+                sender,
+            )
+            .await
+        }
+        Kind::Secret => {
+            drain(
+                watcher(Api::<Secret>::namespaced(client, &key.namespace), config),
+                key,
+                sender,
+            )
+            .await
+        }
     }
 }
 
@@ -113,7 +149,7 @@ async fn drain<K>(
 {
     let mut seen = false;
     events
-        .default_backoff()
+        .backoff(Reconnect::default())
         .for_each(|event| {
             let next = match event {
                 Ok(watcher::Event::Init) => {

@@ -33,12 +33,20 @@ pub struct Key {
 impl Key {
     /// A ConfigMap.
     pub fn config_map(namespace: &str, name: &str) -> Self {
-        Self { kind: Kind::ConfigMap, namespace: namespace.into(), name: name.into() }
+        Self {
+            kind: Kind::ConfigMap,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// A Secret.
     pub fn secret(namespace: &str, name: &str) -> Self {
-        Self { kind: Kind::Secret, namespace: namespace.into(), name: name.into() }
+        Self {
+            kind: Kind::Secret,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -79,18 +87,42 @@ impl From<ConfigMap> for Data {
     fn from(object: ConfigMap) -> Self {
         Self {
             version: object.metadata.resource_version.unwrap_or_default(),
-            values: object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes())).collect(),
-            binary: object.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect(),
+            values: object
+                .data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (key, value.into_bytes()))
+                .collect(),
+            binary: object
+                .binary_data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (key, value.0))
+                .collect(),
         }
     }
 }
 
 impl From<Secret> for Data {
     fn from(object: Secret) -> Self {
-        let mut values: BTreeMap<_, _> =
-            object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        values.extend(object.string_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes())));
-        Self { version: object.metadata.resource_version.unwrap_or_default(), values, binary: BTreeMap::new() }
+        let mut values: BTreeMap<_, _> = object
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect();
+        values.extend(
+            object
+                .string_data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (key, value.into_bytes())),
+        );
+        Self {
+            version: object.metadata.resource_version.unwrap_or_default(),
+            values,
+            binary: BTreeMap::new(),
+        }
     }
 }
 

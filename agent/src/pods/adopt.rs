@@ -7,16 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use barepod_runtime::protocol::{ContainerConfig, ContainerState, Phase, SandboxState};
-use barepod_runtime::records;
+use barepod_runtime::protocol::{ContainerState, Phase, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
-use oci_spec::runtime::Process;
 
 use super::observed::{Failure, Observed, Seen, State, Step, Termination};
 use super::ops::end::{self, Words};
 use super::ops::{remove, sandbox};
 use super::shape;
-use super::store::{Store, Stored, StoredContainer};
+use super::store::{RunRecord, Store, Stored, StoredContainer};
 use super::worker::Inherited;
 use crate::drivers::network::chain;
 use crate::shared::{SharedRef, blocking};
@@ -45,14 +43,27 @@ pub async fn adopt_all(shared: &SharedRef) -> Vec<Found> {
         uids
     })
     .await;
-    let ips: HashMap<String, Ipv4Addr> = shared.attachments().await.into_iter().map(|it| (it.uid, it.ip)).collect();
-    let found = uids.drain(..).map(|uid| adopt(shared, uid.clone(), ips.get(&uid).copied()));
-    futures_util::future::join_all(found).await.into_iter().flatten().collect()
+    let ips: HashMap<String, Ipv4Addr> = shared
+        .attachments()
+        .await
+        .into_iter()
+        .map(|it| (it.uid, it.ip))
+        .collect();
+    let found = uids
+        .drain(..)
+        .map(|uid| adopt(shared, uid.clone(), ips.get(&uid).copied()));
+    futures_util::future::join_all(found)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }
 
 async fn adopt(shared: &SharedRef, uid: String, ip: Option<Ipv4Addr>) -> Option<Found> {
@@ -65,7 +76,14 @@ async fn adopt(shared: &SharedRef, uid: String, ip: Option<Ipv4Addr>) -> Option<
         Ok((pod, stored)) if shape::uid(&pod) == uid => (Arc::new(pod), stored),
         _ => {
             tracing::warn!(pod = uid, "sandbox of an unknown pod is removed");
-            let job = remove::Job { shared: Arc::clone(shared), uid, store, monitor: None, host_network: false, all: true };
+            let job = remove::Job {
+                shared: Arc::clone(shared),
+                uid,
+                store,
+                monitor: None,
+                host_network: false,
+                all: true,
+            };
             remove::remove(job).await;
             return None;
         }
@@ -76,7 +94,11 @@ async fn adopt(shared: &SharedRef, uid: String, ip: Option<Ipv4Addr>) -> Option<
         // A monitor that hangs must not keep the other pods from being taken over.
         tokio::time::timeout(Duration::from_secs(5), async move { sandbox::connect(&dir).await }).await
     };
-    let ip = if shape::host_network(&pod) { Some(shared.host.ip) } else { ip.or(stored.ip) };
+    let ip = if shape::host_network(&pod) {
+        Some(shared.host.ip)
+    } else {
+        ip.or(stored.ip)
+    };
     let (monitor, events, netns) = match connected {
         Ok(Ok(connected)) => connected,
         Ok(Err(error)) => return Some(abandoned(shared, pod, stored, &error).await),
@@ -90,12 +112,12 @@ async fn adopt(shared: &SharedRef, uid: String, ip: Option<Ipv4Addr>) -> Option<
     if described.pause_pid.is_none() || ip.is_none() {
         return Some(abandoned(shared, pod, stored, "the pod's sandbox is not whole").await);
     }
-    let (seen, processes) = {
-        let (pod, stored, store, dir) = (Arc::clone(&pod), stored.clone(), Arc::clone(&store), dir.clone());
+    let (seen, runs) = {
+        let (pod, stored, store) = (Arc::clone(&pod), stored.clone(), Arc::clone(&store));
         let described = described.clone();
-        blocking(move || take_over(&pod, &stored, &described, &store, &dir)).await
+        blocking(move || take_over(&pod, &stored, &described, &store)).await
     };
-    forget_unknown(&monitor, &described, &stored).await;
+    forget_unknown(&monitor, &described, &seen).await;
     let missing = {
         let (pod, store, hostname) = (Arc::clone(&pod), Arc::clone(&store), described.config.hostname.clone());
         blocking(move || sandbox::write_missing_hosts(&pod, &store, ip, &hostname)).await
@@ -105,17 +127,29 @@ async fn adopt(shared: &SharedRef, uid: String, ip: Option<Ipv4Addr>) -> Option<
     }
     tracing::info!(pod = shape::full_name(&pod), uid, "pod adopted");
     let sandbox = sandbox::Sandbox { monitor, netns, ip };
-    let inherited = Inherited { seen, sandbox: Some((sandbox, events)), processes };
-    Some(Found { pod, from_manifest: stored.from_manifest, inherited })
+    let inherited = Inherited {
+        seen,
+        sandbox: Some((sandbox, events)),
+        runs,
+    };
+    Some(Found {
+        pod,
+        from_manifest: stored.from_manifest,
+        inherited,
+    })
 }
 
 /// Containers that no record of the agent's knows: it died before it could write them down, or after it had replaced
 /// them.
-async fn forget_unknown(monitor: &crate::drivers::monitor::Monitor, described: &SandboxState, stored: &Stored) {
-    let known = |id: &str| stored.containers.values().any(|it| it.id.as_deref() == Some(id));
-    for container in described.containers.iter().filter(|it| !known(&it.id) || it.phase == Phase::Created) {
+async fn forget_unknown(monitor: &crate::drivers::monitor::Monitor, described: &SandboxState, seen: &Observed) {
+    let known = |id: &str| seen.containers.values().any(|it| it.id.as_deref() == Some(id));
+    for container in described.containers.iter().filter(|it| !known(&it.id)) {
         if let Err(error) = monitor.delete(&container.id).await {
-            tracing::warn!(container = container.id, error = chain(&error), "unknown container not removed");
+            tracing::warn!(
+                container = container.id,
+                error = chain(&error),
+                "unknown container not removed"
+            );
         }
     }
 }
@@ -126,31 +160,55 @@ fn take_over(
     stored: &Stored,
     described: &SandboxState,
     store: &Store,
-    dir: &Path,
-) -> (Observed, HashMap<String, Arc<Process>>) {
+) -> (Observed, HashMap<String, RunRecord>) {
     // Volumes are looked at again: making them again is how they are brought up to date.
     let mut seen = base(stored);
-    let mut processes = HashMap::new();
+    let mut runs = HashMap::new();
     for (_, container) in shape::containers(pod) {
-        let Some(known) = stored.containers.get(&container.name) else { continue };
-        let state = known.id.as_ref().and_then(|id| described.containers.iter().find(|it| &it.id == id));
+        let Some(known) = stored.containers.get(&container.name) else {
+            continue;
+        };
+        let state = known
+            .id
+            .as_ref()
+            .and_then(|id| described.containers.iter().find(|it| &it.id == id));
         let from_log = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
-        let it = container_seen(known, state, |state, exit| {
+        let mut it = container_seen(known, state, |state, exit| {
             let file = store.container_dir(&state.id).join("termination-log");
-            end::termination(&state.id, exit, &Words { file, log: from_log.then(|| state.log_path.clone()) })
+            end::termination(
+                &state.id,
+                exit,
+                &Words {
+                    file,
+                    log: from_log.then(|| state.log_path.clone()),
+                },
+            )
         });
-        if matches!(it.state, State::Running { .. })
-            && let Some(process) = it.id.as_ref().and_then(|id| process(dir, id))
-        {
-            processes.insert(container.name.clone(), Arc::new(process));
+        if matches!(it.state, State::Running { .. }) {
+            match it.id.as_ref().map(|id| store.read_run(id)) {
+                Some(Ok(run)) => {
+                    it.image.clone_from(&run.image);
+                    it.image_id.clone_from(&run.image_id);
+                    runs.insert(container.name.clone(), run);
+                }
+                // The agent died before it knew that the container ran: it is made again, uncounted.
+                _ => {
+                    it = known.to_seen();
+                    undo_start(&mut it, known);
+                }
+            }
         }
         seen.containers.insert(container.name.clone(), it);
     }
-    (seen, processes)
+    (seen, runs)
 }
 
 fn base(stored: &Stored) -> Observed {
-    Observed { failure: stored.failure.clone(), start_time: stored.start_time.clone(), ..Observed::default() }
+    Observed {
+        failure: stored.failure.clone(),
+        start_time: stored.start_time.clone(),
+        ..Observed::default()
+    }
 }
 
 fn container_seen(
@@ -167,7 +225,9 @@ fn container_seen(
     match state {
         Some(state) if state.phase == Phase::Running => {
             it.id = Some(state.id.clone());
-            it.state = State::Running { since: state.started_at.as_deref().map_or_else(time::now, time::parse) };
+            it.state = State::Running {
+                since: state.started_at.as_deref().map_or_else(time::now, time::parse),
+            };
             it.hook_done = true;
             it.started = known.started;
             it.ready = known.ready;
@@ -196,16 +256,13 @@ fn undo_start(it: &mut Seen, known: &StoredContainer) {
     }
 }
 
-/// The process configuration that probes, hooks and exec need.
-fn process(dir: &Path, id: &str) -> Option<Process> {
-    let text = records::read_config(dir, id).ok()?;
-    serde_json::from_slice::<ContainerConfig>(&text).ok()?.spec.process().clone()
-}
-
 fn exited(end: Termination) -> State {
     let ago = time::now().0.as_second() - end.finished_at.0.as_second();
     let now = Instant::now();
-    let at = u64::try_from(ago).ok().and_then(|secs| now.checked_sub(Duration::from_secs(secs))).unwrap_or(now);
+    let at = u64::try_from(ago)
+        .ok()
+        .and_then(|secs| now.checked_sub(Duration::from_secs(secs)))
+        .unwrap_or(now);
     State::Exited { end, at }
 }
 
@@ -250,9 +307,19 @@ async fn abandoned(shared: &SharedRef, pod: Arc<Pod>, stored: Stored, why: &str)
         seen.containers.values_mut().for_each(Seen::restart_from_nothing);
     } else {
         tracing::error!(pod = uid, why, "pod's sandbox was lost while the agent was away");
-        seen.failure = Some(Failure { reason: "SandboxLost".into(), message: format!("sandbox lost while the agent was away: {why}") });
+        seen.failure = Some(Failure {
+            reason: "SandboxLost".into(),
+            message: format!("sandbox lost while the agent was away: {why}"),
+        });
     }
-    Found { pod, from_manifest: stored.from_manifest, inherited: Inherited { seen, ..Inherited::default() } }
+    Found {
+        pod,
+        from_manifest: stored.from_manifest,
+        inherited: Inherited {
+            seen,
+            ..Inherited::default()
+        },
+    }
 }
 
 fn unknown_end(id: &str) -> Termination {
@@ -273,7 +340,14 @@ mod tests {
     use barepod_runtime::protocol::Exit;
 
     fn known(restarts: u32) -> StoredContainer {
-        StoredContainer { id: Some("i".into()), restarts, ready: true, started: true, last: (restarts > 0).then(|| unknown_end("h")), ..StoredContainer::default() }
+        StoredContainer {
+            id: Some("i".into()),
+            restarts,
+            ready: true,
+            started: true,
+            last: (restarts > 0).then(|| unknown_end("h")),
+            ..StoredContainer::default()
+        }
     }
 
     fn state(phase: Phase, exit: Option<Exit>) -> ContainerState {
@@ -283,7 +357,10 @@ mod tests {
     }
 
     fn end(state: &ContainerState, exit: &Exit) -> Termination {
-        Termination { code: exit.code, ..unknown_end(&state.id) }
+        Termination {
+            code: exit.code,
+            ..unknown_end(&state.id)
+        }
     }
 
     #[test]
@@ -295,7 +372,13 @@ mod tests {
 
     #[test]
     fn end_while_the_agent_was_away_is_found() {
-        let exit = Exit { code: 3, signal: None, oom_killed: false, started_at: String::new(), finished_at: String::new() };
+        let exit = Exit {
+            code: 3,
+            signal: None,
+            oom_killed: false,
+            started_at: String::new(),
+            finished_at: String::new(),
+        };
         let it = container_seen(&known(0), Some(&state(Phase::Exited, Some(exit))), end);
         assert_eq!(it.end().map(|it| it.code), Some(3));
     }

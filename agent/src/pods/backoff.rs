@@ -25,7 +25,11 @@ impl Backoff {
 
     /// A start follows an end at `ended`: the next one will wait longer.
     pub fn restarted(&mut self, ended: Instant, now: Instant) {
-        self.delay = if self.expired(ended) { INITIAL } else { (self.delay * 2).clamp(INITIAL, MAX) };
+        self.delay = if self.expired(ended) {
+            INITIAL
+        } else {
+            (self.delay * 2).clamp(INITIAL, MAX)
+        };
         self.updated = Some(now);
     }
 
@@ -35,7 +39,8 @@ impl Backoff {
     }
 
     fn expired(&self, ended: Instant) -> bool {
-        self.updated.is_none_or(|updated| ended.saturating_duration_since(updated) > RESET)
+        self.updated
+            .is_none_or(|updated| ended.saturating_duration_since(updated) > RESET)
     }
 }
 
@@ -50,7 +55,11 @@ pub struct Retry {
 impl Retry {
     /// Delays from `first` doubling up to `max`.
     pub fn new(first: Duration, max: Duration) -> Self {
-        Self { next: first, first, max }
+        Self {
+            next: first,
+            first,
+            max,
+        }
     }
 
     /// The delay to wait now; the next one is twice as long.

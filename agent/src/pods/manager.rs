@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use super::adopt::{self, Found};
 use super::worker::{self, Desired, Inherited, Reported};
 use super::{mirror, shape};
+use crate::reconnect::Reconnect;
 use crate::shared::{SharedRef, blocking};
 
 /// How long a failed change of a mirror pod waits for its next try.
@@ -74,7 +75,9 @@ pub async fn run(
     }
     let selector = format!("spec.nodeName={}", manager.shared.config.node_name);
     let config = watcher::Config::default().fields(&selector).streaming_lists();
-    let mut events = watcher(Api::<Pod>::all(manager.shared.client.clone()), config).default_backoff().boxed();
+    let mut events = watcher(Api::<Pod>::all(manager.shared.client.clone()), config)
+        .backoff(Reconnect::default())
+        .boxed();
     let mut node = manager.node.clone();
     loop {
         tokio::select! {
@@ -98,7 +101,12 @@ pub async fn run(
 
 impl Manager {
     fn adopted(&mut self, found: Found) {
-        let desired = Desired { pod: found.pod, gone: false, reported: None, from_manifest: found.from_manifest };
+        let desired = Desired {
+            pod: found.pod,
+            gone: false,
+            reported: None,
+            from_manifest: found.from_manifest,
+        };
         self.start(desired, Some(found.inherited));
     }
 
@@ -106,7 +114,8 @@ impl Manager {
         let uid = shape::uid(&desired.pod).to_owned();
         let (sender, receiver) = watch::channel(desired);
         self.workers.insert(uid, sender);
-        self.tasks.spawn(worker::run(Arc::clone(&self.shared), receiver, inherited));
+        self.tasks
+            .spawn(worker::run(Arc::clone(&self.shared), receiver, inherited));
     }
 
     fn heard(&mut self, event: watcher::Event<Pod>) {
@@ -131,8 +140,16 @@ impl Manager {
             return self.mirror(&name);
         }
         self.listed.insert(uid.clone());
-        let reported = Some(Reported { uid: uid.clone(), status: pod.status.clone() });
-        let desired = Desired { pod, gone: false, reported, from_manifest: false };
+        let reported = Some(Reported {
+            uid: uid.clone(),
+            status: pod.status.clone(),
+        });
+        let desired = Desired {
+            pod,
+            gone: false,
+            reported,
+            from_manifest: false,
+        };
         match self.workers.get(&uid) {
             Some(worker) => {
                 worker.send_if_modified(|known| {
@@ -165,7 +182,12 @@ impl Manager {
 
     fn listed_all(&mut self) {
         let listing = self.listing.take().unwrap_or_default();
-        let mirrors: Vec<_> = self.mirrors.iter().filter(|(_, it)| !listing.contains(shape::uid(it))).map(|(name, _)| name.clone()).collect();
+        let mirrors: Vec<_> = self
+            .mirrors
+            .iter()
+            .filter(|(_, it)| !listing.contains(shape::uid(it)))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in mirrors {
             self.mirrors.remove(&name);
         }
@@ -183,7 +205,10 @@ impl Manager {
     /// Takes the whole set of static pods.
     fn manifests(&mut self, pods: Vec<Pod>) {
         self.manifests_read = true;
-        self.statics = pods.into_iter().map(|pod| (shape::uid(&pod).to_owned(), Arc::new(pod))).collect();
+        self.statics = pods
+            .into_iter()
+            .map(|pod| (shape::uid(&pod).to_owned(), Arc::new(pod)))
+            .collect();
         for (uid, worker) in &self.workers {
             let gone = worker.borrow().from_manifest && !self.statics.contains_key(uid);
             if gone {
@@ -198,11 +223,21 @@ impl Manager {
     fn start_statics(&mut self) {
         for (uid, pod) in self.statics.clone() {
             let taken = self.workers.iter().any(|(known, worker)| {
-                *known != uid && worker.borrow().from_manifest && shape::full_name(&worker.borrow().pod) == shape::full_name(&pod)
+                *known != uid
+                    && worker.borrow().from_manifest
+                    && shape::full_name(&worker.borrow().pod) == shape::full_name(&pod)
             });
             if !taken && !self.workers.contains_key(&uid) {
                 let name = shape::full_name(&pod);
-                self.start(Desired { pod, gone: false, reported: None, from_manifest: true }, None);
+                self.start(
+                    Desired {
+                        pod,
+                        gone: false,
+                        reported: None,
+                        from_manifest: true,
+                    },
+                    None,
+                );
                 // A mirror may be there already: then the new worker reports to it.
                 self.mirror(&name);
             }
@@ -230,7 +265,10 @@ impl Manager {
         if let (mirror::Step::Keep, Some(pod), Some(mirror)) = (&step, &static_pod, &mirror)
             && let Some(worker) = self.workers.get(shape::uid(pod))
         {
-            let reported = Some(Reported { uid: shape::uid(mirror).to_owned(), status: mirror.status.clone() });
+            let reported = Some(Reported {
+                uid: shape::uid(mirror).to_owned(),
+                status: mirror.status.clone(),
+            });
             worker.send_if_modified(|known| {
                 let changed = known.reported.as_ref().map(|it| &it.uid) != reported.as_ref().map(|it| &it.uid);
                 if changed {
@@ -292,7 +330,10 @@ impl Manager {
         let pods = self.shared.config.state_dir.join("pods");
         blocking(move || {
             for entry in std::fs::read_dir(pods).into_iter().flatten().flatten() {
-                let unknown = entry.file_name().to_str().is_none_or(|uid| !live.iter().any(|it| it == uid));
+                let unknown = entry
+                    .file_name()
+                    .to_str()
+                    .is_none_or(|uid| !live.iter().any(|it| it == uid));
                 if unknown && let Err(error) = crate::files::remove_tree(&entry.path()) {
                     tracing::warn!(dir = %entry.path().display(), %error, "directory of a former pod not removed");
                 }

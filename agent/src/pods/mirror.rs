@@ -42,7 +42,11 @@ pub fn step(static_pod: Option<&Arc<Pod>>, mirror: Option<&Arc<Pod>>) -> Step {
     match (static_pod, mirror) {
         (None, None) => Step::Keep,
         (Some(pod), None) => Step::Create(Arc::clone(pod)),
-        (Some(pod), Some(mirror)) if mirrored_hash(mirror) == hash(pod) && mirror.metadata.deletion_timestamp.is_none() => Step::Keep,
+        (Some(pod), Some(mirror))
+            if mirrored_hash(mirror) == hash(pod) && mirror.metadata.deletion_timestamp.is_none() =>
+        {
+            Step::Keep
+        }
         (_, Some(mirror)) => Step::Delete(Arc::clone(mirror)),
     }
 }
@@ -57,12 +61,22 @@ pub async fn act(client: Client, step: Step, node: Option<(String, String)>) -> 
         Step::Keep => Ok(()),
         Step::Create(pod) => {
             let api = Api::<Pod>::namespaced(client, shape::namespace(&pod));
-            api.create(&PostParams::default(), &mirror_of(&pod, node)).await.map(drop).or_else(ok)
+            api.create(&PostParams::default(), &mirror_of(&pod, node))
+                .await
+                .map(drop)
+                .or_else(ok)
         }
         Step::Delete(mirror) => {
             let api = Api::<Pod>::namespaced(client, shape::namespace(&mirror));
-            let preconditions = Preconditions { uid: mirror.metadata.uid.clone(), resource_version: None };
-            let params = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+            let preconditions = Preconditions {
+                uid: mirror.metadata.uid.clone(),
+                resource_version: None,
+            };
+            let params = DeleteParams {
+                grace_period_seconds: Some(0),
+                preconditions: Some(preconditions),
+                ..DeleteParams::default()
+            };
             api.delete(shape::name(&mirror), &params).await.map(drop).or_else(ok)
         }
     }
@@ -75,9 +89,20 @@ fn mirror_of(pod: &Pod, node: Option<(String, String)>) -> Pod {
     mirror.metadata.uid = None;
     mirror.metadata.resource_version = None;
     let hash = hash(pod).unwrap_or_default().to_owned();
-    mirror.metadata.annotations.get_or_insert_default().insert(MIRROR.into(), hash);
+    mirror
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(MIRROR.into(), hash);
     mirror.metadata.owner_references = node.map(|(name, uid)| {
-        vec![OwnerReference { api_version: "v1".into(), kind: "Node".into(), name, uid, controller: Some(true), block_owner_deletion: None }]
+        vec![OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name,
+            uid,
+            controller: Some(true),
+            block_owner_deletion: None,
+        }]
     });
     mirror
 }
@@ -88,7 +113,9 @@ mod tests {
     use serde_json::json;
 
     fn pod(annotations: serde_json::Value) -> Arc<Pod> {
-        Arc::new(serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u", "annotations": annotations}})).unwrap())
+        Arc::new(
+            serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u", "annotations": annotations}})).unwrap(),
+        )
     }
 
     #[test]

@@ -141,7 +141,10 @@ pub struct Waiting {
 impl Waiting {
     /// From both parts.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into() }
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -167,7 +170,10 @@ pub struct Termination {
 impl Seen {
     /// Whether there is a process, or may be one.
     pub fn active(&self) -> bool {
-        matches!(self.state, State::Starting | State::Running { .. } | State::Stopping { .. })
+        matches!(
+            self.state,
+            State::Starting | State::Running { .. } | State::Stopping { .. }
+        )
     }
 
     /// How the current attempt ended.

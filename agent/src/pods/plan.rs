@@ -131,8 +131,9 @@ fn sync(pod: &Pod, seen: &Observed, now: Instant, plan: &mut Plan) {
     let sandbox = ensure(seen.sandbox, Action::CreateSandbox, now, plan);
     let volumes = ensure(seen.volumes, Action::SetUpVolumes, now, plan);
     let may_start = sandbox && volumes;
-    let initialized = shape::containers(pod)
-        .any(|(role, container)| role == Role::Main && state(seen, container).is_some_and(|it| it.state != State::Absent));
+    let initialized = shape::containers(pod).any(|(role, container)| {
+        role == Role::Main && state(seen, container).is_some_and(|it| it.state != State::Absent)
+    });
     let mut open = true;
     for (role, container) in shape::containers(pod) {
         let absent = Seen::default();
@@ -189,7 +190,10 @@ fn keep_right(container: &Container, it: &Seen, plan: &mut Plan) {
     } else {
         return;
     };
-    plan.act(Action::Stop { container: container.name.clone(), why });
+    plan.act(Action::Stop {
+        container: container.name.clone(),
+        why,
+    });
 }
 
 fn wants_start(pod: &Pod, role: Role, container: &Container, it: &Seen) -> bool {
@@ -211,12 +215,17 @@ fn start(container: &Container, it: &Seen, now: Instant, plan: &mut Plan) {
     };
     match after_end.max(it.blocked_until).filter(|at| *at > now) {
         Some(at) => plan.wake(at),
-        None => plan.act(Action::Start { container: container.name.clone() }),
+        None => plan.act(Action::Start {
+            container: container.name.clone(),
+        }),
     }
 }
 
 fn terminate(pod: &Pod, seen: &Observed, plan: &mut Plan) {
-    let stop = |container: &Container| Action::Stop { container: container.name.clone(), why: Stop::Pod };
+    let stop = |container: &Container| Action::Stop {
+        container: container.name.clone(),
+        why: Stop::Pod,
+    };
     let is = |container: &Container, what: fn(&Seen) -> bool| state(seen, container).is_some_and(what);
     let running: fn(&Seen) -> bool = |it| matches!(it.state, State::Running { .. });
     let mut waiting = false;
@@ -230,7 +239,9 @@ fn terminate(pod: &Pod, seen: &Observed, plan: &mut Plan) {
         return;
     }
     // KEP-753: sidecars end in reverse order, each after the one that was started later.
-    let mut sidecars: Vec<_> = shape::containers(pod).filter(|(role, _)| *role == Role::Sidecar).collect();
+    let mut sidecars: Vec<_> = shape::containers(pod)
+        .filter(|(role, _)| *role == Role::Sidecar)
+        .collect();
     sidecars.reverse();
     if let Some((_, last)) = sidecars.into_iter().find(|(_, container)| is(container, Seen::active)) {
         if is(last, running) {

@@ -49,7 +49,10 @@ pub struct Registry(Arc<RwLock<HashMap<String, Arc<View>>>>);
 impl Registry {
     /// Replaces a pod's snapshot.
     pub fn set(&self, uid: &str, view: View) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Arc::new(view));
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid.to_owned(), Arc::new(view));
     }
 
     /// The pod is gone.
@@ -60,12 +63,21 @@ impl Registry {
     /// The pod of that name; of several, the one that is not being deleted.
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<View>> {
         let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let named = views.values().filter(|it| shape::namespace(&it.pod) == namespace && shape::name(&it.pod) == name);
-        named.min_by_key(|it| it.pod.metadata.deletion_timestamp.is_some()).cloned()
+        let named = views
+            .values()
+            .filter(|it| shape::namespace(&it.pod) == namespace && shape::name(&it.pod) == name);
+        named
+            .min_by_key(|it| it.pod.metadata.deletion_timestamp.is_some())
+            .cloned()
     }
 
     /// Every pod.
     pub fn all(&self) -> Vec<Arc<View>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }

@@ -50,12 +50,20 @@ pub fn restart_policy(pod: &Pod) -> RestartPolicy {
 
 /// Every container in starting order: init containers and sidecars as they are listed, then the main ones.
 pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
-    let init = spec(pod).init_containers.iter().flatten().map(|container| (init_role(container), container));
+    let init = spec(pod)
+        .init_containers
+        .iter()
+        .flatten()
+        .map(|container| (init_role(container), container));
     init.chain(spec(pod).containers.iter().map(|container| (Role::Main, container)))
 }
 
 fn init_role(container: &Container) -> Role {
-    if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
+    if container.restart_policy.as_deref() == Some("Always") {
+        Role::Sidecar
+    } else {
+        Role::Init
+    }
 }
 
 /// The container of that name.
@@ -82,7 +90,9 @@ pub fn restarts(pod: &Pod, role: Role, container: &Container, end: &Termination)
 
 fn rules_match(container: &Container, code: i32) -> bool {
     container.restart_policy_rules.iter().flatten().any(|rule| {
-        let Some(codes) = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart") else { return false };
+        let Some(codes) = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart") else {
+            return false;
+        };
         let listed = codes.values.iter().flatten().any(|value| *value == code);
         match codes.operator.as_str() {
             "In" => listed,
@@ -119,5 +129,9 @@ pub fn host_network(pod: &Pod) -> bool {
 
 /// Seconds a pod has to end, once it is asked to.
 pub fn grace_secs(pod: &Pod) -> i64 {
-    pod.metadata.deletion_grace_period_seconds.or(spec(pod).termination_grace_period_seconds).unwrap_or(30).max(0)
+    pod.metadata
+        .deletion_grace_period_seconds
+        .or(spec(pod).termination_grace_period_seconds)
+        .unwrap_or(30)
+        .max(0)
 }

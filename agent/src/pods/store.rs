@@ -6,7 +6,7 @@
 //! <pod dir>/etc/{hosts,hostname,resolv.conf}
 //! <pod dir>/volumes/<name>/
 //! <pod dir>/subpaths/<container>/<mount>   bind mounts of sub-paths
-//! <pod dir>/containers/<id>/{upper,work,termination-log}
+//! <pod dir>/containers/<id>/{upper,work,termination-log,run.json}
 //! <pod dir>/logs/<container>/<attempt>.log
 //! ```
 
@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use oci_spec::runtime::Process;
 use serde::{Deserialize, Serialize};
 
 use super::observed::{Failure, Observed, Seen, State, Termination};
@@ -69,6 +70,19 @@ pub struct StoredContainer {
     pub last: Option<Termination>,
 }
 
+/// What is remembered of a running container, for probes, hooks, exec and its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// What runs in it.
+    pub process: Arc<Process>,
+    /// The image's full name.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// What asks it to end, as the image says.
+    pub stop_signal: Option<String>,
+}
+
 impl Stored {
     /// Of what is observed now.
     pub fn of(seen: &Observed, boot_id: &str, from_manifest: bool) -> Self {
@@ -78,7 +92,11 @@ impl Stored {
             start_time: seen.start_time.clone(),
             ip: seen.ip,
             failure: seen.failure.clone(),
-            containers: seen.containers.iter().map(|(name, it)| (name.clone(), StoredContainer::of(it))).collect(),
+            containers: seen
+                .containers
+                .iter()
+                .map(|(name, it)| (name.clone(), StoredContainer::of(it)))
+                .collect(),
         }
     }
 }
@@ -123,7 +141,10 @@ pub struct Store {
 impl Store {
     /// In that directory, which need not exist.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, written: Mutex::new(0) }
+        Self {
+            dir,
+            written: Mutex::new(0),
+        }
     }
 
     /// The directory.
@@ -152,8 +173,26 @@ impl Store {
     /// Reads both; without a readable state, an empty one. Blocking.
     pub fn read(&self) -> io::Result<(Pod, Stored)> {
         let pod = serde_json::from_slice(&std::fs::read(self.dir.join("pod.json"))?)?;
-        let state = std::fs::read(self.dir.join("state.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let state = std::fs::read(self.dir.join("state.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
         Ok((pod, state.unwrap_or_default()))
+    }
+
+    /// Writes what runs in a container. Blocking.
+    pub fn write_run(&self, id: &str, run: &RunRecord) -> io::Result<()> {
+        files::write_atomic(
+            &self.container_dir(id).join("run.json"),
+            &serde_json::to_vec(run)?,
+            0o600,
+        )
+    }
+
+    /// Reads what runs in a container. Blocking.
+    pub fn read_run(&self, id: &str) -> io::Result<RunRecord> {
+        Ok(serde_json::from_slice(&std::fs::read(
+            self.container_dir(id).join("run.json"),
+        )?)?)
     }
 
     /// Where a container's attempt has its writable files.
@@ -179,7 +218,10 @@ impl Store {
 
 /// The kernel's boot.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -192,7 +234,10 @@ mod tests {
         let dir = scratch("store");
         let store = Store::new(dir.path().join("uid"));
         store.write_pod(&Pod::default()).unwrap();
-        let state = |boot: &str| Stored { boot_id: boot.into(), ..Stored::default() };
+        let state = |boot: &str| Stored {
+            boot_id: boot.into(),
+            ..Stored::default()
+        };
         store.write_state(2, &state("two")).unwrap();
         store.write_state(1, &state("one")).unwrap();
         assert_eq!(store.read().unwrap().1.boot_id, "two");

@@ -95,9 +95,9 @@ impl Check {
         };
         match (timeout, self) {
             // The monitor ends the command, and all it started, in time.
-            (Some(timeout), Self::Http(_) | Self::Tcp(_)) => {
-                tokio::time::timeout(timeout, look).await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
-            }
+            (Some(timeout), Self::Http(_) | Self::Tcp(_)) => tokio::time::timeout(timeout, look)
+                .await
+                .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}"))),
             _ => look.await,
         }
     }
@@ -120,7 +120,11 @@ async fn exec(target: &Target, command: Vec<String>, timeout: Option<Duration>) 
         stdio: [false, true, true],
         timeout_ms,
     };
-    let (_, _, end) = target.monitor.exec(request, &[write.as_fd(), write.as_fd()]).await.map_err(|error| error.to_string())?;
+    let (_, _, end) = target
+        .monitor
+        .exec(request, &[write.as_fd(), write.as_fd()])
+        .await
+        .map_err(|error| error.to_string())?;
     drop(write);
     let end = end.await.map_err(|_| "the pod's monitor has ended".to_owned())?;
     if end.timed_out {
@@ -131,28 +135,51 @@ async fn exec(target: &Target, command: Vec<String>, timeout: Option<Duration>) 
     }
     let mut output = Vec::new();
     // What was written is in the pipe; a process left behind may hold it open, which is not waited for.
-    let _ = tokio::time::timeout(Duration::from_millis(50), read.take(OUTPUT_BYTES).read_to_end(&mut output)).await;
+    let _ = tokio::time::timeout(
+        Duration::from_millis(50),
+        read.take(OUTPUT_BYTES).read_to_end(&mut output),
+    )
+    .await;
     let output = String::from_utf8_lossy(&output);
-    Err(if output.trim().is_empty() { format!("command exited with code {}", end.exit.code) } else { output.trim_end().to_owned() })
+    Err(if output.trim().is_empty() {
+        format!("command exited with code {}", end.exit.code)
+    } else {
+        output.trim_end().to_owned()
+    })
 }
 
 fn pipe() -> std::io::Result<(tokio::net::unix::pipe::Receiver, OwnedFd)> {
     let (read, write) = std::io::pipe()?;
-    Ok((tokio::net::unix::pipe::Receiver::from_owned_fd(read.into())?, write.into()))
+    Ok((
+        tokio::net::unix::pipe::Receiver::from_owned_fd(read.into())?,
+        write.into(),
+    ))
 }
 
 async fn get(target: &Target, action: &HTTPGetAction) -> Result<(), String> {
-    let headers: Vec<(String, String)> =
-        action.http_headers.iter().flatten().map(|it| (it.name.clone(), it.value.clone())).collect();
+    let headers: Vec<(String, String)> = action
+        .http_headers
+        .iter()
+        .flatten()
+        .map(|it| (it.name.clone(), it.value.clone()))
+        .collect();
     let stream = connect(target, action.host.as_deref(), &action.port).await?;
     let peer = stream.peer_addr().map_err(|error| error.to_string())?;
-    let host = action.host.clone().filter(|it| !it.is_empty()).unwrap_or_else(|| peer.ip().to_string());
+    let host = action
+        .host
+        .clone()
+        .filter(|it| !it.is_empty())
+        .unwrap_or_else(|| peer.ip().to_string());
     let request = http::Get {
         host: format!("{host}:{}", peer.port()),
         path: action.path.as_deref().filter(|it| !it.is_empty()).unwrap_or("/"),
         headers: &headers,
     };
-    let status = if action.scheme.as_deref().is_some_and(|it| it.eq_ignore_ascii_case("https")) {
+    let status = if action
+        .scheme
+        .as_deref()
+        .is_some_and(|it| it.eq_ignore_ascii_case("https"))
+    {
         http::get_tls(stream, &host, &request).await
     } else {
         http::get(stream, &request).await
@@ -171,8 +198,12 @@ async fn connect(target: &Target, host: Option<&str>, port: &IntOrString) -> Res
         Some(host) => host.to_owned(),
         None => IpAddr::V4(target.ip.ok_or("the pod has no address yet")?).to_string(),
     };
-    let stream = TcpStream::connect((address.as_str(), port)).await.map_err(|error| format!("dial tcp {address}:{port}: {error}"))?;
-    stream.set_zero_linger().map_err(|error| format!("set linger: {error}"))?;
+    let stream = TcpStream::connect((address.as_str(), port))
+        .await
+        .map_err(|error| format!("dial tcp {address}:{port}: {error}"))?;
+    stream
+        .set_zero_linger()
+        .map_err(|error| format!("set linger: {error}"))?;
     Ok(stream)
 }
 
@@ -181,8 +212,13 @@ fn number(target: &Target, port: &IntOrString) -> Result<u16, String> {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => match target.ports.iter().find(|it| it.name.as_deref() == Some(name)) {
             Some(port) => port.container_port,
-            None => name.parse().map_err(|_| format!("the container has no port named {name:?}"))?,
+            None => name
+                .parse()
+                .map_err(|_| format!("the container has no port named {name:?}"))?,
         },
     };
-    u16::try_from(number).ok().filter(|it| *it != 0).ok_or_else(|| format!("{number} is no port"))
+    u16::try_from(number)
+        .ok()
+        .filter(|it| *it != 0)
+        .ok_or_else(|| format!("{number} is no port"))
 }

@@ -27,14 +27,22 @@ impl Get<'_> {
         let given = |name: &str| self.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         let slash = if self.path.starts_with('/') { "" } else { "/" };
         let mut text = format!("GET {slash}{} HTTP/1.1\r\n", self.path);
-        for (name, value) in [("Host", self.host.as_str()), ("User-Agent", "kube-probe/1.36"), ("Accept", "*/*")] {
+        for (name, value) in [
+            ("Host", self.host.as_str()),
+            ("User-Agent", "kube-probe/1.36"),
+            ("Accept", "*/*"),
+        ] {
             if !given(name) {
                 text.push_str(&format!("{name}: {value}\r\n"));
             }
         }
         let safe = |text: &str| !text.contains(['\r', '\n']);
         // An empty value removes a usual header.
-        for (name, value) in self.headers.iter().filter(|(name, value)| !value.is_empty() && safe(name) && safe(value)) {
+        for (name, value) in self
+            .headers
+            .iter()
+            .filter(|(name, value)| !value.is_empty() && safe(name) && safe(value))
+        {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("Connection: close\r\n\r\n");
@@ -49,7 +57,10 @@ pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &Get
     let mut line = Vec::with_capacity(64);
     let mut chunk = [0_u8; 256];
     loop {
-        let end = line.windows(2).position(|pair| pair == b"\r\n").or_else(|| line.iter().position(|byte| *byte == b'\n'));
+        let end = line
+            .windows(2)
+            .position(|pair| pair == b"\r\n")
+            .or_else(|| line.iter().position(|byte| *byte == b'\n'));
         if let Some(end) = end {
             return status(&line[..end]).ok_or_else(|| io::Error::other("the answer is not HTTP"));
         }
@@ -69,10 +80,17 @@ pub async fn get_tls(stream: TcpStream, host: &str, request: &Get<'_>) -> io::Re
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring supports the default protocol versions");
-        Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth())
+        Arc::new(
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+                .with_no_client_auth(),
+        )
     });
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+    let stream = tokio_rustls::TlsConnector::from(Arc::clone(config))
+        .connect(name, stream)
+        .await?;
     get(stream, request).await
 }
 
@@ -117,7 +135,9 @@ impl ServerCertVerifier for AnyCertificate {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+        rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -136,12 +156,22 @@ mod tests {
                 request.truncate(read);
                 request
             };
-            let headers = [("X-A".to_owned(), "b".to_owned()), ("accept".to_owned(), "text/plain".to_owned())];
-            let get_request = Get { host: "h:1".into(), path: "x?y", headers: &headers };
+            let headers = [
+                ("X-A".to_owned(), "b".to_owned()),
+                ("accept".to_owned(), "text/plain".to_owned()),
+            ];
+            let get_request = Get {
+                host: "h:1".into(),
+                path: "x?y",
+                headers: &headers,
+            };
             let (status, request) = tokio::join!(get(near, &get_request), serve);
             let request = String::from_utf8(request).unwrap();
             assert!(request.starts_with("GET /x?y HTTP/1.1\r\nHost: h:1\r\n"), "{request}");
-            assert!(request.contains("X-A: b\r\naccept: text/plain\r\nConnection: close\r\n\r\n"), "{request}");
+            assert!(
+                request.contains("X-A: b\r\naccept: text/plain\r\nConnection: close\r\n\r\n"),
+                "{request}"
+            );
             assert!(!request.contains("Accept: */*"), "{request}");
             status
         })

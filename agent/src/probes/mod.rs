@@ -114,10 +114,19 @@ async fn run(job: Job) {
         let ok = message.is_empty();
         if !ok {
             let text = format!("{} probe failed: {message}", job.kind.as_str());
-            job.events.pod(&job.pod, Some(&job.container), Level::Warning, "Unhealthy", text);
+            job.events
+                .pod(&job.pod, Some(&job.container), Level::Warning, "Unhealthy", text);
         }
-        let Some(healthy) = opinion.hear(ok, job.kind) else { continue };
-        let verdict = Verdict { id: job.target.id.clone(), container: job.container.clone(), kind: job.kind, healthy, message };
+        let Some(healthy) = opinion.hear(ok, job.kind) else {
+            continue;
+        };
+        let verdict = Verdict {
+            id: job.target.id.clone(),
+            container: job.container.clone(),
+            kind: job.kind,
+            healthy,
+            message,
+        };
         if job.verdicts.send(verdict).await.is_err() || job.kind == Kind::Startup {
             return;
         }
@@ -136,8 +145,19 @@ struct Opinion {
 
 impl Opinion {
     fn new(probe: &Probe, healthy: bool) -> Self {
-        let count = |field: Option<i32>, default| field.and_then(|it| u32::try_from(it).ok()).filter(|it| *it > 0).unwrap_or(default);
-        Self { healthy, in_row: 0, last: None, success: count(probe.success_threshold, 1), failure: count(probe.failure_threshold, 3) }
+        let count = |field: Option<i32>, default| {
+            field
+                .and_then(|it| u32::try_from(it).ok())
+                .filter(|it| *it > 0)
+                .unwrap_or(default)
+        };
+        Self {
+            healthy,
+            in_row: 0,
+            last: None,
+            success: count(probe.success_threshold, 1),
+            failure: count(probe.failure_threshold, 3),
+        }
     }
 
     /// Takes a result; returns the opinion when it is to be reported. A liveness probe that still fails after its
@@ -163,7 +183,11 @@ mod tests {
     use super::*;
 
     fn probe(success: i32, failure: i32) -> Probe {
-        Probe { success_threshold: Some(success), failure_threshold: Some(failure), ..Probe::default() }
+        Probe {
+            success_threshold: Some(success),
+            failure_threshold: Some(failure),
+            ..Probe::default()
+        }
     }
 
     fn feed(opinion: &mut Opinion, kind: Kind, results: &[bool]) -> Vec<Option<bool>> {
@@ -173,19 +197,39 @@ mod tests {
     #[test]
     fn readiness_needs_its_thresholds_and_reports_changes() {
         let mut it = Opinion::new(&probe(2, 3), false);
-        let got = feed(&mut it, Kind::Readiness, &[true, true, true, false, false, true, false, false, false, false]);
-        assert_eq!(got, [None, Some(true), None, None, None, None, None, None, Some(false), None]);
+        let got = feed(
+            &mut it,
+            Kind::Readiness,
+            &[true, true, true, false, false, true, false, false, false, false],
+        );
+        assert_eq!(
+            got,
+            [None, Some(true), None, None, None, None, None, None, Some(false), None]
+        );
     }
 
     #[test]
     fn liveness_reports_failure_only() {
         let mut it = Opinion::new(&probe(1, 2), true);
-        assert_eq!(feed(&mut it, Kind::Liveness, &[true, false, true, false, false]), [None, None, None, None, Some(false)]);
+        assert_eq!(
+            feed(&mut it, Kind::Liveness, &[true, false, true, false, false]),
+            [None, None, None, None, Some(false)]
+        );
     }
 
     #[test]
     fn startup_reports_both() {
-        assert_eq!(feed(&mut Opinion::new(&probe(1, 3), false), Kind::Startup, &[false, false, true]), [None, None, Some(true)]);
-        assert_eq!(feed(&mut Opinion::new(&probe(1, 2), false), Kind::Startup, &[false, false]), [None, Some(false)]);
+        assert_eq!(
+            feed(
+                &mut Opinion::new(&probe(1, 3), false),
+                Kind::Startup,
+                &[false, false, true]
+            ),
+            [None, None, Some(true)]
+        );
+        assert_eq!(
+            feed(&mut Opinion::new(&probe(1, 2), false), Kind::Startup, &[false, false]),
+            [None, Some(false)]
+        );
     }
 }

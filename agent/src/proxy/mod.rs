@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::drivers::network;
 use crate::pods::backoff::Retry;
 use crate::pods::shape;
+use crate::reconnect::Reconnect;
 use crate::spec::services::{self, Variables};
 
 /// How long a pod from the API waits for Services to be known; they come over the same API.
@@ -33,7 +34,11 @@ pub struct Services(Store<Service>);
 impl Services {
     /// Variables of the Services that the pod sees. Waits a little for the first list; a static pod does not.
     pub async fn variables(&self, pod: &Pod) -> Variables {
-        let manifest = pod.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(crate::pods::mirror::SOURCE));
+        let manifest = pod
+            .metadata
+            .annotations
+            .as_ref()
+            .is_some_and(|it| it.contains_key(crate::pods::mirror::SOURCE));
         if !manifest {
             let _ = tokio::time::timeout(SERVICES, self.0.wait_until_ready()).await;
         }
@@ -51,7 +56,10 @@ impl Routes {
     /// Waits until no new connection is sent to the pod any more, but not for ever.
     pub async fn unrouted(&self, ip: Ipv4Addr, limit: Duration) {
         let mut routes = self.0.clone();
-        if tokio::time::timeout(limit, routes.wait_for(|it| !it.contains(&ip))).await.is_err() {
+        if tokio::time::timeout(limit, routes.wait_for(|it| !it.contains(&ip)))
+            .await
+            .is_err()
+        {
             tracing::warn!(%ip, "pod is stopped while Services still lead to it");
         }
     }
@@ -67,7 +75,14 @@ pub struct Proxy {
 pub fn channel() -> (Proxy, Services, Routes) {
     let (store, writer) = reflector::store();
     let (routes, routed) = watch::channel(HashSet::new());
-    (Proxy { services: writer, routes }, Services(store), Routes(routed))
+    (
+        Proxy {
+            services: writer,
+            routes,
+        },
+        Services(store),
+        Routes(routed),
+    )
 }
 
 type Slices = BTreeMap<(String, String), Arc<EndpointSlice>>;
@@ -91,8 +106,12 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let config = || watcher::Config::default().streaming_lists();
-    let mut services = watcher(Api::<Service>::all(client.clone()), config()).default_backoff().boxed();
-    let mut slices = watcher(Api::<EndpointSlice>::all(client), config()).default_backoff().boxed();
+    let mut services = watcher(Api::<Service>::all(client.clone()), config())
+        .backoff(Reconnect::default())
+        .boxed();
+    let mut slices = watcher(Api::<EndpointSlice>::all(client), config())
+        .backoff(Reconnect::default())
+        .boxed();
     let mut state = State {
         services: proxy.services.as_reader(),
         writer: proxy.services,
@@ -163,7 +182,12 @@ impl State {
     }
 
     fn slice(&mut self, event: watcher::Result<watcher::Event<EndpointSlice>>) {
-        let key = |it: &EndpointSlice| (it.metadata.namespace.clone().unwrap_or_default(), it.metadata.name.clone().unwrap_or_default());
+        let key = |it: &EndpointSlice| {
+            (
+                it.metadata.namespace.clone().unwrap_or_default(),
+                it.metadata.name.clone().unwrap_or_default(),
+            )
+        };
         let slim = |mut it: EndpointSlice| {
             it.metadata.managed_fields = None;
             Arc::new(it)
@@ -192,7 +216,11 @@ impl State {
 
     fn rules(&self, node_name: &str) -> (Vec<barepod_netplugin::ServicePort>, HashSet<Ipv4Addr>) {
         let services = self.services.state();
-        let ports = rules::service_ports(services.iter().map(|it| &**it), self.slices.values().map(|it| &**it), node_name);
+        let ports = rules::service_ports(
+            services.iter().map(|it| &**it),
+            self.slices.values().map(|it| &**it),
+            node_name,
+        );
         (ports, rules::ready_addresses(self.slices.values().map(|it| &**it)))
     }
 }

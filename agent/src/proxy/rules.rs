@@ -34,9 +34,15 @@ pub fn service_ports<'a>(
     }
     let mut out = Vec::new();
     for service in services {
-        let (Some(namespace), Some(name)) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref()) else { continue };
+        let (Some(namespace), Some(name)) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref())
+        else {
+            continue;
+        };
         let Some(spec) = &service.spec else { continue };
-        let slices = by_service.get(&(namespace, name)).map(Vec::as_slice).unwrap_or_default();
+        let slices = by_service
+            .get(&(namespace, name))
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for port in spec.ports.iter().flatten() {
             out.extend(of_port(namespace, name, service, spec, port, slices, node_name));
         }
@@ -57,9 +63,14 @@ fn of_port(
     if spec.type_.as_deref() == Some("ExternalName") {
         return Vec::new();
     }
-    let Ok(number) = u16::try_from(port.port) else { return Vec::new() };
+    let Ok(number) = u16::try_from(port.port) else {
+        return Vec::new();
+    };
     let cluster_ip = spec.cluster_ip.as_deref().and_then(|it| it.parse().ok());
-    let node_port = port.node_port.and_then(|it| u16::try_from(it).ok()).filter(|it| *it != 0);
+    let node_port = port
+        .node_port
+        .and_then(|it| u16::try_from(it).ok())
+        .filter(|it| *it != 0);
     let external_ips = external(service, spec);
     if cluster_ip.is_none() && node_port.is_none() && external_ips.is_empty() {
         return Vec::new();
@@ -67,8 +78,14 @@ fn of_port(
     let targets = targets(slices, port.name.as_deref().unwrap_or_default(), node_name);
     let all = |list: &[Target]| list.iter().map(|it| it.at).collect::<Vec<_>>();
     let affinity_secs = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
-        let config = spec.session_affinity_config.as_ref().and_then(|it| it.client_ip.as_ref());
-        config.and_then(|it| it.timeout_seconds).and_then(|it| u32::try_from(it).ok()).unwrap_or(AFFINITY_SECS)
+        let config = spec
+            .session_affinity_config
+            .as_ref()
+            .and_then(|it| it.client_ip.as_ref());
+        config
+            .and_then(|it| it.timeout_seconds)
+            .and_then(|it| u32::try_from(it).ok())
+            .unwrap_or(AFFINITY_SECS)
     });
     let base = ServicePort {
         name: format!("{namespace}/{name}:{}", port.name.as_deref().unwrap_or_default()),
@@ -86,15 +103,32 @@ fn of_port(
     }
     // Inside, only this node's endpoints serve; what comes from outside follows its own policy.
     let local: Vec<Target> = targets.into_iter().filter(|it| it.local).collect();
-    let inside = ServicePort { endpoints: all(&local), external_ips: Vec::new(), node_port: None, ..base.clone() };
-    let outside = ServicePort { name: format!("{} (external)", base.name), cluster_ip: None, ..base };
+    let inside = ServicePort {
+        endpoints: all(&local),
+        external_ips: Vec::new(),
+        node_port: None,
+        ..base.clone()
+    };
+    let outside = ServicePort {
+        name: format!("{} (external)", base.name),
+        cluster_ip: None,
+        ..base
+    };
     let needed = outside.node_port.is_some() || !outside.external_ips.is_empty();
     if needed { vec![inside, outside] } else { vec![inside] }
 }
 
 fn external(service: &Service, spec: &ServiceSpec) -> Vec<Ipv4Addr> {
-    let balancer = service.status.iter().flat_map(|it| it.load_balancer.iter()).flat_map(|it| it.ingress.iter().flatten());
-    let given = spec.external_ips.iter().flatten().chain(balancer.filter_map(|it| it.ip.as_ref()));
+    let balancer = service
+        .status
+        .iter()
+        .flat_map(|it| it.load_balancer.iter())
+        .flat_map(|it| it.ingress.iter().flatten());
+    let given = spec
+        .external_ips
+        .iter()
+        .flatten()
+        .chain(balancer.filter_map(|it| it.ip.as_ref()));
     let mut found: Vec<Ipv4Addr> = given.filter_map(|it| it.parse().ok()).collect();
     found.sort_unstable();
     found.dedup();
@@ -114,11 +148,20 @@ fn targets(slices: &[&EndpointSlice], port_name: &str, node_name: &str) -> Vec<T
     let mut ready = Vec::new();
     let mut ending = Vec::new();
     for slice in slices {
-        let port = slice.ports.iter().flatten().find(|it| it.name.as_deref().unwrap_or_default() == port_name);
-        let Some(port) = port.and_then(|it| it.port).and_then(|it| u16::try_from(it).ok()) else { continue };
+        let port = slice
+            .ports
+            .iter()
+            .flatten()
+            .find(|it| it.name.as_deref().unwrap_or_default() == port_name);
+        let Some(port) = port.and_then(|it| it.port).and_then(|it| u16::try_from(it).ok()) else {
+            continue;
+        };
         for endpoint in slice.endpoints.iter().flatten() {
             let Some(address) = address(endpoint) else { continue };
-            let target = Target { at: SocketAddrV4::new(address, port), local: endpoint.node_name.as_deref() == Some(node_name) };
+            let target = Target {
+                at: SocketAddrV4::new(address, port),
+                local: endpoint.node_name.as_deref() == Some(node_name),
+            };
             if is_ready(endpoint) {
                 ready.push(target);
             } else if is_ending_but_serving(endpoint) {
@@ -142,13 +185,19 @@ fn is_ready(endpoint: &Endpoint) -> bool {
 }
 
 fn is_ending_but_serving(endpoint: &Endpoint) -> bool {
-    let Some(conditions) = &endpoint.conditions else { return false };
+    let Some(conditions) = &endpoint.conditions else {
+        return false;
+    };
     conditions.terminating == Some(true) && conditions.serving == Some(true)
 }
 
 /// Every address that some slice says is ready.
 pub fn ready_addresses<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> HashSet<Ipv4Addr> {
-    slices.flat_map(|it| it.endpoints.iter().flatten()).filter(|it| is_ready(it)).filter_map(address).collect()
+    slices
+        .flat_map(|it| it.endpoints.iter().flatten())
+        .filter(|it| is_ready(it))
+        .filter_map(address)
+        .collect()
 }
 
 #[cfg(test)]
@@ -183,8 +232,14 @@ mod tests {
         );
         assert_eq!(got.len(), 1);
         let port = &got[0];
-        assert_eq!((port.name.as_str(), port.port, port.node_port), ("n/s:http", 80, Some(30080)));
-        assert_eq!(port.endpoints, ["10.1.0.2:8080".parse().unwrap(), "10.1.0.3:8080".parse().unwrap()]);
+        assert_eq!(
+            (port.name.as_str(), port.port, port.node_port),
+            ("n/s:http", 80, Some(30080))
+        );
+        assert_eq!(
+            port.endpoints,
+            ["10.1.0.2:8080".parse().unwrap(), "10.1.0.3:8080".parse().unwrap()]
+        );
         assert_eq!(port.affinity_secs, Some(10_800));
     }
 
@@ -194,27 +249,51 @@ mod tests {
             {"addresses": ["10.1.0.5"], "conditions": {"ready": false, "serving": false, "terminating": true}}]);
         let got = run(json!({"clusterIP": "10.96.0.9", "ports": ports()}), ending);
         assert_eq!(got[0].endpoints, ["10.1.0.4:8080".parse().unwrap()]);
-        assert!(ready_addresses([slice(json!([{"addresses": ["10.1.0.4"], "conditions": {"ready": false}}]))].iter()).is_empty());
+        assert!(
+            ready_addresses(
+                [slice(
+                    json!([{"addresses": ["10.1.0.4"], "conditions": {"ready": false}}])
+                )]
+                .iter()
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn headless_and_external_names_have_no_rules() {
         assert!(run(json!({"clusterIP": "None", "ports": [{"port": 80}]}), json!([])).is_empty());
-        assert!(run(json!({"type": "ExternalName", "clusterIP": "10.96.0.9", "ports": ports()}), json!([])).is_empty());
+        assert!(
+            run(
+                json!({"type": "ExternalName", "clusterIP": "10.96.0.9", "ports": ports()}),
+                json!([])
+            )
+            .is_empty()
+        );
         // A Service without endpoints has: connections are refused.
-        assert_eq!(run(json!({"clusterIP": "10.96.0.9", "ports": ports()}), json!([])).len(), 1);
+        assert_eq!(
+            run(json!({"clusterIP": "10.96.0.9", "ports": ports()}), json!([])).len(),
+            1
+        );
     }
 
     #[test]
     fn local_policies() {
-        let endpoints = json!([{"addresses": ["10.1.0.2"], "nodeName": "here"}, {"addresses": ["10.2.0.2"], "nodeName": "there"}]);
+        let endpoints =
+            json!([{"addresses": ["10.1.0.2"], "nodeName": "here"}, {"addresses": ["10.2.0.2"], "nodeName": "there"}]);
         let got = run(
             json!({"clusterIP": "10.96.0.9", "ports": ports(), "internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local"}),
             endpoints,
         );
         assert_eq!(got.len(), 2);
-        assert_eq!((got[0].endpoints.len(), got[0].cluster_ip.is_some(), got[0].node_port), (1, true, None));
-        assert_eq!((got[1].endpoints.len(), got[1].cluster_ip, got[1].node_port), (2, None, Some(30080)));
+        assert_eq!(
+            (got[0].endpoints.len(), got[0].cluster_ip.is_some(), got[0].node_port),
+            (1, true, None)
+        );
+        assert_eq!(
+            (got[1].endpoints.len(), got[1].cluster_ip, got[1].node_port),
+            (2, None, Some(30080))
+        );
         assert!(got[1].local_endpoints_only_external);
     }
 }

@@ -16,8 +16,18 @@ pub fn of_node() -> Vec<LinuxDevice> {
 
 fn walk(dir: &Path, found: &mut Vec<LinuxDevice>) {
     const OWN: [&str; 12] = [
-        "/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/ptmx", "/dev/null", "/dev/zero", "/dev/full",
-        "/dev/random", "/dev/urandom", "/dev/tty",
+        "/dev/pts",
+        "/dev/shm",
+        "/dev/fd",
+        "/dev/mqueue",
+        "/dev/console",
+        "/dev/ptmx",
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/random",
+        "/dev/urandom",
+        "/dev/tty",
     ];
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
@@ -25,7 +35,9 @@ fn walk(dir: &Path, found: &mut Vec<LinuxDevice>) {
         if OWN.iter().any(|own| Path::new(own) == path) {
             continue;
         }
-        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
         let kind = metadata.file_type();
         if kind.is_dir() {
             walk(&path, found);

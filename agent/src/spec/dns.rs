@@ -19,19 +19,30 @@ pub fn hostname(pod: &Pod, node_name: &str) -> String {
     if shape::host_network(pod) {
         return node_name.to_owned();
     }
-    let name = spec.hostname.as_deref().filter(|it| !it.is_empty()).unwrap_or(shape::name(pod));
+    let name = spec
+        .hostname
+        .as_deref()
+        .filter(|it| !it.is_empty())
+        .unwrap_or(shape::name(pod));
     if spec.set_hostname_as_fqdn == Some(true)
         && let Some(full) = fqdn(pod, name)
     {
         return full;
     }
-    name.chars().take(HOST_NAME_MAX).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+    name.chars()
+        .take(HOST_NAME_MAX)
+        .collect::<String>()
+        .trim_end_matches(['-', '.'])
+        .to_owned()
 }
 
 /// `name.subdomain.namespace.svc.cluster.local` of a pod with a subdomain.
 fn fqdn(pod: &Pod, name: &str) -> Option<String> {
     let subdomain = shape::spec(pod).subdomain.as_deref().filter(|it| !it.is_empty())?;
-    Some(format!("{name}.{subdomain}.{}.svc.{CLUSTER_DOMAIN}", shape::namespace(pod)))
+    Some(format!(
+        "{name}.{subdomain}.{}.svc.{CLUSTER_DOMAIN}",
+        shape::namespace(pod)
+    ))
 }
 
 /// Domain of the cluster's names.
@@ -47,7 +58,9 @@ pub fn hosts(pod: &Pod, ip: Option<Ipv4Addr>, hostname: &str, node_hosts: &str) 
         }
     } else {
         out.push_str("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        out.push_str("fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n");
+        out.push_str(
+            "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
+        );
         if let Some(ip) = ip {
             let short = hostname.split('.').next().unwrap_or(hostname);
             let _ = match fqdn(pod, short) {
@@ -57,7 +70,12 @@ pub fn hosts(pod: &Pod, ip: Option<Ipv4Addr>, hostname: &str, node_hosts: &str) 
         }
     }
     for alias in shape::spec(pod).host_aliases.iter().flatten() {
-        let _ = writeln!(out, "{}\t{}", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t"));
+        let _ = writeln!(
+            out,
+            "{}\t{}",
+            alias.ip,
+            alias.hostnames.as_deref().unwrap_or_default().join("\t")
+        );
     }
     out
 }
@@ -65,14 +83,23 @@ pub fn hosts(pod: &Pod, ip: Option<Ipv4Addr>, hostname: &str, node_hosts: &str) 
 /// `/etc/resolv.conf`: the node's, unless the policy is `None`, with the pod's own settings added.
 pub fn resolv_conf(pod: &Pod, node_resolv: &str) -> String {
     let spec = shape::spec(pod);
-    let mut file = if spec.dns_policy.as_deref() == Some("None") { Resolv::default() } else { Resolv::parse(node_resolv) };
+    let mut file = if spec.dns_policy.as_deref() == Some("None") {
+        Resolv::default()
+    } else {
+        Resolv::parse(node_resolv)
+    };
     if let Some(own) = &spec.dns_config {
         file.nameservers.extend(own.nameservers.iter().flatten().cloned());
         file.searches.extend(own.searches.iter().flatten().cloned());
         for option in own.options.iter().flatten() {
             let Some(name) = &option.name else { continue };
             file.options.retain(|known| known.split(':').next() != Some(name));
-            file.options.push(option.value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}:{value}")));
+            file.options.push(
+                option
+                    .value
+                    .as_ref()
+                    .map_or_else(|| name.clone(), |value| format!("{name}:{value}")),
+            );
         }
     }
     file.print()
@@ -141,7 +168,10 @@ mod tests {
             (json!({}), "p"),
             (json!({"hostname": "h"}), "h"),
             (json!({"hostNetwork": true}), "node"),
-            (json!({"hostname": "h", "subdomain": "s", "setHostnameAsFQDN": true}), "h.s.n.svc.cluster.local"),
+            (
+                json!({"hostname": "h", "subdomain": "s", "setHostnameAsFQDN": true}),
+                "h.s.n.svc.cluster.local",
+            ),
             (json!({"hostname": "h", "subdomain": "s"}), "h"),
         ];
         for (mut spec, want) in cases {
@@ -152,7 +182,9 @@ mod tests {
 
     #[test]
     fn hosts_name_the_pod_and_its_aliases() {
-        let pod = pod(json!({"containers": [], "subdomain": "s", "hostAliases": [{"ip": "1.1.1.1", "hostnames": ["a", "b"]}]}));
+        let pod = pod(
+            json!({"containers": [], "subdomain": "s", "hostAliases": [{"ip": "1.1.1.1", "hostnames": ["a", "b"]}]}),
+        );
         let got = hosts(&pod, Some(Ipv4Addr::new(10, 1, 0, 2)), "p", "");
         assert!(got.contains("127.0.0.1\tlocalhost\n"), "{got}");
         assert!(got.contains("10.1.0.2\tp.s.n.svc.cluster.local\tp\n"), "{got}");
@@ -166,8 +198,14 @@ mod tests {
         assert_eq!(default, "nameserver 1.1.1.1\nsearch a b\noptions ndots:1 rotate\n");
         let own = json!({"nameservers": ["2.2.2.2"], "searches": ["c", "a"], "options": [{"name": "ndots", "value": "5"}, {"name": "edns0"}]});
         let mixed = resolv_conf(&pod(json!({"containers": [], "dnsConfig": own})), node);
-        assert_eq!(mixed, "nameserver 1.1.1.1\nnameserver 2.2.2.2\nsearch a b c\noptions rotate ndots:5 edns0\n");
-        let none = resolv_conf(&pod(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": own})), node);
+        assert_eq!(
+            mixed,
+            "nameserver 1.1.1.1\nnameserver 2.2.2.2\nsearch a b c\noptions rotate ndots:5 edns0\n"
+        );
+        let none = resolv_conf(
+            &pod(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": own})),
+            node,
+        );
         assert_eq!(none, "nameserver 2.2.2.2\nsearch c a\noptions ndots:5 edns0\n");
     }
 }

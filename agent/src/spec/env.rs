@@ -56,13 +56,30 @@ pub enum Error {
 pub fn references(pod: &Pod, container: &Container) -> BTreeSet<Key> {
     let namespace = shape::namespace(pod);
     let from = container.env_from.iter().flatten().flat_map(|from| {
-        let map = from.config_map_ref.as_ref().map(|it| Key::config_map(namespace, &it.name));
-        map.into_iter().chain(from.secret_ref.as_ref().map(|it| Key::secret(namespace, &it.name)))
+        let map = from
+            .config_map_ref
+            .as_ref()
+            .map(|it| Key::config_map(namespace, &it.name));
+        map.into_iter()
+            .chain(from.secret_ref.as_ref().map(|it| Key::secret(namespace, &it.name)))
     });
-    let each = container.env.iter().flatten().filter_map(|var| var.value_from.as_ref()).flat_map(|source| {
-        let map = source.config_map_key_ref.as_ref().map(|it| Key::config_map(namespace, &it.name));
-        map.into_iter().chain(source.secret_key_ref.as_ref().map(|it| Key::secret(namespace, &it.name)))
-    });
+    let each = container
+        .env
+        .iter()
+        .flatten()
+        .filter_map(|var| var.value_from.as_ref())
+        .flat_map(|source| {
+            let map = source
+                .config_map_key_ref
+                .as_ref()
+                .map(|it| Key::config_map(namespace, &it.name));
+            map.into_iter().chain(
+                source
+                    .secret_key_ref
+                    .as_ref()
+                    .map(|it| Key::secret(namespace, &it.name)),
+            )
+        });
     from.chain(each).collect()
 }
 
@@ -110,7 +127,9 @@ impl Environment {
 
     /// Every variable.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.order.iter().map(|name| (name.as_str(), self.values[name].as_str()))
+        self.order
+            .iter()
+            .map(|name| (name.as_str(), self.values[name].as_str()))
     }
 
     /// `NAME=value` lines.
@@ -145,7 +164,9 @@ fn env_from(sources: &Sources<'_>, env: &mut Environment) -> Result<(), Error> {
             .into_iter()
             .chain(secret.map(|it| (Key::secret(namespace, &it.name), it.optional)));
         for (key, optional) in named {
-            let Some(data) = find(sources.objects, &key, optional)? else { continue };
+            let Some(data) = find(sources.objects, &key, optional)? else {
+                continue;
+            };
             for (name, bytes) in &data.values {
                 let name = format!("{prefix}{name}");
                 // A name the kernel's environment cannot carry is left out, as kubelet does.
@@ -162,24 +183,41 @@ fn env_from(sources: &Sources<'_>, env: &mut Environment) -> Result<(), Error> {
 
 fn value(sources: &Sources<'_>, env: &Environment, var: &EnvVar) -> Result<Option<String>, Error> {
     let Some(from) = &var.value_from else {
-        return Ok(Some(expand(var.value.as_deref().unwrap_or_default(), |name| env.get(name))));
+        return Ok(Some(expand(var.value.as_deref().unwrap_or_default(), |name| {
+            env.get(name)
+        })));
     };
     let namespace = shape::namespace(sources.pod);
-    let wrap = |source| Error::Field { name: var.name.clone(), source };
+    let wrap = |source| Error::Field {
+        name: var.name.clone(),
+        source,
+    };
     if let Some(field) = &from.field_ref {
-        return fields::field(sources.pod, &field.field_path, sources.facts).map(Some).map_err(wrap);
+        return fields::field(sources.pod, &field.field_path, sources.facts)
+            .map(Some)
+            .map_err(wrap);
     }
     if let Some(selector) = &from.resource_field_ref {
         let container = match selector.container_name.as_deref() {
             None | Some("") => sources.container,
             Some(name) => shape::container(sources.pod, name)
                 .map(|(_, container)| container)
-                .ok_or_else(|| Error::Container { name: var.name.clone(), container: name.to_owned() })?,
+                .ok_or_else(|| Error::Container {
+                    name: var.name.clone(),
+                    container: name.to_owned(),
+                })?,
         };
-        return fields::resource(container, selector, sources.facts).map(Some).map_err(wrap);
+        return fields::resource(container, selector, sources.facts)
+            .map(Some)
+            .map_err(wrap);
     }
     if let Some(it) = &from.config_map_key_ref {
-        return key_value(sources.objects, &Key::config_map(namespace, &it.name), &it.key, it.optional);
+        return key_value(
+            sources.objects,
+            &Key::config_map(namespace, &it.name),
+            &it.key,
+            it.optional,
+        );
     }
     if let Some(it) = &from.secret_key_ref {
         return key_value(sources.objects, &Key::secret(namespace, &it.name), &it.key, it.optional);
@@ -188,11 +226,16 @@ fn value(sources: &Sources<'_>, env: &Environment, var: &EnvVar) -> Result<Optio
 }
 
 fn key_value(objects: &Objects, object: &Key, key: &str, optional: Option<bool>) -> Result<Option<String>, Error> {
-    let Some(data) = find(objects, object, optional)? else { return Ok(None) };
+    let Some(data) = find(objects, object, optional)? else {
+        return Ok(None);
+    };
     match data.values.get(key) {
         Some(bytes) => text(bytes, key, object).map(Some),
         None if optional == Some(true) => Ok(None),
-        None => Err(Error::MissingKey { key: key.to_owned(), object: object.clone() }),
+        None => Err(Error::MissingKey {
+            key: key.to_owned(),
+            object: object.clone(),
+        }),
     }
 }
 
@@ -204,7 +247,10 @@ fn find<'a>(objects: &'a Objects, key: &Key, optional: Option<bool>) -> Result<O
 }
 
 fn text(bytes: &[u8], key: &str, object: &Key) -> Result<String, Error> {
-    let not_text = || Error::NotText { key: key.to_owned(), object: object.clone() };
+    let not_text = || Error::NotText {
+        key: key.to_owned(),
+        object: object.clone(),
+    };
     if bytes.contains(&0) {
         return Err(not_text());
     }
@@ -218,8 +264,14 @@ mod tests {
     use std::sync::Arc;
 
     fn data(pairs: &[(&str, &str)]) -> Option<Arc<Data>> {
-        let values = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect();
-        Some(Arc::new(Data { values, ..Data::default() }))
+        let values = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+            .collect();
+        Some(Arc::new(Data {
+            values,
+            ..Data::default()
+        }))
     }
 
     fn run(container: serde_json::Value, objects: &Objects) -> Result<Vec<String>, Error> {
@@ -254,18 +306,33 @@ mod tests {
         );
         assert_eq!(
             got.unwrap(),
-            ["SVC_HOST=10.0.0.1", "A=own 2 10.0.0.1 $(LATER)", "B=2", "P_K=secret", "LATER=$(A)", "NAME=p", "S=secret"]
+            [
+                "SVC_HOST=10.0.0.1",
+                "A=own 2 10.0.0.1 $(LATER)",
+                "B=2",
+                "P_K=secret",
+                "LATER=$(A)",
+                "NAME=p",
+                "S=secret"
+            ]
         );
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let none = Objects::from([(Key::config_map("n", "m"), None)]);
-        let error = run(json!({"name": "c", "envFrom": [{"configMapRef": {"name": "m"}}]}), &none).unwrap_err();
+        let error = run(
+            json!({"name": "c", "envFrom": [{"configMapRef": {"name": "m"}}]}),
+            &none,
+        )
+        .unwrap_err();
         assert_eq!(error.to_string(), "configmap \"n/m\" not found");
         let some = Objects::from([(Key::config_map("n", "m"), data(&[]))]);
         let var = |optional: bool| json!({"name": "c", "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k", "optional": optional}}}]});
-        assert_eq!(run(var(false), &some).unwrap_err().to_string(), "couldn't find key \"k\" in configmap \"n/m\"");
+        assert_eq!(
+            run(var(false), &some).unwrap_err().to_string(),
+            "couldn't find key \"k\" in configmap \"n/m\""
+        );
         assert_eq!(run(var(true), &some).unwrap(), ["SVC_HOST=10.0.0.1"]);
         assert_eq!(run(var(true), &none).unwrap(), ["SVC_HOST=10.0.0.1"]);
     }
@@ -274,9 +341,15 @@ mod tests {
     fn binary_values_are_no_environment() {
         let objects = Objects::from([(
             Key::secret("n", "s"),
-            Some(Arc::new(Data { values: [("K".to_owned(), vec![0xff])].into(), ..Data::default() })),
+            Some(Arc::new(Data {
+                values: [("K".to_owned(), vec![0xff])].into(),
+                ..Data::default()
+            })),
         )]);
-        let got = run(json!({"name": "c", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "K"}}}]}), &objects);
+        let got = run(
+            json!({"name": "c", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "K"}}}]}),
+            &objects,
+        );
         assert!(matches!(got, Err(Error::NotText { .. })));
     }
 }

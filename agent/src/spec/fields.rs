@@ -92,16 +92,25 @@ pub fn resource(container: &Container, selector: &ResourceFieldSelector, facts: 
         "requests" => request().or_else(limit),
         _ => return Err(unsupported()),
     };
-    let divisor = selector.divisor.as_ref().filter(|it| !matches!(it.0.as_str(), "" | "0"));
+    let divisor = selector
+        .divisor
+        .as_ref()
+        .filter(|it| !matches!(it.0.as_str(), "" | "0"));
     let bad = |divisor: &Quantity| Error::Divisor(divisor.0.clone(), selector.resource.clone());
     let default = |amount: i64| if list == "limits" { amount } else { 0 };
     let (amount, unit, per) = match name {
         "cpu" => {
-            let amount = found.and_then(|it| quantity::milli(&it)).unwrap_or(default(facts.allocatable_cpu_milli));
+            let amount = found
+                .and_then(|it| quantity::milli(&it))
+                .unwrap_or(default(facts.allocatable_cpu_milli));
             (amount, divisor.map(|it| (quantity::milli(it), bad(it))), 1_000)
         }
         "memory" | "ephemeral-storage" => {
-            let node = if name == "memory" { facts.allocatable_memory } else { facts.allocatable_storage };
+            let node = if name == "memory" {
+                facts.allocatable_memory
+            } else {
+                facts.allocatable_storage
+            };
             let amount = found.and_then(|it| quantity::value(&it)).unwrap_or(default(node));
             (amount, divisor.map(|it| (quantity::value(it), bad(it))), 1)
         }
@@ -165,7 +174,11 @@ mod tests {
         let container: Container = serde_json::from_value(json!({"name": "c", "resources":
             {"limits": {"cpu": "1500m", "memory": "64Mi"}, "requests": {"cpu": "250m"}}}))
         .unwrap();
-        let facts = Facts { allocatable_cpu_milli: 4000, allocatable_memory: 1 << 30, ..Facts::default() };
+        let facts = Facts {
+            allocatable_cpu_milli: 4000,
+            allocatable_memory: 1 << 30,
+            ..Facts::default()
+        };
         let get = |container: &Container, resource: &str, divisor: Option<&str>| {
             let selector = ResourceFieldSelector {
                 resource: resource.into(),
@@ -178,9 +191,15 @@ mod tests {
         assert_eq!(get(&container, "limits.cpu", Some("1m")).unwrap(), "1500");
         assert_eq!(get(&container, "requests.cpu", Some("1m")).unwrap(), "250");
         assert_eq!(get(&container, "limits.memory", Some("1Mi")).unwrap(), "64");
-        assert_eq!(get(&container, "requests.memory", None).unwrap(), (64 << 20).to_string());
+        assert_eq!(
+            get(&container, "requests.memory", None).unwrap(),
+            (64 << 20).to_string()
+        );
         assert_eq!(get(&Container::default(), "limits.cpu", None).unwrap(), "4");
-        assert_eq!(get(&Container::default(), "limits.memory", Some("0")).unwrap(), (1 << 30).to_string());
+        assert_eq!(
+            get(&Container::default(), "limits.memory", Some("0")).unwrap(),
+            (1 << 30).to_string()
+        );
         assert_eq!(get(&Container::default(), "requests.cpu", None).unwrap(), "0");
         assert!(get(&container, "limits.gpu", None).is_err());
         assert!(get(&container, "limits.cpu", Some("x")).is_err());

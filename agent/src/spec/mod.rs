@@ -100,7 +100,11 @@ pub struct Inputs<'a> {
 pub fn wanted_user(pod: &Pod, container: &Container, image: &ImageConfiguration) -> String {
     match Security::of(pod, container).user() {
         Some(uid) => uid.to_string(),
-        None => image.config().as_ref().and_then(|it| it.user().clone()).unwrap_or_default(),
+        None => image
+            .config()
+            .as_ref()
+            .and_then(|it| it.user().clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -125,7 +129,13 @@ pub fn assemble(inputs: Inputs<'_>) -> Result<Spec, Error> {
 }
 
 fn process(inputs: &Inputs<'_>, security: Security<'_>) -> Result<Process, Error> {
-    let Inputs { container, image, user, env, .. } = inputs;
+    let Inputs {
+        container,
+        image,
+        user,
+        env,
+        ..
+    } = inputs;
     if security.non_root() && user.uid == 0 {
         return Err(Error::NonRoot);
     }
@@ -139,7 +149,12 @@ fn process(inputs: &Inputs<'_>, security: Security<'_>) -> Result<Process, Error
     process.set_args(Some(args(container, image, env)?));
     process.set_env(Some(environment(inputs).to_lines()));
     let image_dir = image.config().as_ref().and_then(|it| it.working_dir().clone());
-    let dir = container.working_dir.clone().filter(|it| !it.is_empty()).or(image_dir).filter(|it| !it.is_empty());
+    let dir = container
+        .working_dir
+        .clone()
+        .filter(|it| !it.is_empty())
+        .or(image_dir)
+        .filter(|it| !it.is_empty());
     process.set_cwd(dir.unwrap_or_else(|| "/".into()).into());
     process.set_capabilities(Some(security.capabilities(defaults::default_capabilities())?));
     process.set_no_new_privileges(Some(security.no_new_privileges()));
@@ -151,7 +166,10 @@ fn process(inputs: &Inputs<'_>, security: Security<'_>) -> Result<Process, Error
 
 fn args(container: &Container, image: &ImageConfiguration, env: &Environment) -> Result<Vec<String>, Error> {
     let own = |list: &Option<Vec<String>>| -> Vec<String> {
-        list.iter().flatten().map(|it| expand(it, |name| env.get(name))).collect()
+        list.iter()
+            .flatten()
+            .map(|it| expand(it, |name| env.get(name)))
+            .collect()
     };
     let config = image.config().as_ref();
     let entrypoint = || config.and_then(|it| it.entrypoint().clone()).unwrap_or_default();
@@ -178,7 +196,15 @@ fn environment(inputs: &Inputs<'_>) -> Environment {
         env.set(name, value);
     }
     env.set_default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    env.set_default("HOME", inputs.user.home.clone().filter(|it| !it.is_empty()).unwrap_or_else(|| "/".into()));
+    env.set_default(
+        "HOME",
+        inputs
+            .user
+            .home
+            .clone()
+            .filter(|it| !it.is_empty())
+            .unwrap_or_else(|| "/".into()),
+    );
     if inputs.container.tty == Some(true) {
         env.set_default("TERM", "xterm");
     }
@@ -200,13 +226,25 @@ fn linux(inputs: &Inputs<'_>, security: Security<'_>) -> Result<Linux, Error> {
     linux.set_sysctl(None);
     linux.set_cgroups_path(None);
     let mut limits = resources::container_limits(inputs.container);
-    limits.set_devices(Some(if security.privileged() { defaults::all_devices() } else { defaults::default_devices() }));
+    limits.set_devices(Some(if security.privileged() {
+        defaults::all_devices()
+    } else {
+        defaults::default_devices()
+    }));
     linux.set_resources(Some(limits));
     linux.set_devices((!inputs.devices.is_empty()).then(|| inputs.devices.clone()));
-    let bounding = security.capabilities(defaults::default_capabilities())?.bounding().clone().unwrap_or_default();
+    let bounding = security
+        .capabilities(defaults::default_capabilities())?
+        .bounding()
+        .clone()
+        .unwrap_or_default();
     linux.set_seccomp(security.seccomp(|| defaults::default_seccomp(&bounding), inputs.seccomp_profiles)?);
     linux.set_rootfs_propagation(mounts::root_propagation(inputs.container).map(str::to_owned));
-    let (masked, readonly) = if security.unmasked() { (None, None) } else { (Some(defaults::masked_paths()), Some(defaults::readonly_paths())) };
+    let (masked, readonly) = if security.unmasked() {
+        (None, None)
+    } else {
+        (Some(defaults::masked_paths()), Some(defaults::readonly_paths()))
+    };
     linux.set_masked_paths(masked);
     linux.set_readonly_paths(readonly);
     Ok(linux)

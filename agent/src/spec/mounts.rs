@@ -31,11 +31,17 @@ pub fn bind(source: &Path, destination: &Path, options: &[&str]) -> Mount {
 pub fn volumes(container: &Container, ready: &Volumes, env: &Environment, staging: &Path) -> Result<Vec<Mount>, Error> {
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let volume = ready.get(&mount.name).ok_or_else(|| Error::NoVolume(mount.name.clone()))?;
+        let volume = ready
+            .get(&mount.name)
+            .ok_or_else(|| Error::NoVolume(mount.name.clone()))?;
         let source = match sub_path(mount, env)? {
             None => volume.path.clone(),
-            Some(path) => subpath::bind(&volume.path, &path, &staging.join(index.to_string()))
-                .map_err(|source| Error::SubPath { mount: mount.mount_path.clone(), source })?,
+            Some(path) => subpath::bind(&volume.path, &path, &staging.join(index.to_string())).map_err(|source| {
+                Error::SubPath {
+                    mount: mount.mount_path.clone(),
+                    source,
+                }
+            })?,
         };
         let read_only = volume.read_only || mount.read_only == Some(true);
         mounts.push(bind(&source, Path::new(&mount.mount_path), &options(mount, read_only)));
@@ -65,7 +71,10 @@ fn propagation(mount: &VolumeMount) -> &'static str {
 fn sub_path(mount: &VolumeMount, env: &Environment) -> Result<Option<String>, Error> {
     if let Some(text) = mount.sub_path_expr.as_deref().filter(|it| !it.is_empty()) {
         if let Some(name) = unresolved(text, |name| env.get(name)).into_iter().next() {
-            return Err(Error::SubPathExpr { expr: text.to_owned(), name });
+            return Err(Error::SubPathExpr {
+                expr: text.to_owned(),
+                name,
+            });
         }
         return Ok(Some(expand(text, |name| env.get(name))));
     }
@@ -84,7 +93,13 @@ pub fn root_propagation(container: &Container) -> Option<&'static str> {
 
 /// The shared files, without those the container mounts something of its own on.
 pub fn shared(container: &Container, shared: &Shared) -> Vec<Mount> {
-    let own = |place: &Path| container.volume_mounts.iter().flatten().any(|it| Path::new(&it.mount_path) == place);
+    let own = |place: &Path| {
+        container
+            .volume_mounts
+            .iter()
+            .flatten()
+            .any(|it| Path::new(&it.mount_path) == place)
+    };
     shared
         .binds
         .iter()
@@ -107,24 +122,46 @@ mod tests {
             {"name": "w", "mountPath": "/w"}]}))
         .unwrap();
         let ready = Volumes::from([
-            ("v".to_owned(), Ready { path: "/host/v".into(), read_only: false }),
-            ("w".to_owned(), Ready { path: "/host/w".into(), read_only: true }),
+            (
+                "v".to_owned(),
+                Ready {
+                    path: "/host/v".into(),
+                    read_only: false,
+                },
+            ),
+            (
+                "w".to_owned(),
+                Ready {
+                    path: "/host/w".into(),
+                    read_only: true,
+                },
+            ),
         ]);
         let got = volumes(&container, &ready, &Environment::default(), Path::new("/s")).unwrap();
         let show: Vec<_> = got
             .iter()
-            .map(|it| (it.destination().to_str().unwrap(), it.options().clone().unwrap().join(",")))
+            .map(|it| {
+                (
+                    it.destination().to_str().unwrap(),
+                    it.options().clone().unwrap().join(","),
+                )
+            })
             .collect();
         assert_eq!(
             show,
-            [("/a", "rbind,rw,rslave".to_owned()), ("/w", "rbind,ro,rprivate".to_owned()), ("/a/b", "rbind,ro,rprivate".to_owned())]
+            [
+                ("/a", "rbind,rw,rslave".to_owned()),
+                ("/w", "rbind,ro,rprivate".to_owned()),
+                ("/a/b", "rbind,ro,rprivate".to_owned())
+            ]
         );
         assert_eq!(root_propagation(&container), Some("rslave"));
     }
 
     #[test]
     fn sub_path_expressions_need_their_variables() {
-        let mount: VolumeMount = serde_json::from_value(json!({"name": "v", "mountPath": "/a", "subPathExpr": "$(POD)/x"})).unwrap();
+        let mount: VolumeMount =
+            serde_json::from_value(json!({"name": "v", "mountPath": "/a", "subPathExpr": "$(POD)/x"})).unwrap();
         let mut env = Environment::default();
         assert!(matches!(sub_path(&mount, &env), Err(Error::SubPathExpr { name, .. }) if name == "POD"));
         env.set("POD", "p");
@@ -134,8 +171,14 @@ mod tests {
     #[test]
     fn own_mounts_win_over_shared_files() {
         let container: Container =
-            serde_json::from_value(json!({"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/etc/hosts"}]})).unwrap();
-        let files = Shared { binds: vec![("/p/hosts".into(), "/etc/hosts".into()), ("/p/r".into(), "/etc/resolv.conf".into())] };
+            serde_json::from_value(json!({"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/etc/hosts"}]}))
+                .unwrap();
+        let files = Shared {
+            binds: vec![
+                ("/p/hosts".into(), "/etc/hosts".into()),
+                ("/p/r".into(), "/etc/resolv.conf".into()),
+            ],
+        };
         let got = shared(&container, &files);
         assert_eq!(got.len(), 1);
         assert_eq!(got[0].destination(), Path::new("/etc/resolv.conf"));

@@ -52,7 +52,9 @@ struct Amounts {
 fn amounts(container: &Container) -> Amounts {
     let resources = container.resources.as_ref();
     let get = |map: Option<&BTreeMap<String, Quantity>>, name: &str, read: fn(&Quantity) -> Option<i64>| {
-        map.and_then(|map| map.get(name)).and_then(read).filter(|amount| *amount > 0)
+        map.and_then(|map| map.get(name))
+            .and_then(read)
+            .filter(|amount| *amount > 0)
     };
     let limits = resources.and_then(|it| it.limits.as_ref());
     let requests = resources.and_then(|it| it.requests.as_ref());
@@ -69,7 +71,9 @@ fn amounts(container: &Container) -> Amounts {
 
 /// The pod's QoS class.
 pub fn qos(pod: &Pod) -> Qos {
-    let all: Vec<Amounts> = shape::containers(pod).map(|(_, container)| amounts(container)).collect();
+    let all: Vec<Amounts> = shape::containers(pod)
+        .map(|(_, container)| amounts(container))
+        .collect();
     if all.iter().all(|it| *it == Amounts::default()) {
         return Qos::BestEffort;
     }
@@ -79,7 +83,11 @@ pub fn qos(pod: &Pod) -> Qos {
             && it.cpu_limit == it.cpu_request
             && it.memory_limit == it.memory_request
     };
-    if all.iter().all(guaranteed) { Qos::Guaranteed } else { Qos::Burstable }
+    if all.iter().all(guaranteed) {
+        Qos::Guaranteed
+    } else {
+        Qos::Burstable
+    }
 }
 
 /// The kernel's preference for killing the container when memory runs out; higher goes first.
@@ -127,7 +135,12 @@ pub fn pod_limits(pod: &Pod, pids: Option<i64>) -> LinuxResources {
         Some(peak.max(beside + main))
     };
     let request = total(|it| Some(it.cpu_request.unwrap_or(0)));
-    limits(request.filter(|it| *it > 0), total(|it| it.cpu_limit), total(|it| it.memory_limit), pids)
+    limits(
+        request.filter(|it| *it > 0),
+        total(|it| it.cpu_limit),
+        total(|it| it.memory_limit),
+        pids,
+    )
 }
 
 fn limits(cpu_request: Option<i64>, cpu_limit: Option<i64>, memory: Option<i64>, pids: Option<i64>) -> LinuxResources {
@@ -180,9 +193,13 @@ mod tests {
         let full = container(json!({"limits": {"cpu": "1", "memory": "1Gi"}}));
         assert_eq!(qos(&pod(json!([full]))), Qos::Guaranteed);
         assert_eq!(qos(&pod(json!([full, container(json!({}))]))), Qos::Burstable);
-        let half = container(json!({"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}));
+        let half =
+            container(json!({"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}));
         assert_eq!(qos(&pod(json!([half]))), Qos::Burstable);
-        assert_eq!(qos(&pod(json!([container(json!({"requests": {"cpu": "0"}}))]))), Qos::BestEffort);
+        assert_eq!(
+            qos(&pod(json!([container(json!({"requests": {"cpu": "0"}}))]))),
+            Qos::BestEffort
+        );
     }
 
     #[test]
@@ -197,13 +214,24 @@ mod tests {
 
     #[test]
     fn limits_become_shares_quota_and_bytes() {
-        let pod = pod(json!([container(json!({"requests": {"cpu": "250m"}, "limits": {"cpu": "1500m", "memory": "64Mi"}}))]));
+        let pod = pod(json!([container(
+            json!({"requests": {"cpu": "250m"}, "limits": {"cpu": "1500m", "memory": "64Mi"}})
+        )]));
         let got = container_limits(&pod.spec.as_ref().unwrap().containers[0]);
         let cpu = got.cpu().as_ref().unwrap();
-        assert_eq!((cpu.shares(), cpu.quota(), cpu.period()), (Some(256), Some(150_000), Some(100_000)));
+        assert_eq!(
+            (cpu.shares(), cpu.quota(), cpu.period()),
+            (Some(256), Some(150_000), Some(100_000))
+        );
         assert_eq!(got.memory().as_ref().unwrap().limit(), Some(64 << 20));
         let none = container_limits(&Container::default());
-        assert_eq!((none.cpu().as_ref().unwrap().shares(), none.cpu().as_ref().unwrap().quota()), (Some(2), None));
+        assert_eq!(
+            (
+                none.cpu().as_ref().unwrap().shares(),
+                none.cpu().as_ref().unwrap().quota()
+            ),
+            (Some(2), None)
+        );
         assert!(none.memory().is_none());
     }
 

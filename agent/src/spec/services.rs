@@ -7,7 +7,11 @@ pub type Variables = Vec<(String, String)>;
 
 /// Variables of the Services a pod in `namespace` sees: those of its own namespace when `links` is set, and always the
 /// API server's.
-pub fn variables<'a>(services: impl Iterator<Item = &'a Service>, namespace: &str, links: bool) -> Vec<(String, String)> {
+pub fn variables<'a>(
+    services: impl Iterator<Item = &'a Service>,
+    namespace: &str,
+    links: bool,
+) -> Vec<(String, String)> {
     let mut seen: Vec<(&str, &Service)> = services
         .filter_map(|service| {
             let name = service.metadata.name.as_deref()?;
@@ -25,14 +29,18 @@ pub fn variables<'a>(services: impl Iterator<Item = &'a Service>, namespace: &st
         }
         same
     });
-    seen.into_iter().flat_map(|(name, service)| of_service(name, service)).collect()
+    seen.into_iter()
+        .flat_map(|(name, service)| of_service(name, service))
+        .collect()
 }
 
 fn of_service(name: &str, service: &Service) -> Vec<(String, String)> {
     let Some(spec) = &service.spec else { return Vec::new() };
     let ip = spec.cluster_ip.as_deref().unwrap_or_default();
     let ports = spec.ports.as_deref().unwrap_or_default();
-    let (Some(first), false) = (ports.first(), ip.is_empty() || ip == "None") else { return Vec::new() };
+    let (Some(first), false) = (ports.first(), ip.is_empty() || ip == "None") else {
+        return Vec::new();
+    };
     let prefix = name.to_uppercase().replace('-', "_");
     let mut out = vec![
         (format!("{prefix}_SERVICE_HOST"), ip.to_owned()),
@@ -69,7 +77,11 @@ fn link(prefix: &str, ip: &str, port: &ServicePort, first: bool) -> Vec<(String,
 }
 
 fn bracket(ip: &str) -> String {
-    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
+    if ip.contains(':') {
+        format!("[{ip}]")
+    } else {
+        ip.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -78,16 +90,28 @@ mod tests {
     use serde_json::json;
 
     fn service(namespace: &str, name: &str, ip: &str, ports: serde_json::Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"clusterIP": ip, "ports": ports}}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"clusterIP": ip, "ports": ports}}),
+        )
+        .unwrap()
     }
 
     #[test]
     fn own_namespace_and_the_api_server() {
         let services = [
-            service("default", "kubernetes", "10.96.0.1", json!([{"name": "https", "port": 443, "protocol": "TCP"}])),
+            service(
+                "default",
+                "kubernetes",
+                "10.96.0.1",
+                json!([{"name": "https", "port": 443, "protocol": "TCP"}]),
+            ),
             service("default", "other", "10.96.0.2", json!([{"port": 1}])),
-            service("n", "my-db", "10.96.0.3", json!([{"port": 6379, "protocol": "TCP"}, {"name": "m-x", "port": 9, "protocol": "UDP"}])),
+            service(
+                "n",
+                "my-db",
+                "10.96.0.3",
+                json!([{"port": 6379, "protocol": "TCP"}, {"name": "m-x", "port": 9, "protocol": "UDP"}]),
+            ),
             service("n", "headless", "None", json!([{"port": 1}])),
         ];
         let all = variables(services.iter(), "n", true);

@@ -17,16 +17,30 @@ fn parse(text: &str) -> Option<i32> {
         return (1..=64).contains(&number).then_some(number);
     }
     let upper = text.to_ascii_uppercase();
-    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    let full = if upper.starts_with("SIG") {
+        upper
+    } else {
+        format!("SIG{upper}")
+    };
     if let Some(offset) = full.strip_prefix("SIGRTMIN") {
-        let offset = if offset.is_empty() { 0 } else { offset.strip_prefix('+')?.parse::<i32>().ok()? };
+        let offset = if offset.is_empty() {
+            0
+        } else {
+            offset.strip_prefix('+')?.parse::<i32>().ok()?
+        };
         return (0..=30).contains(&offset).then_some(34 + offset);
     }
     if let Some(offset) = full.strip_prefix("SIGRTMAX") {
-        let offset = if offset.is_empty() { 0 } else { offset.strip_prefix('-')?.parse::<i32>().ok()? };
+        let offset = if offset.is_empty() {
+            0
+        } else {
+            offset.strip_prefix('-')?.parse::<i32>().ok()?
+        };
         return (0..=30).contains(&offset).then_some(64 - offset);
     }
-    full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+    full.parse::<nix::sys::signal::Signal>()
+        .ok()
+        .map(|signal| signal as i32)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod,
-    PodCondition, PodIP, PodStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    HostIP, Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -50,7 +50,9 @@ pub fn build(pod: &Pod, seen: &Observed, before: Option<&PodStatus>, place: &Pla
         reason: seen.failure.as_ref().map(|it| it.reason.clone()),
         message: seen.failure.as_ref().map(|it| it.message.clone()),
         observed_generation: pod.metadata.generation,
-        qos_class: reported.and_then(|it| it.qos_class.clone()).or_else(|| Some(resources::qos(pod).as_str().into())),
+        qos_class: reported
+            .and_then(|it| it.qos_class.clone())
+            .or_else(|| Some(resources::qos(pod).as_str().into())),
         start_time: seen.start_time.clone(),
         ..PodStatus::default()
     }
@@ -65,7 +67,12 @@ pub fn phase(pod: &Pod, seen: &Observed) -> &'static str {
     if plan::complete(pod, seen) && !active {
         let clean = shape::containers(pod)
             .filter(|(role, _)| *role != Role::Sidecar)
-            .all(|(_, container)| seen.containers.get(&container.name).and_then(Seen::end).is_some_and(|end| end.code == 0));
+            .all(|(_, container)| {
+                seen.containers
+                    .get(&container.name)
+                    .and_then(Seen::end)
+                    .is_some_and(|end| end.code == 0)
+            });
         return if clean { "Succeeded" } else { "Failed" };
     }
     // A container that waits for its first start keeps the pod pending; one that is started again does not.
@@ -79,7 +86,11 @@ pub fn phase(pod: &Pod, seen: &Observed) -> &'static str {
                 }
         })
     };
-    if shape::spec(pod).containers.iter().all(begun) { "Running" } else { "Pending" }
+    if shape::spec(pod).containers.iter().all(begun) {
+        "Running"
+    } else {
+        "Pending"
+    }
 }
 
 fn container_status(pod: &Pod, role: Role, container: &Container, seen: &Observed, place: &Place) -> ContainerStatus {
@@ -88,9 +99,15 @@ fn container_status(pod: &Pod, role: Role, container: &Container, seen: &Observe
     let running = matches!(it.state, State::Running { .. } | State::Stopping { .. }) && it.hook_done;
     let back_off = waits_for_restart(pod, role, container, it, seen, place.instant);
     let (state, last) = match &it.state {
-        State::Running { since } | State::Stopping { since } if running => {
-            (ContainerState { running: Some(ContainerStateRunning { started_at: Some(since.clone()) }), ..ContainerState::default() }, it.last.as_ref())
-        }
+        State::Running { since } | State::Stopping { since } if running => (
+            ContainerState {
+                running: Some(ContainerStateRunning {
+                    started_at: Some(since.clone()),
+                }),
+                ..ContainerState::default()
+            },
+            it.last.as_ref(),
+        ),
         State::Exited { end, .. } => match back_off {
             Some(message) => (waiting("CrashLoopBackOff", &message), Some(end)),
             None => (terminated(end), it.last.as_ref()),
@@ -98,7 +115,14 @@ fn container_status(pod: &Pod, role: Role, container: &Container, seen: &Observe
         _ => {
             let state = match &it.waiting {
                 Some(why) => waiting(&why.reason, &why.message),
-                None => waiting(if role == Role::Main && !initialized(pod, seen) { "PodInitializing" } else { "ContainerCreating" }, ""),
+                None => waiting(
+                    if role == Role::Main && !initialized(pod, seen) {
+                        "PodInitializing"
+                    } else {
+                        "ContainerCreating"
+                    },
+                    "",
+                ),
             };
             (state, it.last.as_ref())
         }
@@ -109,7 +133,11 @@ fn container_status(pod: &Pod, role: Role, container: &Container, seen: &Observe
     };
     ContainerStatus {
         name: container.name.clone(),
-        image: if it.image.is_empty() { container.image.clone().unwrap_or_default() } else { it.image.clone() },
+        image: if it.image.is_empty() {
+            container.image.clone().unwrap_or_default()
+        } else {
+            it.image.clone()
+        },
         image_id: it.image_id.clone(),
         container_id: id.filter(|it| !it.is_empty()).map(|id| format!("barepod://{id}")),
         restart_count: i32::try_from(it.restarts).unwrap_or(i32::MAX),
@@ -131,19 +159,38 @@ fn ready(role: Role, it: &Seen) -> bool {
 }
 
 /// What to say of a container that has ended and is not started again yet.
-fn waits_for_restart(pod: &Pod, role: Role, container: &Container, it: &Seen, seen: &Observed, now: Instant) -> Option<String> {
-    let State::Exited { end, at } = &it.state else { return None };
+fn waits_for_restart(
+    pod: &Pod,
+    role: Role,
+    container: &Container,
+    it: &Seen,
+    seen: &Observed,
+    now: Instant,
+) -> Option<String> {
+    let State::Exited { end, at } = &it.state else {
+        return None;
+    };
     let over = seen.deleting || seen.over || seen.failure.is_some();
     if over || it.backoff.ready_at(*at) <= now || !shape::restarts(pod, role, container, end) {
         return None;
     }
     let delay = it.backoff.delay().as_secs();
-    Some(format!("back-off {delay}s restarting failed container={} pod={}", container.name, shape::full_name(pod)))
+    Some(format!(
+        "back-off {delay}s restarting failed container={} pod={}",
+        container.name,
+        shape::full_name(pod)
+    ))
 }
 
 fn waiting(reason: &str, message: &str) -> ContainerState {
     let message = (!message.is_empty()).then(|| message.to_owned());
-    ContainerState { waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message }), ..ContainerState::default() }
+    ContainerState {
+        waiting: Some(ContainerStateWaiting {
+            reason: Some(reason.to_owned()),
+            message,
+        }),
+        ..ContainerState::default()
+    }
 }
 
 fn terminated(end: &Termination) -> ContainerState {
@@ -167,8 +214,13 @@ fn initialized(pod: &Pod, seen: &Observed) -> bool {
 
 /// Init containers that have not done their part yet.
 fn uninitialized<'a>(pod: &'a Pod, seen: &Observed) -> Vec<&'a str> {
-    let begun = shape::containers(pod)
-        .any(|(role, container)| role == Role::Main && seen.containers.get(&container.name).is_some_and(|it| it.state != State::Absent));
+    let begun = shape::containers(pod).any(|(role, container)| {
+        role == Role::Main
+            && seen
+                .containers
+                .get(&container.name)
+                .is_some_and(|it| it.state != State::Absent)
+    });
     let done = |role, it: Option<&Seen>| match (role, it) {
         (Role::Init, Some(it)) => it.end().is_some_and(|end| end.code == 0),
         // Once a main container has begun, a sidecar that is down does not undo that the pod is initialised.
@@ -190,21 +242,48 @@ struct Finding {
 }
 
 fn yes(kind: &'static str) -> Finding {
-    Finding { kind, reason: None, message: None, holds: true }
+    Finding {
+        kind,
+        reason: None,
+        message: None,
+        holds: true,
+    }
 }
 
 fn no(kind: &'static str, reason: &'static str, message: Option<String>) -> Finding {
-    Finding { kind, reason: Some(reason), message, holds: false }
+    Finding {
+        kind,
+        reason: Some(reason),
+        message,
+        holds: false,
+    }
 }
 
 fn conditions(pod: &Pod, seen: &Observed, phase: &str, before: Option<&PodStatus>, place: &Place) -> Vec<PodCondition> {
     let containers_ready = containers_ready(pod, seen, phase);
     let ready = ready_condition(pod, &containers_ready);
-    let sandbox = Finding { kind: "PodReadyToStartContainers", reason: None, message: None, holds: seen.sandbox == Step::Ready };
-    let findings = [sandbox, initialized_condition(pod, seen, phase), ready, containers_ready];
-    let mut out: Vec<PodCondition> = findings.into_iter().map(|it| condition(pod, it, before, place)).collect();
+    let sandbox = Finding {
+        kind: "PodReadyToStartContainers",
+        reason: None,
+        message: None,
+        holds: seen.sandbox == Step::Ready,
+    };
+    let findings = [
+        sandbox,
+        initialized_condition(pod, seen, phase),
+        ready,
+        containers_ready,
+    ];
+    let mut out: Vec<PodCondition> = findings
+        .into_iter()
+        .map(|it| condition(pod, it, before, place))
+        .collect();
     // The scheduler's own; a static pod has nobody else who sets it.
-    out.push(known(pod, before, "PodScheduled").cloned().unwrap_or_else(|| condition(pod, yes("PodScheduled"), before, place)));
+    out.push(
+        known(pod, before, "PodScheduled")
+            .cloned()
+            .unwrap_or_else(|| condition(pod, yes("PodScheduled"), before, place)),
+    );
     out
 }
 
@@ -215,7 +294,9 @@ fn known<'a>(pod: &'a Pod, before: Option<&'a PodStatus>, kind: &str) -> Option<
 
 fn condition(pod: &Pod, it: Finding, before: Option<&PodStatus>, place: &Place) -> PodCondition {
     let status = if it.holds { "True" } else { "False" };
-    let since = known(pod, before, it.kind).filter(|known| known.status == status).and_then(|known| known.last_transition_time.clone());
+    let since = known(pod, before, it.kind)
+        .filter(|known| known.status == status)
+        .and_then(|known| known.last_transition_time.clone());
     PodCondition {
         type_: it.kind.into(),
         status: status.into(),
@@ -230,9 +311,16 @@ fn condition(pod: &Pod, it: Finding, before: Option<&PodStatus>, place: &Place) 
 fn initialized_condition(pod: &Pod, seen: &Observed, phase: &str) -> Finding {
     let missing = uninitialized(pod, seen);
     if missing.is_empty() {
-        return Finding { reason: (phase == "Succeeded").then_some("PodCompleted"), ..yes("Initialized") };
+        return Finding {
+            reason: (phase == "Succeeded").then_some("PodCompleted"),
+            ..yes("Initialized")
+        };
     }
-    no("Initialized", "ContainersNotInitialized", Some(format!("containers with incomplete status: [{}]", missing.join(" "))))
+    no(
+        "Initialized",
+        "ContainersNotInitialized",
+        Some(format!("containers with incomplete status: [{}]", missing.join(" "))),
+    )
 }
 
 fn containers_ready(pod: &Pod, seen: &Observed, phase: &str) -> Finding {
@@ -243,28 +331,48 @@ fn containers_ready(pod: &Pod, seen: &Observed, phase: &str) -> Finding {
         _ => {}
     }
     let unready: Vec<_> = shape::containers(pod)
-        .filter(|(role, container)| *role != Role::Init && !seen.containers.get(&container.name).is_some_and(|it| ready(*role, it)))
+        .filter(|(role, container)| {
+            *role != Role::Init && !seen.containers.get(&container.name).is_some_and(|it| ready(*role, it))
+        })
         .map(|(_, container)| container.name.as_str())
         .collect();
     if unready.is_empty() {
         return yes(KIND);
     }
-    no(KIND, "ContainersNotReady", Some(format!("containers with unready status: [{}]", unready.join(" "))))
+    no(
+        KIND,
+        "ContainersNotReady",
+        Some(format!("containers with unready status: [{}]", unready.join(" "))),
+    )
 }
 
 fn ready_condition(pod: &Pod, containers: &Finding) -> Finding {
     const KIND: &str = "Ready";
     if !containers.holds {
-        return Finding { kind: KIND, reason: containers.reason, message: containers.message.clone(), holds: false };
+        return Finding {
+            kind: KIND,
+            reason: containers.reason,
+            message: containers.message.clone(),
+            holds: false,
+        };
     }
     let missing: Vec<String> = shape::spec(pod)
         .readiness_gates
         .iter()
         .flatten()
         .filter(|gate| known(pod, None, &gate.condition_type).is_none_or(|it| it.status != "True"))
-        .map(|gate| format!("corresponding condition of pod readiness gate {:?} is not True", gate.condition_type))
+        .map(|gate| {
+            format!(
+                "corresponding condition of pod readiness gate {:?} is not True",
+                gate.condition_type
+            )
+        })
         .collect();
-    if missing.is_empty() { yes(KIND) } else { no(KIND, "ReadinessGatesNotReady", Some(missing.join(", "))) }
+    if missing.is_empty() {
+        yes(KIND)
+    } else {
+        no(KIND, "ReadinessGatesNotReady", Some(missing.join(", ")))
+    }
 }
 
 #[cfg(test)]

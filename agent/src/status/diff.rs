@@ -82,7 +82,10 @@ mod tests {
         assert_eq!(run(status.clone(), status), Value::Null);
         assert_eq!(run(json!({"nominatedNodeName": "x"}), json!({})), Value::Null);
         // Somebody else's condition is not ours to remove.
-        assert_eq!(run(json!({"conditions": [{"type": "other"}]}), json!({"conditions": []})), Value::Null);
+        assert_eq!(
+            run(json!({"conditions": [{"type": "other"}]}), json!({"conditions": []})),
+            Value::Null
+        );
     }
 
     #[test]
@@ -100,6 +103,9 @@ mod tests {
     fn addresses_are_replaced() {
         let ips = |ip: &str| json!({"podIPs": [{"ip": ip}]});
         assert_eq!(run(json!({}), ips("1")), ips("1"));
-        assert_eq!(run(ips("1"), ips("2")), json!({"podIPs": [{"$patch": "replace"}, {"ip": "2"}]}));
+        assert_eq!(
+            run(ips("1"), ips("2")),
+            json!({"podIPs": [{"$patch": "replace"}, {"ip": "2"}]})
+        );
     }
 }

@@ -64,7 +64,7 @@ impl Publisher {
             last: None,
             in_flight: false,
             dirty_since: None,
-            retry: Retry::new(Duration::from_millis(200), Duration::from_secs(30)),
+            retry: Retry::new(Duration::from_millis(200), Duration::from_secs(5)),
             retry_at: None,
             gone: false,
         }
@@ -114,7 +114,12 @@ impl Publisher {
         self.in_flight = true;
         self.retry_at = None;
         let patch = json!({"metadata": {"uid": subject.uid}, "status": patch});
-        Some(Patching { client: client.clone(), subject, status, patch })
+        Some(Patching {
+            client: client.clone(),
+            subject,
+            status,
+            patch,
+        })
     }
 
     /// When to look again.
@@ -135,7 +140,9 @@ impl Publisher {
             }
             // The object is gone, or another one has its name: nobody is left to tell.
             Err(kube::Error::Api(status)) if status.code == 404 => self.gone = true,
-            Err(kube::Error::Api(status)) if status.code == 409 && status.message.to_lowercase().contains("uid") => self.gone = true,
+            Err(kube::Error::Api(status)) if status.code == 409 && status.message.to_lowercase().contains("uid") => {
+                self.gone = true
+            }
             Err(error) => {
                 tracing::warn!(%error, "status not written; it is tried again");
                 // A newer one may have been asked for meanwhile.
@@ -149,19 +156,33 @@ impl Publisher {
 impl Subject {
     /// The pod itself, or for a static pod its mirror with that UID.
     pub fn new(pod: &Pod, uid: &str) -> Self {
-        Self { namespace: shape::namespace(pod).into(), name: shape::name(pod).into(), uid: uid.into() }
+        Self {
+            namespace: shape::namespace(pod).into(),
+            name: shape::name(pod).into(),
+            uid: uid.into(),
+        }
     }
 }
 
 impl Patching {
     /// Sends it.
     pub async fn send(self) -> Sent {
-        let Self { client, subject, status, patch } = self;
+        let Self {
+            client,
+            subject,
+            status,
+            patch,
+        } = self;
         let laps = Laps::begin(&subject.uid);
         let url = format!("/api/v1/namespaces/{}/pods", subject.namespace);
         let result = async {
             let request = Request::new(url)
-                .patch_subresource("status", &subject.name, &PatchParams::default(), &Patch::Strategic(patch))
+                .patch_subresource(
+                    "status",
+                    &subject.name,
+                    &PatchParams::default(),
+                    &Patch::Strategic(patch),
+                )
                 .map_err(kube::Error::BuildRequest)?;
             // The answer is the whole pod, which the watch brings anyway.
             client.request::<serde::de::IgnoredAny>(request).await.map(drop)
@@ -181,11 +202,18 @@ mod tests {
     use super::*;
 
     fn status(phase: &str) -> PodStatus {
-        PodStatus { phase: Some(phase.into()), ..PodStatus::default() }
+        PodStatus {
+            phase: Some(phase.into()),
+            ..PodStatus::default()
+        }
     }
 
     fn subject() -> Option<Subject> {
-        Some(Subject { namespace: "n".into(), name: "p".into(), uid: "u".into() })
+        Some(Subject {
+            namespace: "n".into(),
+            name: "p".into(),
+            uid: "u".into(),
+        })
     }
 
     fn client() -> Client {
@@ -222,11 +250,23 @@ mod tests {
         assert!(it.set(status("Running"), now));
         assert!(!it.set(status("Running"), now));
         let first = it.next(&client, subject(), false, now).unwrap();
-        assert_eq!(first.patch, json!({"metadata": {"uid": "u"}, "status": {"phase": "Running"}}));
+        assert_eq!(
+            first.patch,
+            json!({"metadata": {"uid": "u"}, "status": {"phase": "Running"}})
+        );
         it.set(status("Failed"), now);
         assert!(it.next(&client, subject(), false, now).is_none() && !it.settled());
-        it.sent(Sent { status: first.status, result: Ok(()) }, now);
-        assert_eq!(it.next(&client, subject(), false, now).unwrap().patch["status"], json!({"phase": "Failed"}));
+        it.sent(
+            Sent {
+                status: first.status,
+                result: Ok(()),
+            },
+            now,
+        );
+        assert_eq!(
+            it.next(&client, subject(), false, now).unwrap().patch["status"],
+            json!({"phase": "Failed"})
+        );
     }
 
     #[tokio::test]
@@ -247,7 +287,13 @@ mod tests {
         let mut it = Publisher::new(None);
         it.set(status("Running"), now);
         let first = it.next(&client, subject(), false, now).unwrap();
-        it.sent(Sent { status: first.status, result: Err(kube::Error::LinesCodecMaxLineLengthExceeded) }, now);
+        it.sent(
+            Sent {
+                status: first.status,
+                result: Err(kube::Error::LinesCodecMaxLineLengthExceeded),
+            },
+            now,
+        );
         assert!(it.next(&client, subject(), false, now).is_none());
         let at = it.wake_at().unwrap();
         assert!(it.next(&client, subject(), false, at).is_some());

@@ -42,7 +42,11 @@ impl AsRawFd for InotifyFd {
 
 /// Waits for the next change that an inotify instance watches for; several at once count as one.
 pub async fn changed(watcher: &AsyncFd<InotifyFd>) {
-    let read = watcher.async_io(Interest::READABLE, |it| it.0.read_events().map(drop).map_err(io::Error::from)).await;
+    let read = watcher
+        .async_io(Interest::READABLE, |it| {
+            it.0.read_events().map(drop).map_err(io::Error::from)
+        })
+        .await;
     if let Err(error) = read {
         tracing::warn!(%error, "changes not read");
     }

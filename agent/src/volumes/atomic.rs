@@ -46,7 +46,14 @@ fn swap_in(dir: &Path, payload: &Payload, group: Option<u32>) -> Result<PathBuf,
     make_dir(&fresh, group)?;
     for (path, file) in payload {
         let target = fresh.join(path);
-        for parent in path.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty()).collect::<Vec<_>>().into_iter().rev() {
+        for parent in path
+            .ancestors()
+            .skip(1)
+            .filter(|it| !it.as_os_str().is_empty())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
             let parent = fresh.join(parent);
             if !parent.exists() {
                 make_dir(&parent, group)?;
@@ -157,14 +164,22 @@ mod tests {
 
     fn payload(files: &[(&str, &str, u32)]) -> Payload {
         let file = |(path, text, mode): &(&str, &str, u32)| {
-            (PathBuf::from(path), File { bytes: text.as_bytes().to_vec(), mode: *mode })
+            (
+                PathBuf::from(path),
+                File {
+                    bytes: text.as_bytes().to_vec(),
+                    mode: *mode,
+                },
+            )
         };
         files.iter().map(file).collect()
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -176,7 +191,10 @@ mod tests {
         assert!(write(dir, &payload(&[("a", "1", 0o644), ("d/e/f", "2", 0o400)]), None).unwrap());
         assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "1");
         assert_eq!(fs::read_to_string(dir.join("d/e/f")).unwrap(), "2");
-        assert_eq!(fs::metadata(dir.join("d/e/f")).unwrap().permissions().mode() & 0o777, 0o400);
+        assert_eq!(
+            fs::metadata(dir.join("d/e/f")).unwrap().permissions().mode() & 0o777,
+            0o400
+        );
         assert_eq!(fs::read_link(dir.join("a")).unwrap(), Path::new("..data/a"));
         let before = fs::read_link(dir.join(DATA)).unwrap();
         assert!(!write(dir, &payload(&[("a", "1", 0o644), ("d/e/f", "2", 0o400)]), None).unwrap());

@@ -54,13 +54,22 @@ mod tests {
         let full = Objects::from([(key.clone(), Some(Arc::new(data)))]);
         let run = |source: serde_json::Value, objects: &Objects, name: &str| {
             let source: ConfigMapVolumeSource = serde_json::from_value(source).unwrap();
-            let cx = Context { pod: &pod, facts: &Facts::default(), objects };
+            let cx = Context {
+                pod: &pod,
+                facts: &Facts::default(),
+                objects,
+            };
             ConfigMap(&source).set_up(&cx, &dir.path().join(name))
         };
         let all = run(json!({"name": "m"}), &full, "all").unwrap();
         assert_eq!(std::fs::read(all.join("bin")).unwrap(), [0, 255]);
         assert_eq!(std::fs::read(all.join("a")).unwrap(), b"1");
-        let one = run(json!({"name": "m", "items": [{"key": "a", "path": "x/y", "mode": 256}]}), &full, "one").unwrap();
+        let one = run(
+            json!({"name": "m", "items": [{"key": "a", "path": "x/y", "mode": 256}]}),
+            &full,
+            "one",
+        )
+        .unwrap();
         assert_eq!(std::fs::read(one.join("x/y")).unwrap(), b"1");
         assert!(!one.join("b").exists());
         let error = run(json!({"name": "m", "items": [{"key": "no", "path": "x"}]}), &full, "no").unwrap_err();

@@ -42,7 +42,11 @@ mod tests {
             {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
             {"path": "cpu", "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu"}}]}))
         .unwrap();
-        let cx = Context { pod: &pod, facts: &Facts::default(), objects: &Objects::new() };
+        let cx = Context {
+            pod: &pod,
+            facts: &Facts::default(),
+            objects: &Objects::new(),
+        };
         let path = DownwardApi(&source).set_up(&cx, &dir.path().join("v")).unwrap();
         assert_eq!(std::fs::read_to_string(path.join("labels")).unwrap(), "a=\"b\"");
         assert_eq!(std::fs::read_to_string(path.join("cpu")).unwrap(), "2");

@@ -17,7 +17,11 @@ impl Volume for EmptyDir<'_> {
         match self.0.and_then(|it| it.medium.as_deref()).unwrap_or_default() {
             "" => {}
             "Memory" => {
-                let limit = self.0.and_then(|it| it.size_limit.as_ref()).and_then(quantity::value).filter(|it| *it > 0);
+                let limit = self
+                    .0
+                    .and_then(|it| it.size_limit.as_ref())
+                    .and_then(quantity::value)
+                    .filter(|it| *it > 0);
                 let size = limit.unwrap_or(cx.facts.allocatable_memory).max(1);
                 mount_tmpfs(dir, &format!("size={size},mode=0777"))?;
             }
@@ -52,7 +56,11 @@ mod tests {
     #[test]
     fn directory_for_everybody_that_keeps_its_content() {
         let dir = scratch("empty");
-        let cx = Context { pod: &Default::default(), facts: &Facts::default(), objects: &Objects::new() };
+        let cx = Context {
+            pod: &Default::default(),
+            facts: &Facts::default(),
+            objects: &Objects::new(),
+        };
         let path = EmptyDir(None).set_up(&cx, &dir.path().join("v")).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o777);
         std::fs::write(path.join("f"), "x").unwrap();

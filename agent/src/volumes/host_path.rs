@@ -24,7 +24,10 @@ impl Volume for HostPath<'_> {
         };
         let must = |wanted, is: fn(&FileType) -> bool| match found {
             Some(kind) if is(&kind) => Ok(()),
-            _ => Err(Error::HostPath { path: self.0.path.clone(), wanted }),
+            _ => Err(Error::HostPath {
+                path: self.0.path.clone(),
+                wanted,
+            }),
         };
         match self.0.type_.as_deref().unwrap_or_default() {
             // Without a type nothing is checked; a missing path becomes a directory, as container runtimes have it.
@@ -33,7 +36,13 @@ impl Volume for HostPath<'_> {
             "DirectoryOrCreate" if found.is_none() => make_dir(&path, 0o755)?,
             "DirectoryOrCreate" | "Directory" => must("a directory", FileType::is_dir)?,
             "FileOrCreate" if found.is_none() => {
-                OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&path).map_err(io("make file", &path))?;
+                OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(0o644)
+                    .open(&path)
+                    .map_err(io("make file", &path))?;
             }
             "FileOrCreate" | "File" => must("a file", FileType::is_file)?,
             "Socket" => must("a socket", FileType::is_socket)?,
@@ -53,8 +62,16 @@ mod tests {
     use crate::spec::fields::Facts;
 
     fn run(path: &Path, kind: &str) -> Result<PathBuf, Error> {
-        let cx = Context { pod: &Default::default(), facts: &Facts::default(), objects: &Objects::new() };
-        HostPath(&HostPathVolumeSource { path: path.display().to_string(), type_: Some(kind.into()) }).set_up(&cx, Path::new("/"))
+        let cx = Context {
+            pod: &Default::default(),
+            facts: &Facts::default(),
+            objects: &Objects::new(),
+        };
+        HostPath(&HostPathVolumeSource {
+            path: path.display().to_string(),
+            type_: Some(kind.into()),
+        })
+        .set_up(&cx, Path::new("/"))
     }
 
     #[test]

@@ -72,7 +72,11 @@ pub enum Error {
 /// Adds the operation and the path to an I/O error.
 fn io(operation: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
     let path = path.display().to_string();
-    move |source| Error::Io { operation, path: path.clone(), source }
+    move |source| Error::Io {
+        operation,
+        path: path.clone(),
+        source,
+    }
 }
 
 /// What volumes are made from.
@@ -88,7 +92,11 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Group that owns the pod's volumes.
     fn fs_group(&self) -> Option<u32> {
-        shape::spec(self.pod).security_context.as_ref()?.fs_group.and_then(|gid| u32::try_from(gid).ok())
+        shape::spec(self.pod)
+            .security_context
+            .as_ref()?
+            .fs_group
+            .and_then(|gid| u32::try_from(gid).ok())
     }
 }
 
@@ -133,7 +141,10 @@ pub struct Failed {
 /// The objects that the pod's volumes need.
 pub fn references(pod: &Pod) -> BTreeSet<Key> {
     let volumes = shape::spec(pod).volumes.iter().flatten();
-    volumes.filter_map(|it| of(it).ok()).flat_map(|it| it.references(shape::namespace(pod))).collect()
+    volumes
+        .filter_map(|it| of(it).ok())
+        .flat_map(|it| it.references(shape::namespace(pod)))
+        .collect()
 }
 
 /// Whether volumes show something of the pod object itself, so that they change when its labels do.
@@ -148,10 +159,21 @@ pub fn follow_pod(pod: &Pod) -> bool {
 pub fn set_up(cx: &Context<'_>, pod_dir: &Path) -> Result<Volumes, Failed> {
     let mut ready = Volumes::new();
     for spec in shape::spec(cx.pod).volumes.iter().flatten() {
-        let fail = |source| Failed { volume: spec.name.clone(), source };
+        let fail = |source| Failed {
+            volume: spec.name.clone(),
+            source,
+        };
         let volume = of(spec).map_err(fail)?;
-        let path = volume.set_up(cx, &pod_dir.join("volumes").join(&spec.name)).map_err(fail)?;
-        ready.insert(spec.name.clone(), Ready { path, read_only: volume.read_only() });
+        let path = volume
+            .set_up(cx, &pod_dir.join("volumes").join(&spec.name))
+            .map_err(fail)?;
+        ready.insert(
+            spec.name.clone(),
+            Ready {
+                path,
+                read_only: volume.read_only(),
+            },
+        );
     }
     Ok(ready)
 }
@@ -216,18 +238,27 @@ fn mount_tmpfs(dir: &Path, options: &str) -> Result<(), Error> {
         return Ok(());
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), dir, Some("tmpfs"), flags, Some(options)).map_err(|errno| io("mount tmpfs on", dir)(errno.into()))
+    mount(Some("tmpfs"), dir, Some("tmpfs"), flags, Some(options))
+        .map_err(|errno| io("mount tmpfs on", dir)(errno.into()))
 }
 
 fn is_mount_point(dir: &Path) -> Result<bool, Error> {
     use std::os::unix::fs::MetadataExt;
     let parent = dir.parent().unwrap_or(dir);
-    let device = |path: &Path| std::fs::symlink_metadata(path).map(|it| it.dev()).map_err(io("look at", path));
+    let device = |path: &Path| {
+        std::fs::symlink_metadata(path)
+            .map(|it| it.dev())
+            .map_err(io("look at", path))
+    };
     Ok(device(dir)? != device(parent)?)
 }
 
 /// Makes a directory that is there for everybody.
 fn make_dir(dir: &Path, mode: u32) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(io("make directory", dir))
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(dir)
+        .map_err(io("make directory", dir))
 }

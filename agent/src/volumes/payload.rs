@@ -48,36 +48,65 @@ pub fn add_object(
     };
     let Some(items) = items.filter(|it| !it.is_empty()) else {
         for (key, bytes) in data.files() {
-            payload.insert(plain(key)?, File { bytes: bytes.clone(), mode: default_mode });
+            payload.insert(
+                plain(key)?,
+                File {
+                    bytes: bytes.clone(),
+                    mode: default_mode,
+                },
+            );
         }
         return Ok(());
     };
     for item in items {
         match data.file(&item.key) {
             Some(bytes) => {
-                payload.insert(plain(&item.path)?, File { bytes: bytes.clone(), mode: mode(item.mode, default_mode) });
+                payload.insert(
+                    plain(&item.path)?,
+                    File {
+                        bytes: bytes.clone(),
+                        mode: mode(item.mode, default_mode),
+                    },
+                );
             }
             None if optional => {}
-            None => return Err(Error::MissingKey { object: object.clone(), key: item.key.clone() }),
+            None => {
+                return Err(Error::MissingKey {
+                    object: object.clone(),
+                    key: item.key.clone(),
+                });
+            }
         }
     }
     Ok(())
 }
 
 /// Adds files that show the pod's own fields and resources.
-pub fn add_downward(payload: &mut Payload, cx: &Context<'_>, files: &[DownwardAPIVolumeFile], default_mode: u32) -> Result<(), Error> {
+pub fn add_downward(
+    payload: &mut Payload,
+    cx: &Context<'_>,
+    files: &[DownwardAPIVolumeFile],
+    default_mode: u32,
+) -> Result<(), Error> {
     for file in files {
         let text = if let Some(field) = &file.field_ref {
             fields::field(cx.pod, &field.field_path, cx.facts)?
         } else if let Some(selector) = &file.resource_field_ref {
             let name = selector.container_name.as_deref().unwrap_or_default();
-            let container: &Container =
-                shape::container(cx.pod, name).map(|(_, it)| it).ok_or_else(|| Error::Container(name.to_owned()))?;
+            let container: &Container = shape::container(cx.pod, name)
+                .map(|(_, it)| it)
+                .ok_or_else(|| Error::Container(name.to_owned()))?;
             fields::resource(container, selector, cx.facts)?
         } else {
             continue;
         };
-        payload.insert(plain(&file.path)?, File { bytes: text.into_bytes(), mode: mode(file.mode, default_mode) });
+        payload.insert(
+            plain(&file.path)?,
+            File {
+                bytes: text.into_bytes(),
+                mode: mode(file.mode, default_mode),
+            },
+        );
     }
     Ok(())
 }

@@ -18,7 +18,8 @@ impl Volume for Projected<'_> {
         sources
             .flat_map(|it| {
                 let map = it.config_map.as_ref().map(|it| Key::config_map(namespace, &it.name));
-                map.into_iter().chain(it.secret.as_ref().map(|it| Key::secret(namespace, &it.name)))
+                map.into_iter()
+                    .chain(it.secret.as_ref().map(|it| Key::secret(namespace, &it.name)))
             })
             .collect()
     }

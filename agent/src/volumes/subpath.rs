@@ -19,15 +19,24 @@ use crate::files;
 
 fn failed(operation: &'static str, path: &Path) -> impl Fn(Errno) -> Error {
     let path = path.display().to_string();
-    move |errno| Error::Io { operation, path: path.clone(), source: errno.into() }
+    move |errno| Error::Io {
+        operation,
+        path: path.clone(),
+        source: errno.into(),
+    }
 }
 
 /// Binds `sub_path` of `volume` to `staging`, which is made; a missing entry is made as a directory.
 pub fn bind(volume: &Path, sub_path: &str, staging: &Path) -> Result<PathBuf, Error> {
     let found = find(volume, sub_path)?;
-    let directory = SFlag::from_bits_truncate(fstat(&found).map_err(failed("look at", volume))?.st_mode) & SFlag::S_IFMT
+    let directory = SFlag::from_bits_truncate(fstat(&found).map_err(failed("look at", volume))?.st_mode)
+        & SFlag::S_IFMT
         == SFlag::S_IFDIR;
-    prepare(staging, directory).map_err(|source| Error::Io { operation: "prepare", path: staging.display().to_string(), source })?;
+    prepare(staging, directory).map_err(|source| Error::Io {
+        operation: "prepare",
+        path: staging.display().to_string(),
+        source,
+    })?;
     let source = format!("/proc/self/fd/{}", found.as_raw_fd());
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(source.as_str()), staging, None::<&str>, flags, None::<&str>).map_err(failed("bind mount", staging))?;
@@ -38,12 +47,20 @@ pub fn bind(volume: &Path, sub_path: &str, staging: &Path) -> Result<PathBuf, Er
 fn prepare(staging: &Path, directory: bool) -> io::Result<()> {
     files::detach_below(staging)?;
     if let Ok(known) = fs::symlink_metadata(staging) {
-        if known.is_dir() { fs::remove_dir(staging)? } else { fs::remove_file(staging)? }
+        if known.is_dir() {
+            fs::remove_dir(staging)?
+        } else {
+            fs::remove_file(staging)?
+        }
     }
     if let Some(parent) = staging.parent() {
         files::make_private_dir(parent)?;
     }
-    if directory { fs::create_dir(staging) } else { fs::File::create(staging).map(drop) }
+    if directory {
+        fs::create_dir(staging)
+    } else {
+        fs::File::create(staging).map(drop)
+    }
 }
 
 /// Opens `sub_path` beneath `volume`, making what is missing.
@@ -100,7 +117,10 @@ fn find(volume: &Path, sub_path: &str) -> Result<OwnedFd, Error> {
 fn like(made: &OwnedFd, volume: &OwnedFd) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mode = fstat(volume)?.st_mode & 0o7777;
-    fs::set_permissions(format!("/proc/self/fd/{}", made.as_raw_fd()), fs::Permissions::from_mode(mode))
+    fs::set_permissions(
+        format!("/proc/self/fd/{}", made.as_raw_fd()),
+        fs::Permissions::from_mode(mode),
+    )
 }
 
 fn beneath(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
@@ -132,11 +152,20 @@ mod tests {
         let volume = dir.path().join("v");
         fs::create_dir(&volume).unwrap();
         fs::set_permissions(&volume, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        assert_eq!(target(&find(&volume, "a/b").unwrap()), volume.canonicalize().unwrap().join("a/b"));
+        assert_eq!(
+            target(&find(&volume, "a/b").unwrap()),
+            volume.canonicalize().unwrap().join("a/b")
+        );
         let made = fs::metadata(volume.join("a/b")).unwrap();
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o7777, 0o777);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o7777,
+            0o777
+        );
         symlink("a", volume.join("l")).unwrap();
-        assert_eq!(target(&find(&volume, "l/b").unwrap()), volume.canonicalize().unwrap().join("a/b"));
+        assert_eq!(
+            target(&find(&volume, "l/b").unwrap()),
+            volume.canonicalize().unwrap().join("a/b")
+        );
     }
 
     #[test]

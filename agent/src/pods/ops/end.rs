@@ -77,7 +77,11 @@ fn log_tail(path: &Path) -> String {
         kept.push(*line);
     }
     kept.reverse();
-    if kept.is_empty() { String::new() } else { kept.join("\n") + "\n" }
+    if kept.is_empty() {
+        String::new()
+    } else {
+        kept.join("\n") + "\n"
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +91,13 @@ mod tests {
 
     fn exit(code: i32, oom_killed: bool) -> Exit {
         let at = "2026-01-01T00:00:00.5Z".to_owned();
-        Exit { code, signal: None, oom_killed, started_at: at.clone(), finished_at: at }
+        Exit {
+            code,
+            signal: None,
+            oom_killed,
+            started_at: at.clone(),
+            finished_at: at,
+        }
     }
 
     #[test]
@@ -95,14 +105,27 @@ mod tests {
         let dir = scratch("end");
         let (file, log) = (dir.path().join("t"), dir.path().join("l"));
         std::fs::write(&file, "").unwrap();
-        std::fs::write(&log, "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:00Z stderr F two words\n").unwrap();
-        let words = Words { file: file.clone(), log: Some(log) };
+        std::fs::write(
+            &log,
+            "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:00Z stderr F two words\n",
+        )
+        .unwrap();
+        let words = Words {
+            file: file.clone(),
+            log: Some(log),
+        };
         assert_eq!(termination("i", &exit(1, false), &words).message, "one\ntwo words\n");
         assert_eq!(termination("i", &exit(0, false), &words).message, "");
         std::fs::write(&file, "bye").unwrap();
         let end = termination("i", &exit(137, true), &words);
-        assert_eq!((end.message.as_str(), end.reason.as_str(), end.code), ("bye", "OOMKilled", 137));
-        let nothing = Words { file: dir.path().join("no"), log: None };
+        assert_eq!(
+            (end.message.as_str(), end.reason.as_str(), end.code),
+            ("bye", "OOMKilled", 137)
+        );
+        let nothing = Words {
+            file: dir.path().join("no"),
+            log: None,
+        };
         assert_eq!(termination("i", &exit(0, false), &nothing).reason, "Completed");
     }
 }

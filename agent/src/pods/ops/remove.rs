@@ -51,7 +51,10 @@ pub async fn remove(job: Job) {
         tracing::warn!(pod = job.uid, errors = errors.join("; "), "pod not removed yet");
         tokio::time::sleep(retry.step()).await;
     }
-    tracing::error!(pod = job.uid, "pod not wholly removed; the rest is tried again when the agent starts");
+    tracing::error!(
+        pod = job.uid,
+        "pod not wholly removed; the rest is tried again when the agent starts"
+    );
 }
 
 /// Ends processes and removes cgroups, records and network.
@@ -59,7 +62,10 @@ pub async fn kernel(shared: &SharedRef, uid: &str, monitor: Option<Monitor>, hos
     let network = shared.network.borrow().clone().filter(|_| !host_network);
     let disconnect = async {
         match network {
-            Some(network) => network.remove(uid).await.map_err(|error| format!("remove from the network: {error}")),
+            Some(network) => network
+                .remove(uid)
+                .await
+                .map_err(|error| format!("remove from the network: {error}")),
             None => Ok(()),
         }
     };
@@ -79,7 +85,10 @@ async fn sandbox(shared: &SharedRef, uid: &str, monitor: Option<Monitor>) -> Vec
     let dir = shared.config.sandbox_dir(uid);
     blocking(move || {
         let mut errors: Vec<String> = match barepod_runtime::records::load(&dir) {
-            Ok(record) => barepod_runtime::records::cleanup(&record).iter().map(|error| chain(error)).collect(),
+            Ok(record) => barepod_runtime::records::cleanup(&record)
+                .iter()
+                .map(|error| chain(error))
+                .collect(),
             // Without a record nothing was made.
             Err(_) => Vec::new(),
         };
@@ -98,7 +107,11 @@ async fn disk(job: &Job) -> Result<(), String> {
     let (store, all, trash) = (Arc::clone(&job.store), job.all, job.shared.config.trash());
     let moved = blocking(move || {
         let dir = store.dir();
-        let places = if all { vec![dir.to_owned()] } else { ["volumes", "subpaths", "containers"].map(|it| dir.join(it)).to_vec() };
+        let places = if all {
+            vec![dir.to_owned()]
+        } else {
+            ["volumes", "subpaths", "containers"].map(|it| dir.join(it)).to_vec()
+        };
         let mut moved = Vec::new();
         for place in places {
             let result = files::move_away(&place, &trash);

@@ -35,7 +35,12 @@ pub struct Sandbox {
 pub type Made = (Sandbox, mpsc::Receiver<Event>);
 
 /// Makes the sandbox. What was made is removed again when a later step fails. `None` when the pod is to end first.
-pub async fn create(shared: SharedRef, pod: Arc<Pod>, store: Arc<Store>, cancel: watch::Receiver<bool>) -> Option<Result<Made, String>> {
+pub async fn create(
+    shared: SharedRef,
+    pod: Arc<Pod>,
+    store: Arc<Store>,
+    cancel: watch::Receiver<bool>,
+) -> Option<Result<Made, String>> {
     let uid = shape::uid(&pod).to_owned();
     let result = attempt(&shared, &pod, &store, cancel).await;
     if !matches!(result, Some(Ok(_))) {
@@ -46,7 +51,12 @@ pub async fn create(shared: SharedRef, pod: Arc<Pod>, store: Arc<Store>, cancel:
     result
 }
 
-async fn attempt(shared: &SharedRef, pod: &Arc<Pod>, store: &Arc<Store>, cancel: watch::Receiver<bool>) -> Option<Result<Made, String>> {
+async fn attempt(
+    shared: &SharedRef,
+    pod: &Arc<Pod>,
+    store: &Arc<Store>,
+    cancel: watch::Receiver<bool>,
+) -> Option<Result<Made, String>> {
     let laps = Laps::begin(shape::uid(pod));
     let config = config(shared, pod);
     let dir = config.dir.clone();
@@ -72,7 +82,9 @@ async fn attempt(shared: &SharedRef, pod: &Arc<Pod>, store: &Arc<Store>, cancel:
     let ip = if shape::host_network(pod) {
         Some(shared.host.ip)
     } else {
-        let Some(netns) = netns.clone() else { return Some(Err("the sandbox has no network namespace".into())) };
+        let Some(netns) = netns.clone() else {
+            return Some(Err("the sandbox has no network namespace".into()));
+        };
         let handle = network_handle(shared.network.clone(), cancel).await?;
         match handle.add(shape::uid(pod), netns, host_ports(pod)).await {
             Ok(attachment) => Some(attachment.ip),
@@ -125,13 +137,21 @@ fn prepare(pod: &Pod, store: &Store, sandbox_dir: &Path, hostname: &str) -> std:
 }
 
 fn write_hosts(pod: &Pod, store: &Store, ip: Option<Ipv4Addr>, hostname: &str) -> std::io::Result<()> {
-    let node_hosts = if shape::host_network(pod) { std::fs::read_to_string("/etc/hosts").unwrap_or_default() } else { String::new() };
+    let node_hosts = if shape::host_network(pod) {
+        std::fs::read_to_string("/etc/hosts").unwrap_or_default()
+    } else {
+        String::new()
+    };
     write_in_place(&store.etc("hosts"), &dns::hosts(pod, ip, hostname, &node_hosts))
 }
 
 /// Writes the hosts file if an agent before this one did not come to it. Blocking.
 pub fn write_missing_hosts(pod: &Pod, store: &Store, ip: Option<Ipv4Addr>, hostname: &str) -> std::io::Result<()> {
-    if store.etc("hosts").exists() { Ok(()) } else { write_hosts(pod, store, ip, hostname) }
+    if store.etc("hosts").exists() {
+        Ok(())
+    } else {
+        write_hosts(pod, store, ip, hostname)
+    }
 }
 
 /// Containers hold bind mounts of these files, which renaming would cut off.
@@ -146,7 +166,13 @@ fn write_in_place(path: &Path, text: &str) -> std::io::Result<()> {
 fn config(shared: &SharedRef, pod: &Pod) -> SandboxConfig {
     let spec = shape::spec(pod);
     let uid = shape::uid(pod);
-    let of_node = |node: Option<bool>| if node == Some(true) { NamespaceMode::Node } else { NamespaceMode::Pod };
+    let of_node = |node: Option<bool>| {
+        if node == Some(true) {
+            NamespaceMode::Node
+        } else {
+            NamespaceMode::Pod
+        }
+    };
     let pid = match (spec.host_pid, spec.share_process_namespace) {
         (Some(true), _) => NamespaceMode::Node,
         (_, Some(false)) => NamespaceMode::Container,
@@ -170,7 +196,10 @@ fn config(shared: &SharedRef, pod: &Pod) -> SandboxConfig {
         ipc: of_node(spec.host_ipc),
         uts: of_node(spec.host_network),
         sysctls: sysctls.map(|it| (it.name.clone(), it.value.clone())).collect(),
-        annotations: meta.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        annotations: meta
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
     }
 }
 
@@ -181,7 +210,11 @@ fn host_ports(pod: &Pod) -> Vec<HostPort> {
         .filter_map(|port| {
             let number = |it: i32| u16::try_from(it).ok().filter(|it| *it != 0);
             Some(HostPort {
-                host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()).filter(|ip: &Ipv4Addr| !ip.is_unspecified()),
+                host_ip: port
+                    .host_ip
+                    .as_deref()
+                    .and_then(|ip| ip.parse().ok())
+                    .filter(|ip: &Ipv4Addr| !ip.is_unspecified()),
                 host_port: number(port.host_port?)?,
                 container_port: number(port.container_port)?,
                 protocol: match port.protocol.as_deref() {

@@ -9,7 +9,6 @@ use barepod_images::user;
 use barepod_runtime::protocol::{ContainerConfig, Overlay, Reason};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use oci_spec::runtime::Process;
 use tokio::sync::watch;
 
 use super::sandbox::Sandbox;
@@ -21,7 +20,7 @@ use crate::laps::Laps;
 use crate::objects::Objects;
 use crate::pods::observed::Waiting;
 use crate::pods::shape;
-use crate::pods::store::{Store, Stored};
+use crate::pods::store::{RunRecord, Store, Stored};
 use crate::shared::{SharedRef, blocking};
 use crate::spec::env::{self, Environment, Sources};
 use crate::spec::mounts::{self, Shared as SharedFiles};
@@ -57,16 +56,10 @@ pub struct Job {
 /// A container that runs.
 #[derive(Debug)]
 pub struct Started {
-    /// What runs in it.
-    pub process: Arc<Process>,
     /// Since when.
     pub since: Time,
-    /// The image's full name.
-    pub image: String,
-    /// The image's id.
-    pub image_id: String,
-    /// What asks it to end, as the image says.
-    pub image_stop_signal: Option<String>,
+    /// What runs in it.
+    pub run: RunRecord,
 }
 
 /// Why a container did not start.
@@ -98,30 +91,55 @@ pub async fn start(job: Job) -> Result<Started, Failure> {
 }
 
 async fn attempt(job: &Job) -> Result<Started, Failure> {
-    let container = shape::container(&job.pod, &job.container).map(|(_, it)| it).ok_or(Failure::Cancelled)?;
+    let container = shape::container(&job.pod, &job.container)
+        .map(|(_, it)| it)
+        .ok_or(Failure::Cancelled)?;
     let laps = Laps::begin(shape::uid(&job.pod));
     let wanted = env::references(&job.pod, container);
-    let (image, objects, services) =
-        tokio::join!(prepare(job), fetch(job, wanted), job.shared.services.variables(&job.pod));
+    let (image, objects, services) = tokio::join!(
+        prepare(job),
+        fetch(job, wanted),
+        job.shared.services.variables(&job.pod)
+    );
     let (image, user) = image?;
     let objects = objects?;
     laps.done("prepared");
-    let volumes = pass(job.volumes.clone(), job.cancel.clone()).await.ok_or(Failure::Cancelled)?;
-    let sandbox = pass(job.sandbox.clone(), job.cancel.clone()).await.ok_or(Failure::Cancelled)?;
+    let volumes = pass(job.volumes.clone(), job.cancel.clone())
+        .await
+        .ok_or(Failure::Cancelled)?;
+    let sandbox = pass(job.sandbox.clone(), job.cancel.clone())
+        .await
+        .ok_or(Failure::Cancelled)?;
     laps.done("waited");
     let config = configure(job, container, &image, &user, &objects, &services, &volumes, &sandbox)?;
     laps.done("configured");
-    let process = Arc::new(config.spec.process().clone().unwrap_or_default());
+    let run = RunRecord {
+        process: Arc::new(config.spec.process().clone().unwrap_or_default()),
+        image: images::display_name(&image, container.image.as_deref().unwrap_or_default()),
+        image_id: images::display_id(&image),
+        stop_signal: image
+            .image
+            .config
+            .config()
+            .as_ref()
+            .and_then(|it| it.stop_signal().clone()),
+    };
     fault::point("agent.container-recorded");
-    let state = sandbox.monitor.create(config).await.map_err(create_failure)?;
+    // A container that is found running without its record was never told of, and is made again.
+    let write = {
+        let (store, id, run) = (Arc::clone(&job.store), job.id.clone(), run.clone());
+        blocking(move || store.write_run(&id, &run))
+    };
+    let (state, written) = tokio::join!(sandbox.monitor.create(config), write);
+    let state = state.map_err(create_failure)?;
+    if let Err(error) = written {
+        tracing::warn!(container = job.id, %error, "container not written down");
+    }
     fault::point("agent.container-started");
     laps.done("started");
     Ok(Started {
-        process,
         since: state.started_at.as_deref().map_or_else(time::now, time::parse),
-        image: images::display_name(&image, container.image.as_deref().unwrap_or_default()),
-        image_id: images::display_id(&image),
-        image_stop_signal: image.image.config.config().as_ref().and_then(|it| it.stop_signal().clone()),
+        run,
     })
 }
 
@@ -137,7 +155,10 @@ fn create_failure(error: monitor::Error) -> Failure {
     match error {
         monitor::Error::Failed(failure) if failure.reason == Reason::Exec => {
             let not_executable = failure.message.to_lowercase().contains("permission denied");
-            Failure::Exec { code: if not_executable { 126 } else { 127 }, message: failure.message }
+            Failure::Exec {
+                code: if not_executable { 126 } else { 127 },
+                message: failure.message,
+            }
         }
         monitor::Error::Gone => Failure::Cancelled,
         error => create_error(chain(&error)),
@@ -149,11 +170,13 @@ async fn prepare(job: &Job) -> Result<(Found, user::User), Failure> {
     let (shared, pod, store) = (Arc::clone(&job.shared), Arc::clone(&job.pod), Arc::clone(&job.store));
     let (name, id, attempt, record) = (job.container.clone(), job.id.clone(), job.attempt, job.record.clone());
     blocking(move || {
-        let container = shape::container(&pod, &name).map(|(_, it)| it).ok_or(Failure::Cancelled)?;
+        let container = shape::container(&pod, &name)
+            .map(|(_, it)| it)
+            .ok_or(Failure::Cancelled)?;
         let found = shared.images.find(container).map_err(Failure::Wait)?;
         let wanted = spec::wanted_user(&pod, container, &found.image.config);
-        let user = user::resolve(&found.layers, &wanted)
-            .map_err(|error| create_error(spec::Error::User(chain(&error))))?;
+        let user =
+            user::resolve(&found.layers, &wanted).map_err(|error| create_error(spec::Error::User(chain(&error))))?;
         let write = || -> std::io::Result<()> {
             files::make_private_dir(store.dir())?;
             let dir = store.container_dir(&id);
@@ -181,7 +204,11 @@ async fn fetch(job: &Job, wanted: std::collections::BTreeSet<crate::objects::Key
     if wanted.is_empty() {
         return Ok(Objects::new());
     }
-    job.shared.objects.fetch(wanted).await.map_err(|error| config_error(format!("read configuration from the API: {error}")))
+    job.shared
+        .objects
+        .fetch(wanted)
+        .await
+        .map_err(|error| config_error(format!("read configuration from the API: {error}")))
 }
 
 #[expect(clippy::too_many_arguments, reason = "all that a container is made from, used once")]
@@ -196,7 +223,13 @@ fn configure(
     sandbox: &Sandbox,
 ) -> Result<ContainerConfig, Failure> {
     let facts = job.shared.facts(sandbox.ip);
-    let sources = Sources { pod: &job.pod, container, facts: &facts, objects, services };
+    let sources = Sources {
+        pod: &job.pod,
+        container,
+        facts: &facts,
+        objects,
+        services,
+    };
     let env = env::build(&sources).map_err(config_error)?;
     let mounts = mounts(job, container, volumes, &env).map_err(config_error)?;
     let privileged = Security::of(&job.pod, container).privileged();
@@ -222,14 +255,24 @@ fn configure(
     let dir = job.store.container_dir(&job.id);
     let annotations = BTreeMap::from([
         ("io.kubernetes.container.name".to_owned(), container.name.clone()),
-        ("io.kubernetes.container.restartCount".to_owned(), job.attempt.to_string()),
-        ("io.kubernetes.container.image".to_owned(), container.image.clone().unwrap_or_default()),
+        (
+            "io.kubernetes.container.restartCount".to_owned(),
+            job.attempt.to_string(),
+        ),
+        (
+            "io.kubernetes.container.image".to_owned(),
+            container.image.clone().unwrap_or_default(),
+        ),
     ]);
     Ok(ContainerConfig {
         id: job.id.clone(),
         name: container.name.clone(),
         spec: Box::new(spec),
-        overlay: Some(Overlay { lower: image.layers.clone(), upper: dir.join("upper"), work: dir.join("work") }),
+        overlay: Some(Overlay {
+            lower: image.layers.clone(),
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+        }),
         log_path: job.store.log(&container.name, job.attempt),
         log_max_bytes: job.shared.config.log_max_bytes,
         log_max_files: job.shared.config.log_max_files,
@@ -239,17 +282,37 @@ fn configure(
     })
 }
 
-fn mounts(job: &Job, container: &Container, volumes: &Volumes, env: &Environment) -> Result<Vec<oci_spec::runtime::Mount>, spec::Error> {
+fn mounts(
+    job: &Job,
+    container: &Container,
+    volumes: &Volumes,
+    env: &Environment,
+) -> Result<Vec<oci_spec::runtime::Mount>, spec::Error> {
     let etc = |name: &str| (job.store.etc(name), Path::new("/etc").join(name));
     let mut binds = vec![etc("hosts"), etc("hostname"), etc("resolv.conf")];
-    let last_words = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+    let last_words = container
+        .termination_message_path
+        .as_deref()
+        .unwrap_or("/dev/termination-log");
     if !last_words.is_empty() {
-        binds.push((job.store.container_dir(&job.id).join("termination-log"), last_words.into()));
+        binds.push((
+            job.store.container_dir(&job.id).join("termination-log"),
+            last_words.into(),
+        ));
     }
     let mut mounts = mounts::shared(container, &SharedFiles { binds });
-    mounts.extend(mounts::volumes(container, volumes, env, &job.store.subpaths(&container.name))?);
+    mounts.extend(mounts::volumes(
+        container,
+        volumes,
+        env,
+        &job.store.subpaths(&container.name),
+    )?);
     if shape::spec(&job.pod).host_ipc == Some(true) {
-        mounts.push(mounts::bind(Path::new("/dev/shm"), Path::new("/dev/shm"), &["rbind", "rw"]));
+        mounts.push(mounts::bind(
+            Path::new("/dev/shm"),
+            Path::new("/dev/shm"),
+            &["rbind", "rw"],
+        ));
     }
     Ok(mounts)
 }

@@ -76,10 +76,20 @@ async fn attempt(job: &Job) {
         };
         if let Err(message) = result {
             let text = format!("PreStopHook failed: {message}");
-            job.shared.events.pod(&job.pod, Some(&job.container), Level::Warning, "FailedPreStopHook", text);
+            job.shared.events.pod(
+                &job.pod,
+                Some(&job.container),
+                Level::Warning,
+                "FailedPreStopHook",
+                text,
+            );
         }
     }
-    let least = if job.pre_stop.is_some() { LEAST_GRACE } else { Duration::ZERO };
+    let least = if job.pre_stop.is_some() {
+        LEAST_GRACE
+    } else {
+        Duration::ZERO
+    };
     if !kill(job, job.signal, false).await {
         return;
     }

@@ -37,7 +37,12 @@ pub async fn set_up(shared: SharedRef, pod: Arc<Pod>, store: Arc<Store>) -> Resu
     let subscribed = future::try_join_all(wanted.into_iter().map(|key| shared.objects.subscribe(key))).await;
     let feeds = match subscribed {
         Ok(feeds) => feeds,
-        Err(error) => return Err(Failed { message: format!("volumes cannot be read from the API: {error}"), feeds: Vec::new() }),
+        Err(error) => {
+            return Err(Failed {
+                message: format!("volumes cannot be read from the API: {error}"),
+                feeds: Vec::new(),
+            });
+        }
     };
     let result = refresh(shared, pod, store, &feeds).await;
     fault::point("agent.volumes-ready");
@@ -52,10 +57,17 @@ pub async fn refresh(shared: SharedRef, pod: Arc<Pod>, store: Arc<Store>, feeds:
     if shape::spec(&pod).volumes.iter().flatten().next().is_none() {
         return Ok(Volumes::new());
     }
-    let objects: Objects = feeds.iter().map(|it| (it.key.clone(), it.value.borrow().clone())).collect();
+    let objects: Objects = feeds
+        .iter()
+        .map(|it| (it.key.clone(), it.value.borrow().clone()))
+        .collect();
     blocking(move || {
         let facts = shared.facts(None);
-        let cx = Context { pod: &pod, facts: &facts, objects: &objects };
+        let cx = Context {
+            pod: &pod,
+            facts: &facts,
+            objects: &objects,
+        };
         volumes::set_up(&cx, store.dir()).map_err(|error| error.to_string())
     })
     .await

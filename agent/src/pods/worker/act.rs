@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::super::observed::{Seen, State, Step, Termination};
+use super::super::observed::{Seen, State, Step};
 use super::super::ops::{Gate, hook, remove, sandbox, start, stop, volumes};
 use super::super::plan::{Action, Stop};
 use super::super::shape;
 use super::outcome::Outcome;
 use super::{Run, Worker};
 use crate::events::Level;
+use crate::files;
 use crate::probes::Kind;
 use crate::probes::check::Target;
 use crate::spec::signal::stop_signal;
-use crate::{files, time};
 
 impl Worker {
     /// Begins an action. Whether the state it leaves may call for another one at once.
@@ -29,7 +29,9 @@ impl Worker {
             Action::Stop { container, why } => self.stop(&container, why),
             Action::Fail(failure) => {
                 tracing::info!(pod = self.uid, reason = failure.reason, "pod failed");
-                self.shared.events.pod(&self.now.pod, None, Level::Warning, "Failed", failure.message.clone());
+                self.shared
+                    .events
+                    .pod(&self.now.pod, None, Level::Warning, "Failed", failure.message.clone());
                 self.seen.failure = Some(failure);
                 self.cancel.send_replace(true);
                 return true;
@@ -43,7 +45,11 @@ impl Worker {
     fn create_sandbox(&mut self) {
         self.seen.sandbox = Step::Busy;
         self.sandbox.send_replace(Gate::Pending);
-        let (shared, pod, store) = (Arc::clone(&self.shared), Arc::clone(&self.now.pod), Arc::clone(&self.store));
+        let (shared, pod, store) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.now.pod),
+            Arc::clone(&self.store),
+        );
         let cancel = self.cancel.subscribe();
         self.op(async move { Outcome::Sandbox(sandbox::create(shared, pod, store, cancel).await) });
     }
@@ -51,7 +57,11 @@ impl Worker {
     fn set_up_volumes(&mut self) {
         self.seen.volumes = Step::Busy;
         self.volumes.send_replace(Gate::Pending);
-        let (shared, pod, store) = (Arc::clone(&self.shared), Arc::clone(&self.now.pod), Arc::clone(&self.store));
+        let (shared, pod, store) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.now.pod),
+            Arc::clone(&self.store),
+        );
         self.op(async move { Outcome::Volumes(volumes::set_up(shared, pod, store).await) });
     }
 
@@ -65,13 +75,19 @@ impl Worker {
             return;
         }
         self.refreshing = Some(false);
-        let (shared, pod, store, feeds) =
-            (Arc::clone(&self.shared), Arc::clone(&self.now.pod), Arc::clone(&self.store), self.feeds.clone());
+        let (shared, pod, store, feeds) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.now.pod),
+            Arc::clone(&self.store),
+            self.feeds.clone(),
+        );
         self.op(async move { Outcome::Refreshed(volumes::refresh(shared, pod, store, &feeds).await) });
     }
 
     fn start(&mut self, name: &str) {
-        let Some((_, container)) = shape::container(&self.now.pod, name) else { return };
+        let Some((_, container)) = shape::container(&self.now.pod, name) else {
+            return;
+        };
         let spec_image = container.image.clone().unwrap_or_default();
         let now = Instant::now();
         let id = files::random_id();
@@ -115,14 +131,24 @@ impl Worker {
             cancel: self.cancel.subscribe(),
         };
         let name = name.to_owned();
-        self.op(async move { Outcome::Started { name, id, result: start::start(job).await.map(Box::new) } });
+        self.op(async move {
+            Outcome::Started {
+                name,
+                id,
+                result: start::start(job).await.map(Box::new),
+            }
+        });
     }
 
     /// The container as hooks and probes see it.
     pub(super) fn target(&self, name: &str) -> Option<Target> {
         let run = self.runs.get(name)?;
-        let Gate::Open(sandbox) = &*self.sandbox.borrow() else { return None };
-        let ports = shape::container(&self.now.pod, name).and_then(|(_, it)| it.ports.clone()).unwrap_or_default();
+        let Gate::Open(sandbox) = &*self.sandbox.borrow() else {
+            return None;
+        };
+        let ports = shape::container(&self.now.pod, name)
+            .and_then(|(_, it)| it.ports.clone())
+            .unwrap_or_default();
         Some(Target {
             monitor: sandbox.monitor.clone(),
             id: run.id.clone(),
@@ -133,20 +159,34 @@ impl Worker {
     }
 
     pub(super) fn run_post_start(&mut self, name: &str) {
-        let hook = shape::container(&self.now.pod, name).and_then(|(_, it)| hook::post_start(it)).cloned();
+        let hook = shape::container(&self.now.pod, name)
+            .and_then(|(_, it)| hook::post_start(it))
+            .cloned();
         let (Some(hook), Some(target)) = (hook, self.target(name)) else {
             self.container(name).hook_done = true;
             return;
         };
         let (name, id) = (name.to_owned(), target.id.clone());
-        self.op(async move { Outcome::PostStarted { name, id, result: hook::run(hook, target).await } });
+        self.op(async move {
+            Outcome::PostStarted {
+                name,
+                id,
+                result: hook::run(hook, target).await,
+            }
+        });
     }
 
     fn stop(&mut self, name: &str, why: Stop) {
-        let Some((_, container)) = shape::container(&self.now.pod, name) else { return };
+        let Some((_, container)) = shape::container(&self.now.pod, name) else {
+            return;
+        };
         let container = container.clone();
-        let Some(target) = self.target(name) else { return self.lost(name) };
-        let Some(run) = self.runs.get_mut(name) else { return self.lost(name) };
+        let Some(target) = self.target(name) else {
+            return self.lost(name);
+        };
+        let Some(run) = self.runs.get_mut(name) else {
+            return self.lost(name);
+        };
         let signal = stop_signal(&container, run.image_stop_signal.as_deref());
         let ended = run.ended.subscribe();
         // Readiness goes on being probed until the end; the others must not interfere with it.
@@ -163,11 +203,19 @@ impl Worker {
             Stop::Unhealthy => {
                 let grace = unhealthy.as_ref().and_then(|it| it.grace_secs);
                 let why = unhealthy.map(|it| it.message).unwrap_or_default();
-                (self.own_kill_at(grace), format!("Container {name} failed {why}, will be restarted"))
+                (
+                    self.own_kill_at(grace),
+                    format!("Container {name} failed {why}, will be restarted"),
+                )
             }
-            Stop::Changed => (self.own_kill_at(None), format!("Container {name} definition changed, will be restarted")),
+            Stop::Changed => (
+                self.own_kill_at(None),
+                format!("Container {name} definition changed, will be restarted"),
+            ),
         };
-        self.shared.events.pod(&self.now.pod, Some(name), Level::Normal, "Killing", message);
+        self.shared
+            .events
+            .pod(&self.now.pod, Some(name), Level::Normal, "Killing", message);
         let job = stop::Job {
             shared: Arc::clone(&self.shared),
             pod: Arc::clone(&self.now.pod),
@@ -189,33 +237,12 @@ impl Worker {
 
     /// When a container is killed that is to be started again.
     fn own_kill_at(&self, grace_secs: Option<i64>) -> Option<tokio::time::Instant> {
-        let secs = grace_secs.unwrap_or_else(|| shape::spec(&self.now.pod).termination_grace_period_seconds.unwrap_or(30));
+        let secs = grace_secs.unwrap_or_else(|| {
+            shape::spec(&self.now.pod)
+                .termination_grace_period_seconds
+                .unwrap_or(30)
+        });
         Some(tokio::time::Instant::now() + Duration::from_secs(u64::try_from(secs).unwrap_or(30).max(1)))
-    }
-
-    /// A container whose process nobody can reach any more counts as ended.
-    pub(super) fn lost(&mut self, name: &str) {
-        let it = self.container(name);
-        if !it.active() {
-            return;
-        }
-        let started_at = match &it.state {
-            State::Running { since } | State::Stopping { since } => Some(since.clone()),
-            _ => None,
-        };
-        let end = Termination {
-            id: it.id.clone().unwrap_or_default(),
-            code: 137,
-            signal: None,
-            reason: "ContainerStatusUnknown".into(),
-            message: "The container could not be located when the pod was terminated".into(),
-            started_at,
-            finished_at: time::now(),
-        };
-        it.state = State::Exited { end, at: Instant::now() };
-        if let Some(run) = self.runs.remove(name) {
-            run.ended.send_replace(true);
-        }
     }
 
     fn remove(&mut self) {

@@ -9,6 +9,8 @@
 //! Nothing of another pod is ever waited for; the manager only ever replaces the desired state.
 
 mod act;
+mod finish;
+mod loss;
 mod outcome;
 mod probing;
 mod view;
@@ -31,7 +33,7 @@ use super::ops::Gate;
 use super::ops::sandbox::Sandbox;
 use super::plan::plan;
 use super::shape;
-use super::store::{Store, Stored};
+use super::store::{RunRecord, Store, Stored};
 use crate::objects::Feed;
 use crate::probes::{self, Verdict};
 use crate::shared::SharedRef;
@@ -70,7 +72,7 @@ pub struct Inherited {
     /// Its sandbox, with its events.
     pub sandbox: Option<(Sandbox, mpsc::Receiver<Event>)>,
     /// What runs in its containers, by name.
-    pub processes: HashMap<String, Arc<Process>>,
+    pub runs: HashMap<String, RunRecord>,
 }
 
 /// Everything there is of one pod.
@@ -129,7 +131,10 @@ impl Worker {
         let uid = shape::uid(&now.pod).to_owned();
         let store = Arc::new(Store::new(shared.config.pod_dir(&uid)));
         let known = now.reported.as_ref().and_then(|it| it.status.clone());
-        let inherited = inherited.unwrap_or_else(|| Inherited { seen: fresh(&now.pod), ..Inherited::default() });
+        let inherited = inherited.unwrap_or_else(|| Inherited {
+            seen: fresh(&now.pod),
+            ..Inherited::default()
+        });
         let mut worker = Self {
             uid,
             store,
@@ -160,23 +165,31 @@ impl Worker {
             now,
             shared,
         };
-        worker.inherit(inherited.sandbox, inherited.processes);
+        worker.inherit(inherited.sandbox, inherited.runs);
         worker.consider();
         worker
     }
 
     /// Takes over a sandbox that was made before this agent started.
-    fn inherit(&mut self, sandbox: Option<(Sandbox, mpsc::Receiver<Event>)>, processes: HashMap<String, Arc<Process>>) {
+    fn inherit(&mut self, sandbox: Option<(Sandbox, mpsc::Receiver<Event>)>, runs: HashMap<String, RunRecord>) {
         let Some((sandbox, events)) = sandbox else { return };
         self.seen.sandbox = Step::Ready;
         self.seen.ip = sandbox.ip;
         self.sandbox.send_replace(Gate::Open(sandbox));
         self.events = Some(events);
-        for (name, process) in processes {
-            let Some(id) = self.seen.containers.get(&name).and_then(|it| it.id.clone()) else { continue };
+        for (name, run) in runs {
+            let Some(id) = self.seen.containers.get(&name).and_then(|it| it.id.clone()) else {
+                continue;
+            };
             self.runs.insert(
                 name.clone(),
-                Run { id, process: Some(process), image_stop_signal: None, ended: watch::channel(false).0, probes: HashMap::new() },
+                Run {
+                    id,
+                    process: Some(run.process),
+                    image_stop_signal: run.stop_signal,
+                    ended: watch::channel(false).0,
+                    probes: HashMap::new(),
+                },
             );
             self.begin_probes(&name, true);
         }
@@ -211,7 +224,11 @@ impl Worker {
         // An action may finish at once and make another possible.
         for _ in 0..8 {
             let actions = plan(&self.now.pod, &self.seen, Instant::now()).actions;
-            if actions.is_empty() || !actions.into_iter().fold(false, |again, action| self.act(action) || again) {
+            if actions.is_empty()
+                || !actions
+                    .into_iter()
+                    .fold(false, |again, action| self.act(action) || again)
+            {
                 break;
             }
         }
@@ -230,7 +247,8 @@ impl Worker {
         let next = self.desired.borrow_and_update().clone();
         let pod_changed = next.pod != self.now.pod;
         if next.reported.as_ref().map(|it| &it.uid) != self.now.reported.as_ref().map(|it| &it.uid) {
-            self.publisher.rebase(next.reported.as_ref().and_then(|it| it.status.as_ref()));
+            self.publisher
+                .rebase(next.reported.as_ref().and_then(|it| it.status.as_ref()));
         }
         self.now = next;
         let started = self.seen.start_time.get_or_insert_with(time::now).clone();
@@ -295,10 +313,18 @@ impl Worker {
         if self.seen.over {
             return;
         }
-        let place = Place { host_ip: Some(self.shared.host.ip), now: time::now(), instant: Instant::now() };
+        let place = Place {
+            host_ip: Some(self.shared.host.ip),
+            now: time::now(),
+            instant: Instant::now(),
+        };
         let status = status::build(&self.now.pod, &self.seen, self.publisher.last(), &place);
         self.publisher.set(status, place.instant);
-        let subject = self.now.reported.as_ref().map(|it| status::Subject::new(&self.now.pod, &it.uid));
+        let subject = self
+            .now
+            .reported
+            .as_ref()
+            .map(|it| status::Subject::new(&self.now.pod, &it.uid));
         let busy = self.busy();
         if let Some(patch) = self.publisher.next(&self.shared.client, subject, busy, place.instant) {
             self.op(async move { Outcome::Reported(patch.send().await) });
@@ -307,22 +333,32 @@ impl Worker {
 
     fn record(&mut self) -> (u64, Stored) {
         self.state_version += 1;
-        (self.state_version, Stored::of(&self.seen, &self.shared.host.boot_id, self.now.from_manifest))
+        (
+            self.state_version,
+            Stored::of(&self.seen, &self.shared.host.boot_id, self.now.from_manifest),
+        )
     }
 
     /// Remembers what is known, if it is not what is remembered. A start remembers for itself, before it acts.
     fn save(&mut self) {
-        if matches!(self.seen.sandbox, Step::Absent) || self.seen.over || (self.seen.deleting && self.seen.sandbox == Step::Gone) {
+        if matches!(self.seen.sandbox, Step::Absent)
+            || self.seen.over
+            || (self.seen.deleting && self.seen.sandbox == Step::Gone)
+        {
             return;
         }
         let state = Stored::of(&self.seen, &self.shared.host.boot_id, self.now.from_manifest);
-        if self.state_saved.as_ref() == Some(&state) || self.seen.containers.values().any(|it| it.state == State::Starting) {
+        if self.state_saved.as_ref() == Some(&state)
+            || self.seen.containers.values().any(|it| it.state == State::Starting)
+        {
             return;
         }
         self.state_saved = Some(state.clone());
         self.state_version += 1;
         let (store, version) = (Arc::clone(&self.store), self.state_version);
-        self.op(async move { Outcome::Written(crate::shared::blocking(move || store.write_state(version, &state)).await) });
+        self.op(
+            async move { Outcome::Written(crate::shared::blocking(move || store.write_state(version, &state)).await) },
+        );
     }
 }
 

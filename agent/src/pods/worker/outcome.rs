@@ -4,11 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use barepod_runtime::protocol::{Event, Exit};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, Client};
 
-use super::super::observed::{Failure, State, Step, Termination, Unhealthy, Waiting};
+use super::super::observed::{State, Step, Termination, Unhealthy, Waiting};
 use super::super::ops::{Gate, end, sandbox, start, volumes};
 use super::super::shape;
 use super::Worker;
@@ -102,7 +99,9 @@ impl Worker {
             }
             Outcome::Cleaned => {}
             Outcome::LostRemoved => {
-                self.seen.sandbox = Step::Failed { retry_at: Instant::now() + self.sandbox_retry.step() };
+                self.seen.sandbox = Step::Failed {
+                    retry_at: Instant::now() + self.sandbox_retry.step(),
+                };
             }
             Outcome::Deleted(result) => self.deleted(result),
         }
@@ -120,8 +119,12 @@ impl Worker {
             Some(Err(message)) => {
                 tracing::warn!(pod = self.uid, message, "sandbox not made; it is tried again");
                 let text = format!("Failed to create pod sandbox: {message}");
-                self.shared.events.pod(&self.now.pod, None, Level::Warning, "FailedCreatePodSandBox", text);
-                self.seen.sandbox = Step::Failed { retry_at: Instant::now() + self.sandbox_retry.step() };
+                self.shared
+                    .events
+                    .pod(&self.now.pod, None, Level::Warning, "FailedCreatePodSandBox", text);
+                self.seen.sandbox = Step::Failed {
+                    retry_at: Instant::now() + self.sandbox_retry.step(),
+                };
                 self.sandbox.send_replace(Gate::Failed);
             }
             None => {
@@ -140,9 +143,17 @@ impl Worker {
                 made.feeds
             }
             Err(failed) => {
-                tracing::warn!(pod = self.uid, message = failed.message, "volumes not made; it is tried again");
-                self.shared.events.pod(&self.now.pod, None, Level::Warning, "FailedMount", failed.message);
-                self.seen.volumes = Step::Failed { retry_at: Instant::now() + self.volumes_retry.step() };
+                tracing::warn!(
+                    pod = self.uid,
+                    message = failed.message,
+                    "volumes not made; it is tried again"
+                );
+                self.shared
+                    .events
+                    .pod(&self.now.pod, None, Level::Warning, "FailedMount", failed.message);
+                self.seen.volumes = Step::Failed {
+                    retry_at: Instant::now() + self.volumes_retry.step(),
+                };
                 self.volumes.send_replace(Gate::Failed);
                 failed.feeds
             }
@@ -166,7 +177,11 @@ impl Worker {
         }
         self.listen(feed);
         match self.seen.volumes {
-            Step::Failed { .. } => self.seen.volumes = Step::Failed { retry_at: Instant::now() },
+            Step::Failed { .. } => {
+                self.seen.volumes = Step::Failed {
+                    retry_at: Instant::now(),
+                }
+            }
             _ => self.refresh_volumes(),
         }
     }
@@ -180,7 +195,9 @@ impl Worker {
             Ok(_) => {}
             Err(message) => {
                 tracing::warn!(pod = self.uid, message, "volumes not brought up to date");
-                self.shared.events.pod(&self.now.pod, None, Level::Warning, "FailedMount", message);
+                self.shared
+                    .events
+                    .pod(&self.now.pod, None, Level::Warning, "FailedMount", message);
             }
         }
         if again {
@@ -197,24 +214,38 @@ impl Worker {
         match result {
             Ok(started) => {
                 let it = self.container(name);
-                it.state = State::Running { since: started.since.clone() };
-                it.image = started.image;
-                it.image_id = started.image_id;
+                it.state = State::Running {
+                    since: started.since.clone(),
+                };
+                it.image.clone_from(&started.run.image);
+                it.image_id.clone_from(&started.run.image_id);
                 it.waiting = None;
                 it.blocked_until = None;
                 let image = it.spec_image.clone();
                 let (first, last) = (it.restarts == 0, it.last.as_ref().map(|end| end.id.clone()));
                 self.start_retries.remove(name);
                 if let Some(run) = self.runs.get_mut(name) {
-                    run.process = Some(started.process);
-                    run.image_stop_signal = started.image_stop_signal;
+                    run.process = Some(started.run.process);
+                    run.image_stop_signal = started.run.stop_signal;
                 }
                 if first {
                     let text = format!("Container image {image:?} already present on machine");
                     self.shared.events.pod(&pod, Some(name), Level::Normal, "Pulled", text);
                 }
-                self.shared.events.pod(&pod, Some(name), Level::Normal, "Created", format!("Created container: {name}"));
-                self.shared.events.pod(&pod, Some(name), Level::Normal, "Started", format!("Started container {name}"));
+                self.shared.events.pod(
+                    &pod,
+                    Some(name),
+                    Level::Normal,
+                    "Created",
+                    format!("Created container: {name}"),
+                );
+                self.shared.events.pod(
+                    &pod,
+                    Some(name),
+                    Level::Normal,
+                    "Started",
+                    format!("Started container {name}"),
+                );
                 self.run_post_start(name);
                 self.begin_probes(name, false);
                 self.clean_up_after(name, last);
@@ -228,12 +259,22 @@ impl Worker {
             }
             Err(start::Failure::Wait(why)) => {
                 self.runs.remove(name);
-                tracing::warn!(pod = self.uid, container = name, reason = why.reason, message = why.message, "container not started");
-                self.shared.events.pod(&pod, Some(name), Level::Warning, "Failed", why.message.clone());
+                tracing::warn!(
+                    pod = self.uid,
+                    container = name,
+                    reason = why.reason,
+                    message = why.message,
+                    "container not started"
+                );
+                self.shared
+                    .events
+                    .pod(&pod, Some(name), Level::Warning, "Failed", why.message.clone());
                 self.not_started(name, Some(why));
             }
             Err(start::Failure::Exec { code, message }) => {
-                self.shared.events.pod(&pod, Some(name), Level::Warning, "Failed", format!("Error: {message}"));
+                self.shared
+                    .events
+                    .pod(&pod, Some(name), Level::Warning, "Failed", format!("Error: {message}"));
                 let end = Termination {
                     id: id.to_owned(),
                     code,
@@ -260,7 +301,10 @@ impl Worker {
         match it.last.take() {
             Some(end) if it.restarts > 0 => {
                 it.restarts -= 1;
-                it.state = State::Exited { end, at: Instant::now() };
+                it.state = State::Exited {
+                    end,
+                    at: Instant::now(),
+                };
             }
             last => {
                 it.last = last;
@@ -271,7 +315,10 @@ impl Worker {
         let by_image = why.as_ref().is_some_and(|it| it.reason.contains("Image"));
         // The first failure says what is wrong, the following ones that it is being waited.
         it.waiting = why.map(|why| match it.waiting.take() {
-            Some(known) if why.reason == "ErrImagePull" && known.reason.starts_with("ErrImagePull") | known.reason.starts_with("ImagePullBackOff") => {
+            Some(known)
+                if why.reason == "ErrImagePull"
+                    && known.reason.starts_with("ErrImagePull") | known.reason.starts_with("ImagePullBackOff") =>
+            {
                 Waiting::new("ImagePullBackOff", format!("Back-off pulling image: {}", why.message))
             }
             _ => why,
@@ -305,8 +352,13 @@ impl Worker {
         self.container(name).hook_done = true;
         if let Err(message) = result {
             let text = format!("PostStartHook failed: {message}");
-            self.shared.events.pod(&self.now.pod, Some(name), Level::Warning, "FailedPostStartHook", text);
-            self.container(name).unhealthy = Some(Unhealthy { message: "postStart hook".into(), grace_secs: None });
+            self.shared
+                .events
+                .pod(&self.now.pod, Some(name), Level::Warning, "FailedPostStartHook", text);
+            self.container(name).unhealthy = Some(Unhealthy {
+                message: "postStart hook".into(),
+                grace_secs: None,
+            });
         }
     }
 
@@ -314,7 +366,11 @@ impl Worker {
     pub(super) fn hear(&mut self, event: Option<Event>) {
         match event {
             Some(Event::Exited { id, exit }) => {
-                let named = self.seen.containers.iter().find(|(_, it)| it.id.as_deref() == Some(&id));
+                let named = self
+                    .seen
+                    .containers
+                    .iter()
+                    .find(|(_, it)| it.id.as_deref() == Some(&id));
                 let Some((name, it)) = named else { return };
                 if it.state == State::Starting {
                     self.early.insert(id, exit);
@@ -330,17 +386,28 @@ impl Worker {
     }
 
     fn exited(&mut self, name: &str, id: &str, exit: Exit) {
-        let Some(run) = self.runs.get_mut(name).filter(|run| run.id == id) else { return };
+        let Some(run) = self.runs.get_mut(name).filter(|run| run.id == id) else {
+            return;
+        };
         run.probes.clear();
         run.ended.send_replace(true);
         let container = shape::container(&self.now.pod, name).map(|(_, it)| it);
-        let from_log = container.and_then(|it| it.termination_message_policy.as_deref()) == Some("FallbackToLogsOnError");
+        let from_log =
+            container.and_then(|it| it.termination_message_policy.as_deref()) == Some("FallbackToLogsOnError");
         let words = end::Words {
             file: self.store.container_dir(id).join("termination-log"),
-            log: from_log.then(|| self.store.log(name, self.seen.containers.get(name).map_or(0, |it| it.restarts))),
+            log: from_log.then(|| {
+                self.store
+                    .log(name, self.seen.containers.get(name).map_or(0, |it| it.restarts))
+            }),
         };
         let (name, id) = (name.to_owned(), id.to_owned());
-        self.op(async move { Outcome::Ended { name, end: blocking(move || end::termination(&id, &exit, &words)).await } });
+        self.op(async move {
+            Outcome::Ended {
+                name,
+                end: blocking(move || end::termination(&id, &exit, &words)).await,
+            }
+        });
     }
 
     fn ended(&mut self, name: &str, end: Termination) {
@@ -348,7 +415,13 @@ impl Worker {
         if self.container(name).id.as_deref() != Some(&end.id) {
             return;
         }
-        tracing::debug!(pod = self.uid, container = name, code = end.code, reason = end.reason, "container ended");
+        tracing::debug!(
+            pod = self.uid,
+            container = name,
+            code = end.code,
+            reason = end.reason,
+            "container ended"
+        );
         self.runs.remove(name);
         let it = self.container(name);
         let again = it.backoff.ready_at(at) > at;
@@ -356,11 +429,18 @@ impl Worker {
         it.started = false;
         it.unhealthy = None;
         it.state = State::Exited { end: end.clone(), at };
-        let Some((role, container)) = shape::container(&self.now.pod, name) else { return };
+        let Some((role, container)) = shape::container(&self.now.pod, name) else {
+            return;
+        };
         let over = self.seen.deleting || self.seen.failure.is_some();
         if again && !over && shape::restarts(&self.now.pod, role, container, &end) {
-            let text = format!("Back-off restarting failed container {name} in pod {}", shape::full_name(&self.now.pod));
-            self.shared.events.pod(&self.now.pod, Some(name), Level::Warning, "BackOff", text);
+            let text = format!(
+                "Back-off restarting failed container {name} in pod {}",
+                shape::full_name(&self.now.pod)
+            );
+            self.shared
+                .events
+                .pod(&self.now.pod, Some(name), Level::Warning, "BackOff", text);
         }
     }
 
@@ -372,52 +452,14 @@ impl Worker {
         }
     }
 
-    /// Without its sandbox a pod cannot go on: it fails and its controller replaces it. A static pod has no controller
-    /// and is made again in place, and so is a pod of which nothing has run yet.
-    fn sandbox_lost(&mut self, message: &str) {
-        self.events = None;
-        if matches!(self.seen.sandbox, Step::Busy | Step::Gone | Step::Absent) {
-            return;
-        }
-        tracing::error!(pod = self.uid, message, "sandbox lost");
-        self.shared.events.pod(&self.now.pod, None, Level::Warning, "SandboxChanged", format!("{message}; all of its containers are ended"));
-        let names: Vec<String> = self.seen.containers.iter().filter(|(_, it)| it.active()).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            // A start under way ends by itself, because the monitor does not answer it any more.
-            if self.container(&name).state != State::Starting {
-                self.lost(&name);
-            }
-        }
-        let ran = self.seen.containers.values().any(|it| it.last.is_some() || !matches!(it.state, State::Absent | State::Starting));
-        if (self.now.from_manifest || !ran) && !self.seen.deleting {
-            return self.start_over();
-        }
-        self.cancel.send_replace(true);
-        self.seen.failure.get_or_insert_with(|| Failure { reason: "SandboxLost".into(), message: message.to_owned() });
-    }
-
-    /// Makes the sandbox again, and everything in it.
-    fn start_over(&mut self) {
-        for it in self.seen.containers.values_mut() {
-            it.restart_from_nothing();
-        }
-        self.runs.clear();
-        self.seen.ip = None;
-        self.seen.sandbox = Step::Busy;
-        self.sandbox.send_replace(Gate::Failed);
-        let (shared, uid, host_network) = (Arc::clone(&self.shared), self.uid.clone(), shape::host_network(&self.now.pod));
-        self.op(async move {
-            for error in super::super::ops::remove::kernel(&shared, &uid, None, host_network).await {
-                tracing::warn!(pod = uid, error, "lost sandbox not wholly removed");
-            }
-            Outcome::LostRemoved
-        });
-    }
-
     /// Removes what the attempt before the last restart left: its cgroup, its writable layer, older logs.
     fn clean_up_after(&mut self, name: &str, last: Option<String>) {
-        let Gate::Open(sandbox) = self.sandbox.borrow().clone() else { return };
-        let Some(id) = last.filter(|id| !id.is_empty()) else { return };
+        let Gate::Open(sandbox) = self.sandbox.borrow().clone() else {
+            return;
+        };
+        let Some(id) = last.filter(|id| !id.is_empty()) else {
+            return;
+        };
         let store = Arc::clone(&self.store);
         let attempt = self.container(name).restarts;
         let name = name.to_owned();
@@ -437,67 +479,20 @@ impl Worker {
             Outcome::Cleaned
         });
     }
-
-    fn removed(&mut self, all: bool) {
-        self.seen.volumes = Step::Absent;
-        self.wiped = all;
-        // It was deleted while all but its logs was removed: once more, for the rest.
-        self.seen.sandbox = if all || !self.seen.deleting { Step::Gone } else { Step::Absent };
-        if !self.seen.deleting {
-            let store = Arc::clone(&self.store);
-            let state = self.record();
-            self.op(async move { Outcome::Written(blocking(move || store.write_state(state.0, &state.1)).await) });
-        }
-    }
-
-    /// Nothing is left here: says so, once the last status is on its way.
-    pub(super) fn finish(&mut self) {
-        if self.now.gone {
-            self.finished = true;
-            return;
-        }
-        if self.deleting_object || (!self.publisher.settled() && !self.seen.over) {
-            return;
-        }
-        self.deleting_object = true;
-        let (client, pod, delay) = (self.shared.client.clone(), Arc::clone(&self.now.pod), self.delete_delay.take());
-        self.op(async move {
-            if let Some(delay) = delay {
-                tokio::time::sleep(delay).await;
-            }
-            Outcome::Deleted(delete(client, &pod).await)
-        });
-    }
-
-    fn deleted(&mut self, result: Result<(), kube::Error>) {
-        self.deleting_object = false;
-        match result {
-            Ok(()) => self.finished = true,
-            Err(error) => {
-                tracing::warn!(pod = self.uid, %error, "pod not deleted in the API; it is tried again");
-                self.delete_delay = Some(self.sandbox_retry.step());
-            }
-        }
-    }
 }
 
 fn remove_log(path: &std::path::Path) {
-    let Some((dir, name)) = path.parent().zip(path.file_name()) else { return };
+    let Some((dir, name)) = path.parent().zip(path.file_name()) else {
+        return;
+    };
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         // Rotated ones lie beside it.
-        if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(name.as_encoded_bytes())
+        {
             let _ = std::fs::remove_file(entry.path());
         }
-    }
-}
-
-/// Deletes the object for good. One that is gone, or was replaced by another of its name, is no error.
-pub async fn delete(client: Client, pod: &Pod) -> Result<(), kube::Error> {
-    let preconditions = Preconditions { uid: Some(shape::uid(pod).to_owned()), resource_version: None };
-    let params = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
-    match Api::<Pod>::namespaced(client, shape::namespace(pod)).delete(shape::name(pod), &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(error),
     }
 }

@@ -12,7 +12,9 @@ use crate::time;
 impl Worker {
     /// Starts the probes a container has by now: the startup probe alone, or the others.
     pub(super) fn begin_probes(&mut self, name: &str, adopted: bool) {
-        let Some((_, container)) = shape::container(&self.now.pod, name) else { return };
+        let Some((_, container)) = shape::container(&self.now.pod, name) else {
+            return;
+        };
         let has = |kind: Kind| kind.of(container).is_some();
         let (startup, readiness) = (has(Kind::Startup), has(Kind::Readiness));
         let it = self.container(name);
@@ -24,15 +26,23 @@ impl Worker {
             it.started = !startup;
             it.ready = !startup && !readiness;
         }
-        let kinds: &[Kind] = if it.started { &[Kind::Readiness, Kind::Liveness] } else { &[Kind::Startup] };
+        let kinds: &[Kind] = if it.started {
+            &[Kind::Readiness, Kind::Liveness]
+        } else {
+            &[Kind::Startup]
+        };
         for kind in kinds {
             self.begin_probe(name, *kind);
         }
     }
 
     fn begin_probe(&mut self, name: &str, kind: Kind) {
-        let Some((_, container)) = shape::container(&self.now.pod, name) else { return };
-        let (Some(probe), Some(target)) = (kind.of(container).cloned(), self.target(name)) else { return };
+        let Some((_, container)) = shape::container(&self.now.pod, name) else {
+            return;
+        };
+        let (Some(probe), Some(target)) = (kind.of(container).cloned(), self.target(name)) else {
+            return;
+        };
         let it = self.container(name);
         let State::Running { since } = &it.state else { return };
         let ran = time::now().0.as_second() - since.0.as_second();
@@ -58,11 +68,19 @@ impl Worker {
 
     /// Takes a probe's opinion.
     pub(super) fn judge(&mut self, verdict: Verdict) {
-        let Verdict { id, container: name, kind, healthy, message: _ } = verdict;
+        let Verdict {
+            id,
+            container: name,
+            kind,
+            healthy,
+            message: _,
+        } = verdict;
         if self.runs.get(&name).is_none_or(|run| run.id != id) {
             return;
         }
-        let Some((_, container)) = shape::container(&self.now.pod, &name) else { return };
+        let Some((_, container)) = shape::container(&self.now.pod, &name) else {
+            return;
+        };
         let readiness = Kind::Readiness.of(container).is_some();
         let grace_secs = kind.of(container).and_then(|it| it.termination_grace_period_seconds);
         let it = self.container(&name);
@@ -74,8 +92,18 @@ impl Worker {
                 self.begin_probe(&name, Kind::Readiness);
                 self.begin_probe(&name, Kind::Liveness);
             }
-            (Kind::Startup, false) => it.unhealthy = Some(Unhealthy { message: "startup probe".into(), grace_secs }),
-            (Kind::Liveness, false) => it.unhealthy = Some(Unhealthy { message: "liveness probe".into(), grace_secs }),
+            (Kind::Startup, false) => {
+                it.unhealthy = Some(Unhealthy {
+                    message: "startup probe".into(),
+                    grace_secs,
+                })
+            }
+            (Kind::Liveness, false) => {
+                it.unhealthy = Some(Unhealthy {
+                    message: "liveness probe".into(),
+                    grace_secs,
+                })
+            }
             (Kind::Liveness, true) => {}
         }
     }
