@@ -215,3 +215,24 @@ async fn discovery_and_health() {
     );
     assert_eq!(api.get("/livez/ping").await.value, "ok");
 }
+
+#[tokio::test]
+async fn openapi_of_version_2_is_there_in_json_and_in_protobuf() {
+    let api = Api::new().await;
+    let asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let answer = api.raw("GET", "/openapi/v2", &[("accept", asked)], Vec::new()).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        answer.headers()["content-type"],
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    );
+    let json = api
+        .raw("GET", "/openapi/v2", &[("accept", "application/json")], Vec::new())
+        .await;
+    assert_eq!(json.headers()["content-type"], "application/json");
+    assert_ne!(answer.headers()["etag"], json.headers()["etag"]);
+    let neither = api
+        .raw("GET", "/openapi/v2", &[("accept", "text/html")], Vec::new())
+        .await;
+    assert_eq!(neither.status(), 406);
+}

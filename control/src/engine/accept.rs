@@ -4,6 +4,11 @@ use http::HeaderMap;
 
 use super::request::header;
 
+/// The OpenAPI document of version 2 in protobuf. An `@` may not stand in a media type, which is why the name that clients
+/// ask by is not the one they are answered with.
+pub const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const OPENAPI_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
 /// The form of objects in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -82,9 +87,15 @@ impl Accept {
         None
     }
 
-    /// Whether any JSON would do.
-    pub fn json(&self) -> bool {
-        self.ranges.is_empty() || self.ranges.iter().any(MediaRange::json)
+    /// Whether the client wants OpenAPI documents of version 2 in protobuf before JSON; `None` if it wants neither.
+    pub fn openapi_protobuf(&self) -> Option<bool> {
+        if self.ranges.is_empty() {
+            return Some(false);
+        }
+        self.ranges.iter().find_map(|range| match range.media.as_str() {
+            OPENAPI_PROTOBUF | OPENAPI_PROTOBUF_ASKED => Some(true),
+            _ => range.json().then_some(false),
+        })
     }
 }
 
@@ -150,6 +161,9 @@ mod tests {
         let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
         assert_eq!(accept(discovery).aggregated_discovery(), Some("v2"));
         assert_eq!(accept("application/json").aggregated_discovery(), None);
+        assert_eq!(accept(OPENAPI_PROTOBUF_ASKED).openapi_protobuf(), Some(true));
+        assert_eq!(accept("application/json").openapi_protobuf(), Some(false));
+        assert_eq!(accept("text/html").openapi_protobuf(), None);
         assert_eq!(
             accept("text/html;q=0.9,application/json;q=0.1").form(),
             Some(Form::Object)

@@ -4,6 +4,7 @@ use barepod_schema::openapi::Document;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
+use super::accept::OPENAPI_PROTOBUF;
 use super::body::Body;
 use super::request::Request;
 use super::status::{ApiError, ApiResult};
@@ -16,10 +17,15 @@ impl Engine {
         match path.trim_end_matches('/') {
             "v3" => Ok(reply::json(200, documents.v3_index())),
             "v2" => {
-                if !request.accept.json() {
-                    return Err(ApiError::not_acceptable());
+                let protobuf = request.accept.openapi_protobuf().ok_or_else(ApiError::not_acceptable)?;
+                if !protobuf {
+                    return Ok(document(request, &documents.v2(), false));
                 }
-                Ok(document(request, &documents.v2(), false))
+                let mut response = document(request, &documents.v2_protobuf(), false);
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENAPI_PROTOBUF));
+                Ok(response)
             }
             path => {
                 let group = path.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;

@@ -4,7 +4,9 @@
 //! compressed: clients ask once per version of the server and accept gzip.
 
 mod descriptions;
+mod messages;
 mod operations;
+mod protobuf;
 mod schemas;
 mod write;
 
@@ -15,7 +17,8 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use self::write::DocumentWriter;
+use self::protobuf::ProtobufWriter;
+use self::write::{JsonWriter, Sink};
 use crate::{Resource, TypeRef, resources};
 
 /// A rendered document.
@@ -29,7 +32,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// The document as JSON text.
+    /// The document without compression.
     pub fn plain(&self) -> Vec<u8> {
         let mut text = Vec::new();
         flate2::read::GzDecoder::new(&self.gzip[..])
@@ -103,13 +106,23 @@ impl Documents {
         if of_path.is_empty() {
             None
         } else {
-            Some(self.cached(path, || render(Version::V3, &of_path)))
+            Some(self.cached(path, || render(Version::V3, Box::new(JsonWriter::new()), &of_path)))
         }
     }
 
     /// What `/openapi/v2` shows.
     pub fn v2(&self) -> Document {
-        self.cached("", || render(Version::V2, &self.served))
+        self.cached("", || render(Version::V2, Box::new(JsonWriter::new()), &self.served))
+    }
+
+    /// What `/openapi/v2` shows to who wants protobuf: gnostic's `openapi.v2.Document`.
+    pub fn v2_protobuf(&self) -> Document {
+        let mut document = self.cached("protobuf", || {
+            render(Version::V2, Box::new(ProtobufWriter::new()), &self.served)
+        });
+        // It stands at the same path as the one in JSON.
+        document.etag.push_str("-PB");
+        document
     }
 
     fn cached(&self, key: &str, render: impl FnOnce() -> Vec<u8>) -> Document {
@@ -140,10 +153,9 @@ impl Fnv {
 }
 
 /// Writes the document of these resources, compressed.
-fn render(version: Version, of: &[&'static Resource]) -> Vec<u8> {
+fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource]) -> Vec<u8> {
     let inflated = descriptions::inflate();
     let descriptions = descriptions::parse(&inflated);
-    let mut writer = DocumentWriter::new();
     match version {
         Version::V2 => {
             writer.entry("swagger", &json!("2.0"));

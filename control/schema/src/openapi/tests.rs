@@ -101,6 +101,84 @@ fn version_2_is_whole() {
     assert!(swagger["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"]["$ref"].is_string());
 }
 
+/// The fields of a protobuf message that consist of bytes.
+fn fields(mut bytes: &[u8]) -> Vec<(u32, &[u8])> {
+    fn varint(bytes: &mut &[u8]) -> usize {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = bytes.split_off_first().unwrap();
+            value |= usize::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes);
+        let value = varint(&mut bytes);
+        match tag & 7 {
+            0 => {}
+            2 => found.push((u32::try_from(tag >> 3).unwrap(), bytes.split_off(..value).unwrap())),
+            other => panic!("wire type {other}"),
+        }
+    }
+    found
+}
+
+/// What stands at a path of field numbers, each time that it does.
+fn at<'b>(bytes: &'b [u8], path: &[u32]) -> Vec<&'b [u8]> {
+    let [number, rest @ ..] = path else { return vec![bytes] };
+    let here = fields(bytes).into_iter().filter(|(found, _)| found == number);
+    here.flat_map(|(_, bytes)| at(bytes, rest)).collect()
+}
+
+/// The value of an entry of a map.
+fn named<'b>(entries: &[&'b [u8]], name: &str) -> &'b [u8] {
+    let entry = entries.iter().find(|entry| at(entry, &[1]) == [name.as_bytes()]);
+    at(entry.unwrap_or_else(|| panic!("no {name}")), &[2])[0]
+}
+
+#[test]
+fn version_2_in_protobuf_says_the_same() {
+    let documents = Documents::new(&|_| true);
+    let bytes = documents.v2_protobuf().plain();
+    let swagger = parse(&documents.v2());
+    assert_eq!(at(&bytes, &[1]), [b"2.0"]);
+    assert_eq!(at(&bytes, &[2, 1]), [b"Kubernetes"]);
+    let (paths, definitions) = (at(&bytes, &[8, 2]), at(&bytes, &[9, 1]));
+    assert_eq!(paths.len(), swagger["paths"].as_object().unwrap().len());
+    assert_eq!(definitions.len(), swagger["definitions"].as_object().unwrap().len());
+
+    let pod = named(&definitions, "io.k8s.api.core.v1.Pod");
+    assert_eq!(at(pod, &[22, 1]), [b"object"]);
+    let spec = named(&at(pod, &[25, 1]), "spec");
+    assert_eq!(at(spec, &[1]), [b"#/definitions/io.k8s.api.core.v1.PodSpec"]);
+    let kinds = at(named(&at(pod, &[31]), "x-kubernetes-group-version-kind"), &[2])[0];
+    assert_eq!(
+        serde_json::from_slice::<Value>(kinds).unwrap(),
+        swagger["definitions"]["io.k8s.api.core.v1.Pod"]["x-kubernetes-group-version-kind"]
+    );
+    let spec = named(&definitions, "io.k8s.api.core.v1.PodSpec");
+    assert_eq!(at(spec, &[19]), [b"containers"]);
+    let containers = named(&at(spec, &[25, 1]), "containers");
+    assert_eq!(
+        at(containers, &[23, 1, 1]),
+        [b"#/definitions/io.k8s.api.core.v1.Container"]
+    );
+    let selector = named(&at(spec, &[25, 1]), "nodeSelector");
+    assert_eq!(at(selector, &[21, 1, 22, 1]), [b"string"]);
+
+    let item = named(&paths, "/api/v1/namespaces/{namespace}/pods/{name}");
+    assert_eq!(at(item, &[8, 5]), [b"patchCoreV1NamespacedPod"]);
+    assert_eq!(at(item, &[8, 8, 1, 1, 2]), [b"body"]);
+    assert_eq!(at(item, &[8, 8, 1, 2, 3, 4]).len(), 4);
+    assert_eq!(at(item, &[9, 1, 2, 4, 4]), [b"name".as_slice(), b"namespace"]);
+    let answer = named(&at(item, &[2, 9, 1]), "200");
+    assert_eq!(at(answer, &[1, 2, 1, 1]), [b"#/definitions/io.k8s.api.core.v1.Pod"]);
+}
+
 #[test]
 fn what_is_served_decides_the_etag() {
     assert_ne!(
