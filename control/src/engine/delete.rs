@@ -21,9 +21,6 @@ use super::{Engine, Target, meta, storage_error};
 /// How often a removal is tried again when somebody else changes the object.
 const ATTEMPTS: usize = 50;
 
-/// Namespaces that the cluster cannot do without.
-const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
-
 /// Core resources whose removal answers with the object instead of a Status.
 const RETURNED: [&str; 4] = ["pods", "services", "serviceaccounts", "namespaces"];
 
@@ -192,13 +189,8 @@ impl Engine {
         let kind = target.kind;
         let object = parse(current);
         removal.check(kind, target.name, &object)?;
-        if kind.is_core("namespaces") && IMMORTAL.contains(&target.name) {
-            return Err(ApiError::forbidden(
-                kind,
-                target.name,
-                "this namespace may not be deleted",
-            ));
-        }
+        let allowed = kind.strategy.may_delete(&object);
+        allowed.map_err(|denied| ApiError::denied(kind, target.name, denied))?;
         let mode = kind.strategy.delete(&object, &removal.options, Timestamp::now());
         let (change, gone) = match mode {
             DeleteMode::Unchanged => return Ok(Step::Done(Removed::Marked(Answer::Stored(current.clone())))),

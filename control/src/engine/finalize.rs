@@ -1,7 +1,8 @@
 //! The finalize subresource of namespaces: who has cleaned up takes its name off `spec.finalizers`.
 
+use barepod_kinds::kinds::namespace::finalize;
 use http::Response;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::body::Body;
 use super::decode::{self, Expected};
@@ -28,11 +29,7 @@ impl Engine {
             replace: true,
         };
         let change = |old: &Value| {
-            let mut new = old.clone();
-            if !new["spec"].is_object() {
-                new["spec"] = json!({});
-            }
-            new["spec"]["finalizers"] = body.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
+            let mut new = finalize(old, &body);
             for key in ["uid", "resourceVersion"] {
                 match meta::text(&body, key) {
                     "" => meta::of(&mut new).remove(key),

@@ -132,7 +132,9 @@ impl ApiError {
     }
 
     /// 409 for a pod that cannot be bound.
-    pub fn binding_conflict(name: &str, message: String) -> Self {
+    pub fn binding_conflict(name: &str, why: &str) -> Self {
+        let object = qualified("", "pods/binding", name);
+        let message = format!("Operation cannot be fulfilled on {object}: {why}");
         Self::new(409, "Conflict", message).about("", "pods/binding", name)
     }
 

@@ -172,17 +172,6 @@ pub fn finalize(stored: &Value, request: &Value) -> Value {
     next
 }
 
-/// Whether objects may be made in a namespace: not when it is on its way out.
-pub fn admits_new(namespace: &Value) -> Result<(), Denied> {
-    let own = str_at(namespace, &["metadata", "name"]).unwrap_or("");
-    match str_at(namespace, &["status", "phase"]) {
-        Some("Terminating") => Err(Denied::Forbidden(format!(
-            "unable to create new content in namespace {own} because it is being terminated"
-        ))),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +213,6 @@ mod tests {
         assert_eq!(going["metadata"]["deletionTimestamp"], "2026-01-01T00:00:00Z");
         assert_eq!(Namespace.delete(&going, &none, now), DeleteMode::Unchanged);
         assert!(!Namespace.finished(&going));
-        assert!(admits_new(&going).is_err() && admits_new(&created()).is_ok());
         let emptied = finalize(&going, &json!({"spec": {"finalizers": []}}));
         assert!(Namespace.finished(&emptied));
         assert_eq!(Namespace.delete(&emptied, &none, now), DeleteMode::Remove);

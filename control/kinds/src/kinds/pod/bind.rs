@@ -11,7 +11,7 @@ use crate::value::{self, list_at, object_mut, str_at};
 /// The pod, bound to a node: `spec.nodeName` set and the condition PodScheduled true.
 ///
 /// Refused with a conflict when the pod is bound already, being deleted, or gated.
-pub fn bind(pod: &Value, node: &str, now: Timestamp) -> Result<Value, Denied> {
+fn bind(pod: &Value, node: &str, now: Timestamp) -> Result<Value, Denied> {
     let name = str_at(pod, &["metadata", "name"]).unwrap_or("");
     if value::at(pod, &["metadata", "deletionTimestamp"]).is_some() {
         return Err(Denied::Conflict(format!(

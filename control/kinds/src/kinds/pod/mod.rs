@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-pub use bind::{bind, bind_with};
+pub use bind::bind_with;
 pub use table::status_text;
 
 use crate::context::Context;
