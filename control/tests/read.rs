@@ -236,3 +236,16 @@ async fn openapi_of_version_2_is_there_in_json_and_in_protobuf() {
         .await;
     assert_eq!(neither.status(), 406);
 }
+
+#[tokio::test]
+async fn there_are_no_definitions_of_custom_resources() {
+    let api = Api::new().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let list = api.get(path).await.ok();
+    assert_eq!(
+        (&list["kind"], &list["items"]),
+        (&json!("CustomResourceDefinitionList"), &json!([]))
+    );
+    assert_eq!(api.get(&format!("{path}/x")).await.code, 404);
+    assert_eq!(api.post(path, json!({})).await.code, 404);
+}

@@ -10,6 +10,7 @@ pub mod body;
 mod cluster;
 mod create;
 mod decode;
+mod definitions;
 mod delete;
 mod deletecollection;
 mod discovery;

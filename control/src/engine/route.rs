@@ -32,7 +32,10 @@ impl Engine {
         };
         authorize(&request.user, verb(request, &path), &request.path, Some(&path))?;
         let kind = self.registry.find(&path.group, &path.version, &path.resource);
-        let kind = kind.ok_or_else(ApiError::no_such_resource)?;
+        let Some(kind) = kind else {
+            let definitions = self.list_definitions(request, &path);
+            return definitions.ok_or_else(ApiError::no_such_resource);
+        };
         if path.namespace.is_some() && !kind.resource.namespaced {
             return Err(ApiError::no_such_resource());
         }
