@@ -6,8 +6,7 @@
 //!   │ ◄───── Terminal + descriptor ──────│  if it has a terminal
 //!   │ ◄───── Ready ──────────────────────│  everything is made
 //!   │ ────── start ─────────────────────►│  unless told to go on at once
-//!   │ ◄───── Executing ──────────────────│  the next call is execve
-//!   │ ◄───── end of file ────────────────│  it has succeeded: the socket is close-on-exec
+//!   │ ◄───── end of file ────────────────│  executed: the socket is close-on-exec; or dead, see `has_executed`
 //!   │ ◄───── Failed(why) ────────────────│  at any moment instead
 //! ```
 
@@ -28,8 +27,6 @@ pub enum Message {
     Ready,
     /// The master of its terminal.
     Terminal(OwnedFd),
-    /// The program is about to be executed.
-    Executing,
     /// It could not be done.
     Failed(Failure),
     /// No more messages: the program was executed, or the process died.
@@ -92,14 +89,6 @@ impl Child {
         send(&self.0, b"T", &[master]).during("send the terminal to", "the monitor")
     }
 
-    /// Says that the next call is execve.
-    ///
-    /// # Errors
-    /// The maker is gone.
-    pub fn executing(&self) -> Result<()> {
-        send(&self.0, b"E", &[]).during("write to", "the monitor")
-    }
-
     /// Says why it cannot be done. Nobody is left to tell when this fails.
     pub fn failed(&self, error: &Error) {
         let failure = serde_json::to_vec(&Failure::from(error)).unwrap_or_default();
@@ -133,20 +122,22 @@ impl Maker {
     /// The next message; blocks until there is one.
     #[must_use]
     pub fn receive(&self) -> Message {
-        match receive(&self.0) {
-            Ok(Some((packet, mut fds))) => match (packet.split_first(), fds.pop()) {
-                (Some((b'R', _)), _) => Message::Ready,
-                (Some((b'T', _)), Some(master)) => Message::Terminal(master),
-                (Some((b'E', _)), _) => Message::Executing,
-                (Some((b'F', json)), _) => {
-                    Message::Failed(serde_json::from_slice(json).unwrap_or_else(|error| Failure {
-                        reason: Reason::System,
-                        message: format!("unreadable failure: {error}"),
-                    }))
-                }
-                _ => Message::Closed,
-            },
-            Ok(None) | Err(_) => Message::Closed,
+        let received = match receive(&self.0) {
+            // Told once, before what the child said, when it ended without reading all that was sent to it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => receive(&self.0),
+            other => other,
+        };
+        let Ok(Some((packet, mut fds))) = received else {
+            return Message::Closed;
+        };
+        match (packet.split_first(), fds.pop()) {
+            (Some((b'R', _)), _) => Message::Ready,
+            (Some((b'T', _)), Some(master)) => Message::Terminal(master),
+            (Some((b'F', json)), _) => Message::Failed(serde_json::from_slice(json).unwrap_or_else(|error| Failure {
+                reason: Reason::System,
+                message: format!("unreadable failure: {error}"),
+            })),
+            _ => Message::Closed,
         }
     }
 }
@@ -154,5 +145,33 @@ impl Maker {
 impl AsFd for Maker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_child_said_survives_its_end() {
+        let (maker, child) = pair().unwrap();
+        maker.limited().unwrap();
+        child.failed(&Error::Invalid("no".to_owned()));
+        drop(child);
+        assert!(matches!(maker.receive(), Message::Failed(failure) if failure.message == "no"));
+        assert!(matches!(maker.receive(), Message::Closed));
+        assert!(maker.start().is_err());
+    }
+
+    #[test]
+    fn a_child_waits_for_what_it_needs() {
+        let (maker, child) = pair().unwrap();
+        maker.limited().unwrap();
+        maker.start().unwrap();
+        child.wait_for_cgroup().unwrap();
+        child.wait_for_start().unwrap();
+        assert!(matches!(maker.receive(), Message::Ready));
+        drop(maker);
+        assert!(child.wait_for_cgroup().is_err(), "the maker is gone");
     }
 }

@@ -114,7 +114,7 @@ pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
         die_with_maker: plan.die_with_maker,
         runtime: plan.runtime,
     };
-    finish.run(channel)
+    finish.run()
 }
 
 /// Mounts the root and everything in it.

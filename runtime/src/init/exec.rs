@@ -82,7 +82,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
         die_with_maker: joined.die_with_maker,
         runtime: joined.runtime,
     };
-    finish.run(channel)
+    finish.run()
 }
 
 /// The root of the mount namespace that was joined.

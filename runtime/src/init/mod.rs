@@ -71,7 +71,7 @@ struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    fn run(self, channel: &channel::Child) -> Result<Infallible> {
+    fn run(self) -> Result<Infallible> {
         let Self {
             process,
             seccomp,
@@ -112,7 +112,7 @@ impl Finish<'_> {
                 crate::seccomp::install(profile)?;
             }
         }
-        Err(program.execute(&found, channel))
+        Err(program.execute(&found))
     }
 }
 

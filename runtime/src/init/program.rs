@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, chdir, execve, faccessat};
 
-use super::channel::Child;
 use super::root::same_file;
 use crate::document::Process;
 use crate::error::{During, Error, Result, plain};
@@ -95,10 +94,7 @@ impl Program {
     }
 
     /// Executes `found`; returns only if that failed.
-    pub fn execute(&self, found: &CString, channel: &Child) -> Error {
-        if let Err(error) = channel.executing() {
-            return error;
-        }
+    pub fn execute(&self, found: &CString) -> Error {
         let Err(error) = execve(found, &self.arguments, &self.environment);
         Error::Exec(format!("exec {}: {}", found.to_string_lossy(), plain(&error.into())))
     }

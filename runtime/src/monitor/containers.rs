@@ -32,7 +32,7 @@ use crate::init::channel::{self, Child, Maker, Message};
 use crate::init::{self, Plan};
 use crate::protocol::{ContainerState, Event, Exit, Failure, NamespaceMode, Phase, Reason, Response};
 use crate::sys::clone::{Side, clone3};
-use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
+use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
 use crate::sys::{memory, terminal};
 use crate::{fault, records, time};
 
@@ -75,8 +75,6 @@ pub struct Container {
     pub(super) stage: Stage,
     pub(super) pidfd: Option<OwnedFd>,
     channel: Option<Maker>,
-    /// Said that it is about to execute.
-    executing: bool,
     failure: Option<Failure>,
     pub(super) outputs: Outputs,
     pub(super) log: Log,
@@ -200,7 +198,8 @@ impl Monitor {
                 .linux
                 .resources;
             cgroup.make(resources.as_ref(), false)?;
-            maker.limited().during("tell", "the container's process")?;
+            // A child that is gone has said why, or its end will be noticed.
+            let _ = maker.limited();
             self.poller
                 .add(&pidfd, EpollFlags::EPOLLIN, Source::ContainerExit(key))?;
             self.poller
@@ -217,7 +216,6 @@ impl Monitor {
             stage: Stage::Making,
             pidfd: Some(pidfd),
             channel: Some(maker),
-            executing: false,
             failure: None,
             outputs: Outputs::pipes(key, stdout, stderr, &self.poller)?,
             log,
@@ -313,16 +311,13 @@ impl Monitor {
                 memory::trim();
             }
             Message::Terminal(master) => step = self.take_terminal(key, master),
-            Message::Executing => {
-                container.executing = true;
-                container.state.started_at = Some(time::now_text());
-            }
             Message::Failed(failure) => container.failure = Some(failure),
             Message::Closed => {
                 if let Some(channel) = container.channel.take() {
                     self.poller.remove(&channel);
                 }
-                if container.executing && container.failure.is_none() {
+                if container.failure.is_none() && container.state.pid.is_some_and(has_executed) {
+                    container.state.started_at = Some(time::now_text());
                     self.container_runs(key);
                 }
                 // Otherwise its process is about to end, which is when the caller hears of it.

@@ -24,7 +24,7 @@ use crate::init::channel::{self, Child, Maker, Message};
 use crate::init::{self, Joined, Stdio};
 use crate::protocol::{Event, Exit, Failure, NamespaceMode, Reason, Response};
 use crate::sys::clone::Side;
-use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
+use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
 use crate::time;
 
 /// How long the monitor waits before it looks again at what it is not told about.
@@ -38,7 +38,6 @@ pub struct Exec {
     pid: i32,
     pidfd: OwnedFd,
     channel: Option<Maker>,
-    executing: bool,
     /// The caller knows that it runs.
     answered: bool,
     failure: Option<Failure>,
@@ -133,7 +132,6 @@ impl Monitor {
             pid,
             pidfd,
             channel: Some(maker),
-            executing: false,
             answered: false,
             failure: None,
             started_at,
@@ -192,16 +190,13 @@ impl Monitor {
         let Some(exec) = self.execs.get_mut(&key) else { return };
         match exec.channel.as_ref().map(Maker::receive) {
             Some(Message::Terminal(master)) => exec.terminal = Some(master),
-            Some(Message::Executing) => {
-                exec.executing = true;
-                exec.started_at = time::now_text();
-            }
             Some(Message::Failed(failure)) => exec.failure = Some(failure),
             Some(Message::Closed) => {
                 if let Some(channel) = exec.channel.take() {
                     self.poller.remove(&channel);
                 }
-                if exec.executing && exec.failure.is_none() {
+                if exec.failure.is_none() && has_executed(exec.pid) {
+                    exec.started_at = time::now_text();
                     exec.answered = true;
                     let master = exec.terminal.as_ref().and_then(|master| master.try_clone().ok());
                     let (caller, response) = (exec.caller, Response::Exec { pid: exec.pid });

@@ -12,7 +12,6 @@ use nix::sys::signal::Signal;
 use nix::unistd::{chdir, execveat, pivot_root, sethostname, setsid};
 
 use crate::error::{During, Result};
-use crate::init::channel::Child;
 use crate::init::sysctl::{self, Own};
 use crate::protocol::{NamespaceMode, SandboxConfig};
 use crate::sys::memory::sealed;
@@ -63,7 +62,7 @@ pub fn joined(config: &SandboxConfig) -> CloneFlags {
 }
 
 /// Sets the namespaces up and becomes pause. Returns only the error.
-pub fn run(config: &SandboxConfig, program: &File, channel: &Child) -> Result<Infallible> {
+pub fn run(config: &SandboxConfig, program: &File) -> Result<Infallible> {
     // The kernel ends the PID namespace with pause, so a pod whose monitor dies ends as a whole.
     prctl::set_pdeathsig(Signal::SIGKILL).during("set", "the parent-death signal")?;
     let _ = setsid();
@@ -83,7 +82,6 @@ pub fn run(config: &SandboxConfig, program: &File, channel: &Child) -> Result<In
     no_root().during("give up", "the rights of root")?;
     set_capabilities(CapabilitySets::default()).during("give up", "capabilities")?;
     prctl::set_no_new_privs().during("set", "no_new_privs")?;
-    channel.executing()?;
     let name: [CString; 1] = [c"/pause".to_owned()];
     execveat(program, c"", &name, &[] as &[CString], AtFlags::AT_EMPTY_PATH).during("execute", "pause")
 }

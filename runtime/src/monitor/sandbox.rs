@@ -24,7 +24,7 @@ use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Maker, Message};
 use crate::protocol::{Event, NamespaceMode, Response, SandboxConfig, SandboxState};
 use crate::sys::clone::{Side, SingleThread, clone3};
-use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
+use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
 use crate::{fault, records, time};
 
 /// Everything a monitor knows.
@@ -100,7 +100,7 @@ impl Monitor {
             .during("open", "/proc/self/ns/pid")?
             .into();
         let runtime = std::fs::metadata("/proc/self/exe").ok();
-        wait_for_pause(&channel)?;
+        wait_for_pause(&channel, pause_pid)?;
         Ok(Self {
             single,
             layout,
@@ -214,7 +214,7 @@ fn clone_pause(
                 if layout.mode == Mode::V1 {
                     cgroup::join_leaf(keeper)?;
                 }
-                pause::run(config, &program, &child)
+                pause::run(config, &program)
             };
             let Err(error) = run();
             child.failed(&error);
@@ -223,13 +223,11 @@ fn clone_pause(
     }
 }
 
-fn wait_for_pause(channel: &Maker) -> Result<()> {
-    let mut executing = false;
+fn wait_for_pause(channel: &Maker, pid: i32) -> Result<()> {
     loop {
         match channel.receive() {
-            Message::Executing => executing = true,
             Message::Failed(failure) => return Err(Error::Remote(failure)),
-            Message::Closed if executing => return Ok(()),
+            Message::Closed if has_executed(pid) => return Ok(()),
             Message::Closed => return Err(Error::State("pause died while it was being made".to_owned())),
             Message::Ready | Message::Terminal(_) => {}
         }

@@ -23,6 +23,7 @@ impl Monitor {
     pub fn run(mut self) -> i32 {
         self.note(records::make_containers(&self.state.config.dir));
         memory::trim();
+        memory::map_code();
         while !self.finished() {
             let events = match self.poller.wait(self.next_deadline()) {
                 Ok(events) => events,

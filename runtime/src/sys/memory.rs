@@ -28,3 +28,19 @@ pub fn trim() {
         libc::malloc_trim(0);
     }
 }
+
+/// Maps the program's code at once, which else happens piece by piece, each with a fault. The pages are the page
+/// cache's and shared by all who run the program.
+pub fn map_code() {
+    unsafe extern "C" {
+        // Set by the linker: end(3).
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let start = &raw const __executable_start;
+    let length = (&raw const etext).addr().saturating_sub(start.addr());
+    // SAFETY: populating reads pages that are mapped; kernels before 5.14 refuse, which changes nothing.
+    unsafe {
+        libc::madvise(start.cast_mut().cast(), length, libc::MADV_POPULATE_READ);
+    }
+}

@@ -216,3 +216,37 @@ pub fn no_root() -> io::Result<()> {
     // SAFETY: prctl with plain numbers.
     check(unsafe { prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0) }).map(drop)
 }
+
+/// Whether a child that was cloned has executed a program, be it still alive or ended and not reaped. The kernel keeps a
+/// flag for it, `PF_FORKNOEXEC`, which is in the ninth field of proc_pid_stat(5).
+#[must_use]
+pub fn has_executed(pid: i32) -> bool {
+    const PF_FORKNOEXEC: u64 = 0x40;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may contain anything, but ends with the last parenthesis.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
+    let flags = fields.and_then(|fields| fields.split_whitespace().nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & PF_FORKNOEXEC == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executed_child_is_known_even_after_its_end() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // `spawn` returns after the execution.
+        assert!(has_executed(pid));
+        let pidfd = pidfd_open(pid).unwrap();
+        let mut polled = [nix::poll::PollFd::new(
+            std::os::fd::AsFd::as_fd(&pidfd),
+            nix::poll::PollFlags::POLLIN,
+        )];
+        nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
+        assert!(has_executed(pid));
+        child.wait().unwrap();
+        assert!(!has_executed(pid));
+    }
+}

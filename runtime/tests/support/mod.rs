@@ -355,7 +355,10 @@ impl Drop for Pod {
                 let _ = records::cleanup(&record);
             }
         }
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            let layout = Layout::detect().unwrap();
+            let _ = Cgroup::new(&layout, self.config.cgroup.parent().unwrap()).remove();
+        } else {
             remove_parent(&self.config);
         }
         let _ = fs::remove_dir_all(&self.dir);
