@@ -43,6 +43,7 @@ mod quantity;
 mod reconnect;
 mod run;
 mod shared;
+mod slots;
 mod spec;
 mod static_pods;
 mod status;

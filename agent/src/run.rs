@@ -25,7 +25,8 @@ use crate::pods::backoff::Retry;
 use crate::pods::manager;
 use crate::pods::registry::Registry;
 use crate::shared::{Shared, blocking};
-use crate::{api, files, image_watch, lock, node, proxy, static_pods};
+use crate::slots::Slots;
+use crate::{api, files, image_watch, lock, node, proxy, static_pods, sys};
 
 /// File below the state directory that remembers the node's pod CIDR, so that pods can start without the API.
 const POD_CIDR: &str = "pod-cidr";
@@ -40,6 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// # Errors
 /// The kernel gives no event queue.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    sys::one_heap();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(64)
@@ -91,12 +93,14 @@ pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Out
     let (node_registered, registered) = watch::channel(None);
     let (manifests_read, manifests) = mpsc::channel(4);
     let (proxy, services, routes) = proxy::channel();
+    let slots = Slots::default();
     let config = Arc::new(config);
     let shared = Arc::new(Shared {
         config: (*config).clone(),
         images: images.clone(),
         image_changes: image_changes.clone(),
-        objects: Cache::new(client.clone()),
+        objects: Cache::new(client.clone(), slots.clone()),
+        slots,
         events: Recorder::start(client.clone(), &config.node_name),
         network: network.clone(),
         services,

@@ -15,6 +15,7 @@ use crate::events::Recorder;
 use crate::objects::Cache;
 use crate::pods::registry::Registry;
 use crate::proxy::{Routes, Services};
+use crate::slots::Slots;
 use crate::spec::fields::Facts;
 
 /// Handed to every worker.
@@ -23,6 +24,8 @@ pub struct Shared {
     pub config: Config,
     /// The API.
     pub client: Client,
+    /// Turns of requests to it.
+    pub slots: Slots,
     /// The image store.
     pub images: Images,
     /// Changes when an image comes or goes.

@@ -136,13 +136,14 @@ fn killed_at_every_named_point_of_creation() {
     let mut seen = 0;
     for point in points.split_whitespace() {
         seen += 1;
-        c.kill("-KILL", &c.daemon_pid("agent"));
+        c.run("kill", &["-KILL", &c.daemon_pid("agent")]);
         let mut faulty = c.command(barepod());
         faulty.env("BAREPOD_FAULT", point);
         c.up_as(faulty, &[]);
         c.apply("default", &POD.replace("ticker", "victim"));
         std::thread::sleep(Duration::from_millis(700));
-        c.kill("-KILL", &c.daemon_pid("agent"));
+        // At a point of its own the agent has died by now.
+        c.run("kill", &["-KILL", &c.daemon_pid("agent")]);
         c.up(&[]);
         eventually(&format!("the pod runs, or failed cleanly, after {point}"), || {
             let phase = c.try_kubectl(&["get", "pod", "victim", "-o", "jsonpath={.status.phase}"]);

@@ -164,9 +164,12 @@ struct Shared {
 struct Waiting {
     next: u64,
     closed: bool,
-    replies: HashMap<u64, oneshot::Sender<(Result<Response, Failure>, Vec<OwnedFd>)>>,
+    replies: HashMap<u64, oneshot::Sender<Answer>>,
     execs: HashMap<String, oneshot::Sender<ExecEnd>>,
 }
+
+/// The outcome of a request, with the descriptors that came along.
+type Answer = (Result<Response, Failure>, Vec<OwnedFd>);
 
 /// How an exec ended.
 #[derive(Debug, Clone)]

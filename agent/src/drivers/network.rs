@@ -152,7 +152,10 @@ fn run(network: &mut Network, batch: Vec<Request>) {
     }
 }
 
-fn add(network: &mut Network, adds: Vec<(String, Arc<OwnedFd>, Vec<HostPort>, Answer<Attachment>)>) {
+/// A pod to connect: UID, network namespace, ports of the node, and who waits.
+type Add = (String, Arc<OwnedFd>, Vec<HostPort>, Answer<Attachment>);
+
+fn add(network: &mut Network, adds: Vec<Add>) {
     let requests: Vec<AddRequest<'_>> = adds
         .iter()
         .map(|(uid, netns, host_ports, _)| AddRequest {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{Data, Key, Kind, Objects};
 use crate::reconnect::Reconnect;
+use crate::slots::Slots;
 
 /// The watch opens a connection of its own; a pod that is just starting is not made to wait for that.
 const WATCH_AFTER: Duration = Duration::from_secs(1);
@@ -20,8 +21,12 @@ const WATCH_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Cache {
     client: Client,
-    watched: Arc<Mutex<HashMap<Key, watch::Sender<Option<Arc<Data>>>>>>,
+    slots: Slots,
+    watched: Arc<Mutex<HashMap<Key, watch::Sender<Content>>>>,
 }
+
+/// What is in an object; nothing when it does not exist.
+type Content = Option<Arc<Data>>;
 
 /// One object that is watched for as long as this lives.
 #[derive(Debug, Clone)]
@@ -34,9 +39,10 @@ pub struct Feed {
 
 impl Cache {
     /// With this client.
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Client, slots: Slots) -> Self {
         Self {
             client,
+            slots,
             watched: Arc::default(),
         }
     }
@@ -51,6 +57,10 @@ impl Cache {
     }
 
     async fn get(&self, key: &Key) -> kube::Result<Option<Arc<Data>>> {
+        self.slots.run(self.get_now(key)).await
+    }
+
+    async fn get_now(&self, key: &Key) -> kube::Result<Option<Arc<Data>>> {
         let client = self.client.clone();
         let data: Option<Data> = match key.kind {
             Kind::ConfigMap => Api::<ConfigMap>::namespaced(client, &key.namespace)

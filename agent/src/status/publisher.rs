@@ -12,6 +12,7 @@ use super::diff::diff;
 use crate::laps::Laps;
 use crate::pods::backoff::Retry;
 use crate::pods::shape;
+use crate::slots::Slots;
 
 /// How long a status that is about to change again may wait.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -166,7 +167,7 @@ impl Subject {
 
 impl Patching {
     /// Sends it.
-    pub async fn send(self) -> Sent {
+    pub async fn send(self, slots: &Slots) -> Sent {
         let Self {
             client,
             subject,
@@ -175,7 +176,7 @@ impl Patching {
         } = self;
         let laps = Laps::begin(&subject.uid);
         let url = format!("/api/v1/namespaces/{}/pods", subject.namespace);
-        let result = async {
+        let request = async {
             let request = Request::new(url)
                 .patch_subresource(
                     "status",
@@ -186,8 +187,8 @@ impl Patching {
                 .map_err(kube::Error::BuildRequest)?;
             // The answer is the whole pod, which the watch brings anyway.
             client.request::<serde::de::IgnoredAny>(request).await.map(drop)
-        }
-        .await;
+        };
+        let result = slots.run(request).await;
         laps.done("status");
         Sent { status, result }
     }

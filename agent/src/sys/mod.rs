@@ -1,4 +1,4 @@
-//! The agent's only unsafe code: handing descriptors to the event loop.
+//! The agent's only unsafe code: handing descriptors to the event loop, and a setting of the C library.
 
 use std::fs::File;
 use std::io;
@@ -38,6 +38,13 @@ impl AsRawFd for InotifyFd {
         use std::os::fd::AsFd;
         self.0.as_fd().as_raw_fd()
     }
+}
+
+/// Keeps all threads on one heap: those that come and go for file operations would each leave one behind, which the C
+/// library keeps (mallopt(3)).
+pub fn one_heap() {
+    // SAFETY: the call only sets a number that later allocations read.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
 /// Waits for the next change that an inotify instance watches for; several at once count as one.

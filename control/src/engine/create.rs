@@ -58,14 +58,14 @@ impl Engine {
         let base = meta::text(&object, "generateName").to_owned();
         let generated = meta::text(&object, "name").is_empty() && !base.is_empty();
         require_name(kind, &object)?;
-        for attempt in 0.. {
+        if !generated {
+            return self.create_once(request, target, object, options, book).await;
+        }
+        for _ in 0..NAME_ATTEMPTS {
             let mut object = object.clone();
-            if generated {
-                meta::of(&mut object).insert("name".into(), meta::generate_name(&base).into());
-            }
-            let result = self.create_once(request, target, object, options, book).await;
-            match result {
-                Err(error) if generated && error.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
+            meta::of(&mut object).insert("name".into(), meta::generate_name(&base).into());
+            match self.create_once(request, target, object, options, book).await {
+                Err(error) if error.reason == "AlreadyExists" => {}
                 result => return result,
             }
         }

@@ -88,7 +88,12 @@ impl History {
     }
 }
 
-/// Bytes that an event keeps alive beyond the current objects, roughly: its own state and its bookkeeping.
+/// What an object takes beside its text: its key, what is derived from it, and the event's own bookkeeping.
+const OVERHEAD: usize = 512;
+
+/// Bytes that an event keeps alive beyond the current objects, roughly: the state before it, and its own state, which a
+/// later event makes a former one.
 fn cost(event: &Event) -> usize {
-    event.object.bytes().len() + 256
+    let previous = event.previous.as_ref().map_or(0, |object| object.bytes().len());
+    event.object.bytes().len() + previous + OVERHEAD
 }

@@ -18,7 +18,7 @@ use std::os::fd::AsRawFd;
 
 use crate::error::{During, Error, Result};
 use crate::protocol::{Failure, Reason};
-use crate::sys::socket::{receive, send};
+use crate::sys::socket::{accept, receive, send};
 
 /// What the child says.
 #[derive(Debug)]
@@ -37,9 +37,16 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Child(OwnedFd);
 
-/// The maker's end, which does not block.
+/// The maker's end.
 #[derive(Debug)]
 pub struct Maker(OwnedFd);
+
+impl From<OwnedFd> for Maker {
+    /// A connection to the socket a child waits at.
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+}
 
 /// Makes both ends.
 ///
@@ -59,6 +66,17 @@ impl Child {
     pub fn wait_for_start(&self) -> Result<()> {
         send(&self.0, b"R", &[]).during("write to", "the monitor")?;
         self.wait_for(b'S')
+    }
+
+    /// Says that everything is made, and waits for whoever starts it. What is said from then on goes there; the maker may
+    /// be gone.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub fn wait_for_connection(&mut self, listener: &OwnedFd) -> Result<()> {
+        send(&self.0, b"R", &[]).during("write to", "the maker")?;
+        self.0 = accept(listener).during("accept", "the start")?;
+        Ok(())
     }
 
     /// Waits until the cgroups are there, which the maker makes while the child does other things.

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::AT_FDCWD;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::setsid;
+use nix::unistd::{sethostname, setsid};
 
 use super::channel::Child;
 use super::root::Root;
@@ -18,6 +18,18 @@ use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::protocol::Overlay;
 use crate::sys::mount::clone_tree;
+use crate::sys::network::loopback_up;
+
+/// What comes between a container that is made and the execution of its program.
+#[derive(Debug)]
+pub enum Gate {
+    /// Nothing.
+    Open,
+    /// The maker's word.
+    Maker,
+    /// Somebody who connects to this socket, and is told from then on instead of the maker.
+    Socket(OwnedFd),
+}
 
 /// How to become a container. The process was cloned with a mount namespace and, where it is to have one, a PID
 /// namespace of its own.
@@ -29,16 +41,20 @@ pub struct Plan<'a> {
     pub overlay: Option<&'a Overlay>,
     /// Where it is limited and counted.
     pub cgroup: &'a Cgroup<'a>,
-    /// A process whose namespaces are joined, and which of them.
-    pub join: Option<(BorrowedFd<'a>, CloneFlags)>,
+    /// What is joined, a process or a namespace each, and which namespaces of it.
+    pub join: &'a [(BorrowedFd<'a>, CloneFlags)],
+    /// Nobody has set the new namespaces up yet: names, and the loopback interface.
+    pub fresh: bool,
+    /// With a cgroup namespace of its own.
+    pub cgroup_namespace: bool,
     /// A process in whose mount namespace the root is the shared memory of the sandbox.
     pub shared_memory: Option<BorrowedFd<'a>>,
     /// Which namespaces are not the machine's.
     pub own: sysctl::Own,
     /// Standard files, if it has no terminal.
     pub files: [Option<OwnedFd>; 3],
-    /// Go on to the execution without waiting for the start.
-    pub start: bool,
+    /// What the execution waits for.
+    pub gate: Gate,
     /// Be killed when the maker dies.
     pub die_with_maker: bool,
     /// The runtime's own file, which may not be executed in a container.
@@ -49,7 +65,7 @@ pub struct Plan<'a> {
 ///
 /// # Errors
 /// The first step that failed.
-pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
+pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
     super::default_signals();
     umask(Mode::empty());
     // A process that leads a session already is as good.
@@ -64,8 +80,11 @@ pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
     identity::set_oom_score(process.oom_score_adj.unwrap_or(0))?;
     let labels = super::labels(process)?;
     let linux = &plan.spec.linux;
-    if let Some((process, namespaces)) = plan.join {
-        setns(process, namespaces).during("join", "the namespaces of the sandbox")?;
+    for (from, namespaces) in plan.join {
+        setns(from, *namespaces).during("join", "namespaces")?;
+    }
+    if plan.fresh {
+        set_up_namespaces(&plan)?;
     }
     sysctl::set(&linux.sysctl, plan.own)?;
 
@@ -74,8 +93,10 @@ pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
         if std::mem::take(&mut waiting) {
             channel.wait_for_cgroup()?;
             plan.cgroup.join(linux.resources.as_ref())?;
-            // Its root is what the process is in now.
-            unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;
+            if plan.cgroup_namespace {
+                // Its root is what the process is in now.
+                unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;
+            }
         }
         Ok(())
     };
@@ -102,8 +123,10 @@ pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
     }
     rootfs::enter(&root)?;
     drop(root);
-    if !plan.start {
-        channel.wait_for_start()?;
+    match plan.gate {
+        Gate::Open => {}
+        Gate::Maker => channel.wait_for_start()?,
+        Gate::Socket(listener) => channel.wait_for_connection(&listener)?,
     }
     let finish = Finish {
         process,
@@ -115,6 +138,30 @@ pub fn container(plan: Plan<'_>, channel: &Child) -> Result<Infallible> {
         runtime: plan.runtime,
     };
     finish.run()
+}
+
+/// Gives new namespaces what they lack.
+fn set_up_namespaces(plan: &Plan<'_>) -> Result<()> {
+    if plan.own.network {
+        loopback_up().during("bring up", "the loopback interface")?;
+    }
+    if let Some(name) = plan
+        .spec
+        .hostname
+        .as_ref()
+        .filter(|name| plan.own.uts && !name.is_empty())
+    {
+        sethostname(name).during("set the host name", name)?;
+    }
+    if let Some(name) = plan
+        .spec
+        .domainname
+        .as_ref()
+        .filter(|name| plan.own.uts && !name.is_empty())
+    {
+        std::fs::write("/proc/sys/kernel/domainname", name).during("set the domain name", name)?;
+    }
+    Ok(())
 }
 
 /// Mounts the root and everything in it.

@@ -19,7 +19,7 @@ mod root;
 mod rootfs;
 pub mod sysctl;
 
-pub use container::{Plan, container};
+pub use container::{Gate, Plan, container};
 pub use exec::{Joined, exec};
 pub use options::BENEATH;
 

@@ -29,7 +29,7 @@ use crate::cgroup::{self, Cgroup, Mode};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
-use crate::init::{self, Plan};
+use crate::init::{self, Gate, Plan};
 use crate::protocol::{ContainerState, Event, Exit, Failure, NamespaceMode, Phase, Reason, Response};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
@@ -189,7 +189,7 @@ impl Monitor {
             .during("clone", "the container's process")?;
         let Side::Parent { pid, pidfd } = side else {
             let files = [stdin_end, Some(stdout_end), Some(stderr_end)];
-            self.become_container(config, &cgroup, files, &child, start)
+            self.become_container(config, &cgroup, files, child, start)
         };
         fault::point("container.cloned");
         // The child is at work meanwhile; whatever fails here is its end.
@@ -264,32 +264,39 @@ impl Monitor {
         config: &Config<'_>,
         cgroup: &Cgroup<'_>,
         files: [Option<OwnedFd>; 3],
-        channel: &Child,
+        mut channel: Child,
         start: bool,
     ) -> ! {
-        let run = || {
+        let mut run = |channel: &mut Child| {
             let mut keep = vec![channel.as_fd()];
             keep.extend(files.iter().flatten().chain(&self.pause).map(AsFd::as_fd));
             close_all_but(&keep).during("close", "inherited descriptors")?;
             let spec: Document = parse("the container's OCI configuration", config.spec.get())?;
             let own = pause::own(&self.state.config);
-            let join = pause::joined(&self.state.config);
             let pause = self.pause.as_ref().map(AsFd::as_fd);
+            let shared = pause::joined(&self.state.config);
+            let join: Vec<_> = pause
+                .map(|pause| (pause, shared))
+                .filter(|_| !shared.is_empty())
+                .into_iter()
+                .collect();
             let plan = Plan {
                 spec: &spec,
                 overlay: config.overlay.as_ref(),
                 cgroup,
-                join: pause.filter(|_| !join.is_empty()).map(|pause| (pause, join)),
+                join: &join,
+                fresh: false,
+                cgroup_namespace: true,
                 shared_memory: pause.filter(|_| own.ipc),
                 own,
                 files,
-                start,
+                gate: if start { Gate::Open } else { Gate::Maker },
                 die_with_maker: self.state.config.pid != NamespaceMode::Pod,
                 runtime: self.runtime.as_ref(),
             };
             init::container(plan, channel)
         };
-        let Err(error) = run();
+        let Err(error) = run(&mut channel);
         channel.failed(&error);
         exit_now(1)
     }

@@ -39,8 +39,9 @@ impl Worker {
             return;
         }
         self.deleting_object = true;
-        let (client, pod, delay) = (
+        let (client, slots, pod, delay) = (
             self.shared.client.clone(),
+            self.shared.slots.clone(),
             Arc::clone(&self.now.pod),
             self.delete_delay.take(),
         );
@@ -48,7 +49,7 @@ impl Worker {
             if let Some(delay) = delay {
                 tokio::time::sleep(delay).await;
             }
-            Outcome::Deleted(delete(client, &pod).await)
+            Outcome::Deleted(slots.run(delete(client, &pod)).await)
         });
     }
 

@@ -223,12 +223,11 @@ impl Worker {
     fn step(&mut self) {
         // An action may finish at once and make another possible.
         for _ in 0..8 {
-            let actions = plan(&self.now.pod, &self.seen, Instant::now()).actions;
-            if actions.is_empty()
-                || !actions
-                    .into_iter()
-                    .fold(false, |again, action| self.act(action) || again)
-            {
+            let mut again = false;
+            for action in plan(&self.now.pod, &self.seen, Instant::now()).actions {
+                again |= self.act(action);
+            }
+            if !again {
                 break;
             }
         }
@@ -327,7 +326,8 @@ impl Worker {
             .map(|it| status::Subject::new(&self.now.pod, &it.uid));
         let busy = self.busy();
         if let Some(patch) = self.publisher.next(&self.shared.client, subject, busy, place.instant) {
-            self.op(async move { Outcome::Reported(patch.send().await) });
+            let slots = self.shared.slots.clone();
+            self.op(async move { Outcome::Reported(patch.send(&slots).await) });
         }
     }
 
