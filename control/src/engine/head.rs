@@ -3,14 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use barepod_store::{Cached, Object};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::registry::Kind;
 
 /// Labels and selectable fields of an object.
 #[derive(Debug)]
 pub struct Head {
-    labels: Option<Map<String, Value>>,
+    labels: Box<[(Box<str>, Box<str>)]>,
     fields: Vec<(&'static str, Box<str>)>,
     value: OnceLock<Arc<Value>>,
 }
@@ -18,10 +18,8 @@ pub struct Head {
 impl Head {
     /// Derives it from a parsed object.
     pub fn new(kind: &Kind, object: &Value) -> Self {
-        let labels = object
-            .pointer("/metadata/labels")
-            .and_then(Value::as_object)
-            .filter(|map| !map.is_empty());
+        let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+        let labels = labels.into_iter().flatten();
         let metadata = |key: &str| object.pointer(key).and_then(Value::as_str).unwrap_or("").into();
         let mut fields = vec![("metadata.name", metadata("/metadata/name"))];
         if kind.resource.namespaced {
@@ -30,7 +28,9 @@ impl Head {
         let own = kind.strategy.selectable_fields(object).into_iter();
         fields.extend(own.map(|(name, value)| (name, value.into_boxed_str())));
         Head {
-            labels: labels.cloned(),
+            labels: labels
+                .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
+                .collect(),
             fields,
             value: OnceLock::new(),
         }
@@ -48,9 +48,12 @@ impl Head {
         Arc::downcast(cached.clone()).unwrap_or_else(|_| Arc::new(Head::new(kind, &parse(object))))
     }
 
-    /// The labels.
-    pub fn labels(&self) -> Option<&Map<String, Value>> {
-        self.labels.as_ref()
+    /// A label's value.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels
+            .iter()
+            .find(|(key, _)| &**key == name)
+            .map(|(_, value)| &**value)
     }
 
     /// A selectable field's value.

@@ -55,7 +55,7 @@ impl Selection {
             return true;
         }
         let head = Head::of(kind, object);
-        self.labels.matches(head.labels()) && self.fields.matches(|name| head.field(name))
+        self.labels.matches(|name| head.label(name)) && self.fields.matches(|name| head.field(name))
     }
 
     /// The key that a request can be narrowed to, or the prefix of all it may be about.
