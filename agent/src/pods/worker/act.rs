@@ -26,7 +26,7 @@ impl Worker {
             Action::CreateSandbox => self.create_sandbox(),
             Action::SetUpVolumes => self.set_up_volumes(),
             Action::Start { container } => self.start(&container),
-            Action::Stop { container, why } => self.stop(&container, why),
+            Action::Stop { container, why } => return self.stop(&container, why),
             Action::Fail(failure) => {
                 tracing::info!(pod = self.uid, reason = failure.reason, "pod failed");
                 self.shared
@@ -176,23 +176,25 @@ impl Worker {
         });
     }
 
-    fn stop(&mut self, name: &str, why: Stop) {
+    /// Begins to stop a container. One that nobody can reach any more has ended at once, which is returned.
+    fn stop(&mut self, name: &str, why: Stop) -> bool {
         let Some((_, container)) = shape::container(&self.now.pod, name) else {
-            return;
+            return false;
         };
         let container = container.clone();
-        let Some(target) = self.target(name) else {
-            return self.lost(name);
-        };
-        let Some(run) = self.runs.get_mut(name) else {
-            return self.lost(name);
+        let target = self.target(name);
+        let (Some(target), Some(run)) = (target, self.runs.get_mut(name)) else {
+            self.lost(name);
+            return true;
         };
         let signal = stop_signal(&container, run.image_stop_signal.as_deref());
         let ended = run.ended.subscribe();
         // Readiness goes on being probed until the end; the others must not interfere with it.
         run.probes.retain(|kind, _| *kind == Kind::Readiness);
         let it = self.container(name);
-        let State::Running { since } = &it.state else { return };
+        let State::Running { since } = &it.state else {
+            return false;
+        };
         it.state = State::Stopping { since: since.clone() };
         let unhealthy = it.unhealthy.clone();
         let (kill_at, message) = match why {
@@ -233,6 +235,7 @@ impl Worker {
             stop::stop(job).await;
             Outcome::Stopped { name }
         });
+        false
     }
 
     /// When a container is killed that is to be started again.
