@@ -5,12 +5,11 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::workload::{self, CONTAINERS, IMAGES, SELECTOR, count};
+use super::workload;
 use crate::context::Context;
 use crate::invalid::{Denied, Invalid};
 use crate::path::Errors;
 use crate::strategy::{Column, ScalePaths, Strategy};
-use crate::table::{AGE, NAME, age, name, number};
 
 /// The strategy of ReplicaSets.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,32 +46,11 @@ impl Strategy for ReplicaSet {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                number("Desired", "Wanted pods"),
-                number("Current", "Pods there are"),
-                number("Ready", "Pods that are ready"),
-                AGE,
-                CONTAINERS,
-                IMAGES,
-                SELECTOR,
-            ]
-        }
+        workload::SET_COLUMNS
     }
 
     fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value> {
-        let [containers, images, selector] = workload::wide_cells(obj);
-        vec![
-            name(obj),
-            count(obj, &["spec", "replicas"]).into(),
-            count(obj, &["status", "replicas"]).into(),
-            count(obj, &["status", "readyReplicas"]).into(),
-            age(obj, now),
-            containers,
-            images,
-            selector,
-        ]
+        workload::set_cells(obj, now)
     }
 
     fn selectable_field_names(&self) -> &'static [&'static str] {

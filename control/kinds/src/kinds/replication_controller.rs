@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::workload::{self, CONTAINERS, IMAGES, SELECTOR, SPEC, count};
+use super::workload::{self, SPEC};
 use crate::context::Context;
 use crate::delete::{self, DeleteMode, DeleteOptions, Propagation};
 use crate::invalid::{Denied, Invalid};
@@ -13,7 +13,6 @@ use crate::labels;
 use crate::path::Errors;
 use crate::podspec::template;
 use crate::strategy::{Column, ScalePaths, Strategy};
-use crate::table::{AGE, NAME, age, name, number};
 use crate::value::{at, map_at, object_mut};
 
 /// The strategy of ReplicationControllers.
@@ -92,32 +91,11 @@ impl Strategy for ReplicationController {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                number("Desired", "Wanted pods"),
-                number("Current", "Pods there are"),
-                number("Ready", "Pods that are ready"),
-                AGE,
-                CONTAINERS,
-                IMAGES,
-                SELECTOR,
-            ]
-        }
+        workload::SET_COLUMNS
     }
 
     fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value> {
-        let [containers, images, selector] = workload::wide_cells(obj);
-        vec![
-            name(obj),
-            count(obj, &["spec", "replicas"]).into(),
-            count(obj, &["status", "replicas"]).into(),
-            count(obj, &["status", "readyReplicas"]).into(),
-            age(obj, now),
-            containers,
-            images,
-            selector,
-        ]
+        workload::set_cells(obj, now)
     }
 
     fn selectable_field_names(&self) -> &'static [&'static str] {

@@ -1,12 +1,13 @@
 //! What ReplicationControllers, ReplicaSets and Deployments share: replicas, a selector, a pod template.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::labels;
 use crate::path::{Errors, Path};
 use crate::podspec::template;
 use crate::strategy::{Column, ScalePaths};
-use crate::table::wide;
+use crate::table::{AGE, NAME, age, name, number, wide};
 use crate::value::{at, fill, i64_at, list_at, map_at, text};
 
 pub(super) const SPEC: Path<'static> = Path::new("spec");
@@ -122,6 +123,33 @@ pub(super) fn wide_cells(obj: &Value) -> [Value; 3] {
         None => "<none>".into(),
     };
     [join("name").into(), join("image").into(), selector.into()]
+}
+
+/// The columns of kinds that keep a number of pods alike.
+pub(super) const SET_COLUMNS: &[Column] = &[
+    NAME,
+    number("Desired", "Wanted pods"),
+    number("Current", "Pods there are"),
+    number("Ready", "Pods that are ready"),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+];
+
+/// The cells of [`SET_COLUMNS`].
+pub(super) fn set_cells(obj: &Value, now: Timestamp) -> Vec<Value> {
+    let [containers, images, selector] = wide_cells(obj);
+    vec![
+        name(obj),
+        count(obj, &["spec", "replicas"]).into(),
+        count(obj, &["status", "replicas"]).into(),
+        count(obj, &["status", "readyReplicas"]).into(),
+        age(obj, now),
+        containers,
+        images,
+        selector,
+    ]
 }
 
 /// A counter of the status or the specification for a cell; absent is 0.
