@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -135,7 +135,14 @@ impl StoredContainer {
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
-    written: Mutex<u64>,
+    written: Mutex<Written>,
+}
+
+/// What is on disk.
+#[derive(Debug, Default)]
+struct Written {
+    version: u64,
+    closed: bool,
 }
 
 impl Store {
@@ -143,7 +150,7 @@ impl Store {
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
-            written: Mutex::new(0),
+            written: Mutex::default(),
         }
     }
 
@@ -152,22 +159,37 @@ impl Store {
         &self.dir
     }
 
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on nothing is written: the directory is about to go, and a late write would bring it back. Waits for
+    /// a write under way. Blocking.
+    pub fn close(&self) {
+        self.written().closed = true;
+    }
+
     /// Writes the state; an older one that comes late is left out. Blocking.
     pub fn write_state(&self, version: u64, state: &Stored) -> io::Result<()> {
         let text = serde_json::to_vec(state)?;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if version <= *written {
+        let mut written = self.written();
+        if written.closed || version <= written.version {
             return Ok(());
         }
         files::write_atomic(&self.dir.join("state.json"), &text, 0o600)?;
-        *written = version;
+        written.version = version;
         Ok(())
     }
 
     /// Writes the object, making the directory. Blocking.
     pub fn write_pod(&self, pod: &Pod) -> io::Result<()> {
+        let text = serde_json::to_vec(pod)?;
+        let written = self.written();
+        if written.closed {
+            return Ok(());
+        }
         files::make_private_dir(&self.dir)?;
-        files::write_atomic(&self.dir.join("pod.json"), &serde_json::to_vec(pod)?, 0o600)
+        files::write_atomic(&self.dir.join("pod.json"), &text, 0o600)
     }
 
     /// Reads both; without a readable state, an empty one. Blocking.
@@ -243,6 +265,16 @@ mod tests {
         assert_eq!(store.read().unwrap().1.boot_id, "two");
         store.write_state(3, &state("three")).unwrap();
         assert_eq!(store.read().unwrap().1.boot_id, "three");
+    }
+
+    #[test]
+    fn closed_store_does_not_bring_its_directory_back() {
+        let dir = scratch("store");
+        let store = Store::new(dir.path().join("uid"));
+        store.close();
+        store.write_pod(&Pod::default()).unwrap();
+        store.write_state(1, &Stored::default()).unwrap();
+        assert!(!store.dir().exists());
     }
 
     #[test]

@@ -107,6 +107,9 @@ async fn disk(job: &Job) -> Result<(), String> {
     let (store, all, trash) = (Arc::clone(&job.store), job.all, job.shared.config.trash());
     let moved = blocking(move || {
         let dir = store.dir();
+        if all {
+            store.close();
+        }
         let places = if all {
             vec![dir.to_owned()]
         } else {
