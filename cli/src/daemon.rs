@@ -17,11 +17,19 @@ use nix::unistd::Pid;
 use crate::sys;
 
 const READY: &str = "ready";
+/// How long a killed process may take to be gone.
+const DEATH: Duration = Duration::from_millis(200);
 
 /// Starts `command` in the background unless it already runs, and returns once it is ready.
 pub fn start(name: &str, command: &mut Command, pid_file: &Path, log: &Path) -> Result<Started> {
-    if let Some(pid) = running(pid_file)? {
-        return Ok(Started::Already(pid));
+    while let Some(pid) = running(pid_file)? {
+        // A process that was killed holds its lock until the kernel has taken it down: it is given that moment.
+        match sys::pidfd_open(Pid::from_raw(pid)) {
+            Ok(pidfd) if !sys::wait_readable(pidfd.as_fd(), DEATH).context("wait")? => {
+                return Ok(Started::Already(pid));
+            }
+            _ => {}
+        }
     }
     let log_file = OpenOptions::new()
         .create(true)

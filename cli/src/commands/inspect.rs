@@ -202,7 +202,12 @@ fn table(pod: &Pod) -> String {
     let namespaces: Vec<&str> = pod.namespaces.values().map(String::as_str).collect();
     text.push_str(&format!("namespaces  {}\n", namespaces.join(" ")));
     for link in pod.network.iter().flat_map(|n| &n.links) {
-        text.push_str(&format!("link        {} {} {}\n", link.name, link.mac, link.addresses.join(" ")));
+        text.push_str(&format!(
+            "link        {} {} {}\n",
+            link.name,
+            link.mac,
+            link.addresses.join(" ")
+        ));
     }
     if let Some(link) = &pod.host_link {
         let (name, received, sent) = (&link.name, link.received_bytes, link.sent_bytes);
