@@ -13,6 +13,7 @@ mod finish;
 mod loss;
 mod outcome;
 mod probing;
+mod starting;
 mod view;
 
 use std::collections::HashMap;
