@@ -7,6 +7,7 @@ pub mod error;
 pub mod fault;
 pub mod init;
 pub mod monitor;
+pub mod oci;
 pub mod protocol;
 pub mod records;
 pub mod sealed;

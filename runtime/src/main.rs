@@ -1,12 +1,10 @@
 //! `barepod-runtime`: the monitor of a pod, and the OCI runtime command line.
 
 fn main() -> std::process::ExitCode {
-    let code = match std::env::args().nth(1).as_deref() {
+    let mut arguments = std::env::args().skip(1).peekable();
+    let code = match arguments.peek().map(String::as_str) {
         Some("monitor") => barepod_runtime::monitor::main(),
-        _ => {
-            eprintln!("usage: barepod-runtime monitor < sandbox.json");
-            2
-        }
+        _ => barepod_runtime::oci::main(arguments.collect()),
     };
     std::process::ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

@@ -186,7 +186,7 @@ pub fn remove_kernel(layout: &Layout, pod: &Path) -> Vec<Error> {
 }
 
 /// A v1 directory is busy for a moment after its last process has died.
-fn remove_patiently(remove: impl Fn() -> Vec<Error>) -> Vec<Error> {
+pub(crate) fn remove_patiently(remove: impl Fn() -> Vec<Error>) -> Vec<Error> {
     for _ in 0..200 {
         let errors = remove();
         if !errors.iter().any(|error| error.errno() == Some(libc::EBUSY)) {
@@ -246,16 +246,23 @@ fn container_path(dir: &Path, id: &str) -> PathBuf {
     dir.join(CONTAINERS).join(format!("{id}.json"))
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("records have text keys and nothing that fails to serialise")
 }
 
 /// Replaces a file in one step.
-fn replace(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     write_new(Path::new(&new), content)?;
     fs::rename(&new, path).during("rename to", path.display())
+}
+
+/// [`replace`] of a file that others may read.
+pub(crate) fn replace_public(path: &Path, content: &[u8]) -> Result<()> {
+    replace(path, content)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(path, mode).during("change the mode of", path.display())
 }
 
 /// Writes a file. Records hold environments: nobody else may read them.

@@ -1,5 +1,6 @@
 //! Which devices a container may use: files on v1, a BPF program on v2. Later rules win over earlier ones.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
@@ -8,16 +9,34 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use crate::error::{During, Result};
+use crate::spec::default_devices;
 use crate::sys::bpf::{Instruction, attach_device_filter};
+
+/// The rules with those for the devices that every container has, which OCI runtimes allow whatever a document says: it
+/// mostly says nothing but that all is denied.
+fn complete(rules: &[LinuxDeviceCgroup]) -> Cow<'_, [LinuxDeviceCgroup]> {
+    let default = default_devices();
+    if rules == default || rules.iter().any(|rule| rule.allow() && is_everything(rule)) {
+        return Cow::Borrowed(rules);
+    }
+    Cow::Owned(
+        rules
+            .iter()
+            .chain(default.iter().filter(|rule| rule.allow()))
+            .cloned()
+            .collect(),
+    )
+}
 
 /// Writes the rules in their order; the kernel keeps the list. Each write is one rule, so the files stay open.
 pub(super) fn write_v1(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+    let rules = &complete(rules);
     let open = |file: &str| {
         let path = dir.join(file);
         File::options().write(true).open(&path).during("open", path.display())
     };
     let (allow, deny) = (open("devices.allow")?, open("devices.deny")?);
-    for rule in rules {
+    for rule in rules.iter() {
         let mut file = if rule.allow() { &allow } else { &deny };
         let text = if is_everything(rule) {
             "a".to_owned()
@@ -62,7 +81,7 @@ fn v1_text(rule: &LinuxDeviceCgroup) -> String {
 
 /// Translates the rules into a program and attaches it.
 pub(super) fn attach_v2(cgroup: BorrowedFd<'_>, rules: &[LinuxDeviceCgroup]) -> io::Result<()> {
-    attach_device_filter(cgroup, &program(rules), c"Apache-2.0")
+    attach_device_filter(cgroup, &program(&complete(rules)), c"Apache-2.0")
 }
 
 // Registers of the program: what is asked, taken apart once.
@@ -285,6 +304,15 @@ mod tests {
             run(&program(&[rule(true, A, None, None, "rwm")]), block, read, 1, 1),
             "privileged"
         );
+    }
+
+    #[test]
+    fn the_devices_of_every_container_are_always_allowed() {
+        let deny_all = [rule(false, LinuxDeviceType::A, None, None, "rwm")];
+        assert_eq!(complete(&deny_all), default_devices());
+        assert_eq!(complete(&default_devices()), default_devices());
+        let all = [rule(true, LinuxDeviceType::A, None, None, "rwm")];
+        assert_eq!(complete(&all), &all[..]);
     }
 
     #[test]

@@ -142,6 +142,17 @@ impl<'a> Cgroup<'a> {
         remove_tree(&dir).during("remove cgroup", dir.display())
     }
 
+    /// Removes the directories of the cgroup above this one where they are empty.
+    pub fn remove_empty_parent(&self) {
+        let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+            return;
+        };
+        for hierarchy in self.layout.all() {
+            // Others may be in there.
+            let _ = fs::remove_dir(hierarchy.mount.join(parent));
+        }
+    }
+
     /// Removes the directories in every hierarchy, with those below; gone already is fine.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub mod sysctl;
 
 pub use container::{Gate, Plan, container};
 pub use exec::{Joined, exec};
-pub use options::BENEATH;
+pub use options::{BENEATH, mount_options};
 
 use std::convert::Infallible;
 use std::fs::File;

@@ -75,6 +75,23 @@ const SUPERBLOCK: [(&str, MsFlags, bool); 10] = [
     ("lazytime", MsFlags::MS_LAZYTIME, true),
 ];
 
+/// Every word that is understood, sorted.
+#[must_use]
+pub fn mount_options() -> Vec<String> {
+    let mut all: Vec<String> = WORDS
+        .iter()
+        .flat_map(|word| [word.0.to_owned(), format!("r{}", word.0)])
+        .collect();
+    all.extend(SUPERBLOCK.iter().map(|word| word.0.to_owned()));
+    let others = [
+        "bind", "rbind", "private", "rprivate", "shared", "rshared", "slave", "rslave",
+    ];
+    all.extend(others.map(str::to_owned));
+    all.extend(["unbindable", "runbindable", "defaults"].map(str::to_owned));
+    all.sort_unstable();
+    all
+}
+
 impl Options {
     /// Reads the words.
     ///

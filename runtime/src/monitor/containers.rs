@@ -267,7 +267,7 @@ impl Monitor {
         mut channel: Child,
         start: bool,
     ) -> ! {
-        let mut run = |channel: &mut Child| {
+        let run = |channel: &mut Child| {
             let mut keep = vec![channel.as_fd()];
             keep.extend(files.iter().flatten().chain(&self.pause).map(AsFd::as_fd));
             close_all_but(&keep).during("close", "inherited descriptors")?;

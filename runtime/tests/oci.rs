@@ -1,0 +1,266 @@
+//! The OCI command line with real bundles.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use support::{RUNTIME, until};
+
+/// A bundle, and a root directory of the runtime's own for it.
+struct Bundle {
+    dir: PathBuf,
+    id: String,
+}
+
+impl Bundle {
+    /// A bundle with the configuration that `spec` writes, changed.
+    fn new(name: &str, change: impl FnOnce(&mut Value)) -> Self {
+        support::isolate();
+        let id = format!("{name}-{}", std::process::id());
+        let dir = support::base().join(format!("oci-{id}"));
+        fs::create_dir_all(&dir).unwrap();
+        symlink(support::base().join("rootfs"), dir.join("rootfs")).unwrap();
+        let bundle = Self { dir, id };
+        assert!(bundle.command(&["spec", "--bundle", bundle.path()]).status.success());
+        let config = bundle.dir.join("config.json");
+        let mut document: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        document["linux"]["cgroupsPath"] = json!(format!("/barepodtest-{}/c", bundle.id));
+        change(&mut document);
+        fs::write(config, document.to_string()).unwrap();
+        bundle
+    }
+
+    fn path(&self) -> &str {
+        self.dir.to_str().unwrap()
+    }
+
+    /// Runs a command to its end. Its output goes to files: a container that goes on holds a pipe open.
+    fn command(&self, arguments: &[&str]) -> Output {
+        let (out, err) = (self.dir.join("out"), self.dir.join("err"));
+        let create = |path: &Path| fs::File::create(path).unwrap();
+        let mut command = Command::new(RUNTIME);
+        command.arg("--root").arg(self.dir.join("state")).args(arguments);
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(create(&out))
+            .stderr(create(&err))
+            .status()
+            .unwrap();
+        Output {
+            status,
+            stdout: fs::read(out).unwrap(),
+            stderr: fs::read(err).unwrap(),
+        }
+    }
+
+    /// A command that must succeed; its output.
+    fn good(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A command that must fail; what it says.
+    fn bad(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn status(&self) -> String {
+        let state: Value = serde_json::from_str(&self.good(&["state", &self.id])).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        let _ = self.command(&["delete", "--force", &self.id]);
+        let layout = barepod_runtime::cgroup::Layout::detect().unwrap();
+        let parent = PathBuf::from(format!("/barepodtest-{}", self.id));
+        let left = barepod_runtime::cgroup::Cgroup::new(&layout, &parent).remove();
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "{left:?}");
+            let state = self.dir.join("state");
+            assert!(
+                !state.exists() || fs::read_dir(state).unwrap().next().is_none(),
+                "nothing is left"
+            );
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[test]
+fn run_to_the_end() {
+    let bundle = Bundle::new("run", |document| {
+        document["process"]["args"] = json!(["sh", "-c", "echo $$; hostname; ip -o addr; echo err >&2; exit 7"]);
+        document["hostname"] = json!("inside");
+    });
+    let output = bundle.command(&["run", "--bundle", bundle.path(), &bundle.id]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("1\ninside\n") && text.contains("127.0.0.1/8"),
+        "{text}"
+    );
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "err\n");
+    assert_eq!(output.status.code(), Some(7));
+    assert!(bundle.bad(&["state", &bundle.id]).contains("not found"));
+}
+
+#[test]
+fn from_creation_to_deletion() {
+    let bundle = Bundle::new("life", |document| {
+        document["process"]["args"] = json!(["sleep", "1000"])
+    });
+    let id = bundle.id.as_str();
+    let pid_file = bundle.dir.join("pid");
+    bundle.good(&[
+        "create",
+        "--bundle",
+        bundle.path(),
+        "--pid-file",
+        pid_file.to_str().unwrap(),
+        id,
+    ]);
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    assert_eq!(bundle.status(), "created");
+    assert_ne!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "sleep\n");
+    assert!(
+        bundle
+            .bad(&["create", "--bundle", bundle.path(), id])
+            .contains("exists already")
+    );
+    assert!(bundle.bad(&["exec", id, "true"]).contains("not running"));
+
+    bundle.good(&["start", id]);
+    assert_eq!(bundle.status(), "running");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "sleep\n");
+    assert!(bundle.bad(&["start", id]).contains("running"));
+    assert!(bundle.bad(&["delete", id]).contains("--force"));
+    assert_eq!(bundle.good(&["list", "--quiet"]), format!("{id}\n"));
+    assert!(
+        bundle
+            .good(&["list", "--format", "json"])
+            .contains("\"status\":\"running\"")
+    );
+
+    let output = bundle.command(&[
+        "exec",
+        "--env",
+        "A=1",
+        "--cwd",
+        "/tmp",
+        "--user",
+        "1000:1000",
+        id,
+        "sh",
+        "-c",
+        "echo $A; pwd; id -u; exit 5",
+    ]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1\n/tmp\n1000\n");
+    assert_eq!(output.status.code(), Some(5));
+    assert!(
+        bundle
+            .bad(&["exec", id, "no-such"])
+            .contains("executable file not found in $PATH")
+    );
+
+    bundle.good(&["kill", id, "SIGKILL"]);
+    until("it has stopped", || (bundle.status() == "stopped").then_some(()));
+    assert!(bundle.bad(&["kill", id]).contains("not running"));
+    bundle.good(&["delete", id]);
+    assert!(bundle.bad(&["delete", id]).contains("not found"));
+    bundle.good(&["delete", "--force", id]);
+}
+
+#[test]
+fn what_goes_wrong_is_told() {
+    let bundle = Bundle::new("wrong", |document| document["process"]["args"] = json!(["no-such"]));
+    let id = bundle.id.as_str();
+    bundle.good(&["create", "--bundle", bundle.path(), id]);
+    assert!(
+        bundle
+            .bad(&["start", id])
+            .contains("exec: \"no-such\": executable file not found in $PATH")
+    );
+    until("it has stopped", || (bundle.status() == "stopped").then_some(()));
+    bundle.good(&["delete", id]);
+    let log = bundle.dir.join("log");
+    let options = ["--log", log.to_str().unwrap(), "--log-format", "json"];
+    bundle.bad(&[&options[..], &["run", "--bundle", bundle.path(), id]].concat());
+    let line: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!(
+        (&line["level"], line["msg"].as_str().unwrap().contains("no-such")),
+        (&json!("error"), true)
+    );
+
+    let refused = Bundle::new("refused", |document| {
+        document["linux"]["uidMappings"] = json!([{ "size": 1 }])
+    });
+    assert!(
+        refused
+            .bad(&["run", "--bundle", refused.path(), &refused.id])
+            .contains("linux.uidMappings is not supported")
+    );
+    assert!(
+        bundle
+            .bad(&["run", "--bundle", "/nonexistent", id])
+            .contains("find the bundle")
+    );
+    assert!(bundle.bad(&["nothing"]).contains("there is no command nothing"));
+    assert!(bundle.bad(&["state", "../x"]).contains("cannot be an id"));
+}
+
+#[test]
+fn namespaces_are_joined_or_shared_as_asked() {
+    let bundle = Bundle::new("namespaces", |document| {
+        document["process"]["args"] = json!([
+            "sh",
+            "-c",
+            "readlink /proc/self/ns/net /proc/self/ns/uts; for n in net uts ipc; do readlink /proc/self/ns/$n; done"
+        ]);
+        document["linux"]["namespaces"] = json!([
+            { "type": "pid" }, { "type": "mount" }, { "type": "ipc" },
+            { "type": "network", "path": "/proc/self/ns/net" }
+        ]);
+        document["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|mount| mount["type"] != "sysfs" && mount["type"] != "cgroup");
+    });
+    let output = bundle.command(&["run", "--bundle", bundle.path(), &bundle.id]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let own = |name: &str| {
+        fs::read_link(Path::new("/proc/self/ns").join(name))
+            .unwrap()
+            .to_string_lossy()
+            .into_owned()
+    };
+    assert!(
+        text.contains(&own("net")) && text.contains(&own("uts")) && !text.contains(&own("ipc")),
+        "{text}"
+    );
+}
+
+#[test]
+fn features_are_a_document() {
+    let output = Command::new(RUNTIME).arg("features").output().unwrap();
+    let features: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rbind")));
+    assert!(
+        features["linux"]["capabilities"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("CAP_SYS_ADMIN")),
+        "{features}"
+    );
+}
