@@ -44,7 +44,7 @@ const APPLETS: [&str; 34] = [
     "touch", "true", "tty", "wc", "yes",
 ];
 
-/// A directory of this test process, and the root file system in it.
+/// The directory of everything these tests make, with the root file system in it.
 pub fn base() -> &'static Path {
     static BASE: OnceLock<PathBuf> = OnceLock::new();
     BASE.get_or_init(|| {
@@ -52,25 +52,36 @@ pub fn base() -> &'static Path {
             nix::unistd::geteuid().is_root(),
             "these tests make namespaces and cgroups: run them as root"
         );
-        let base = std::env::temp_dir().join(format!("barepodtest-{}", std::process::id()));
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("barepodtest");
         let root = base.join("rootfs");
-        for dir in ["bin", "dev", "etc", "proc", "sys", "tmp", "usr/bin"] {
-            fs::create_dir_all(root.join(dir)).unwrap();
+        if !root.exists() {
+            // Several test programs may be at it at once; the first one's stays.
+            let new = base.join(format!("rootfs-{}", std::process::id()));
+            make_root(&new);
+            if fs::rename(&new, &root).is_err() {
+                fs::remove_dir_all(&new).unwrap();
+            }
         }
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"]
-            .into_iter()
-            .find(|path| Path::new(path).exists());
-        fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox")).unwrap();
-        for applet in APPLETS {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
-        }
-        fs::write(
-            root.join("etc/passwd"),
-            "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n",
-        )
-        .unwrap();
         base
     })
+}
+
+fn make_root(root: &Path) {
+    for dir in ["bin", "dev", "etc", "proc", "sys", "tmp", "usr/bin"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .into_iter()
+        .find(|path| Path::new(path).exists());
+    fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox")).unwrap();
+    for applet in APPLETS {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n",
+    )
+    .unwrap();
 }
 
 /// A pod whose monitor runs, and a connection to it.
