@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use support::{RUNTIME, until};
+use support::{runtime, until};
 
 /// A bundle, and a root directory of the runtime's own for it.
 struct Bundle {
@@ -42,7 +42,7 @@ impl Bundle {
     fn command(&self, arguments: &[&str]) -> Output {
         let (out, err) = (self.dir.join("out"), self.dir.join("err"));
         let create = |path: &Path| fs::File::create(path).unwrap();
-        let mut command = Command::new(RUNTIME);
+        let mut command = Command::new(runtime());
         command.arg("--root").arg(self.dir.join("state")).args(arguments);
         let status = command
             .stdin(Stdio::null())
@@ -253,7 +253,7 @@ fn namespaces_are_joined_or_shared_as_asked() {
 
 #[test]
 fn features_are_a_document() {
-    let output = Command::new(RUNTIME).arg("features").output().unwrap();
+    let output = Command::new(runtime()).arg("features").output().unwrap();
     let features: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rbind")));
     assert!(

@@ -1,5 +1,6 @@
 //! The root file system: an overlay or a directory, mounted in the container's own mount namespace only.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -53,15 +54,25 @@ fn mount_overlay(overlay: &Overlay, volatile: bool) -> io::Result<()> {
     if overlay.lower.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no lower layer"));
     }
-    let options = options(overlay, volatile);
-    if options.len() <= MAX_OPTIONS {
-        return Ok(mount(
+    let mount_with = |options: &str| {
+        Ok(mount(
             Some("overlay"),
             &overlay.upper,
             Some("overlay"),
             MsFlags::empty(),
-            Some(options.as_str()),
-        )?);
+            Some(options),
+        )?)
+    };
+    let whole = options(overlay, &overlay.lower, volatile);
+    if whole.len() <= MAX_OPTIONS {
+        return mount_with(&whole);
+    }
+    // Layers are mostly neighbours: seen from the directory they are in their names are short.
+    let (dir, layers) = shorten(&overlay.lower);
+    let short = options(overlay, &layers, volatile);
+    if short.len() <= MAX_OPTIONS {
+        chdir(&dir)?;
+        return mount_with(&short);
     }
     let context = Context::open("overlay")?;
     // One layer at a time, the uppermost first (since Linux 6.5).
@@ -78,17 +89,32 @@ fn mount_overlay(overlay: &Overlay, volatile: bool) -> io::Result<()> {
 }
 
 /// The options in one line. Commas and colons separate there and are escaped in paths.
-fn options(overlay: &Overlay, volatile: bool) -> String {
+fn options(overlay: &Overlay, lower: &[PathBuf], volatile: bool) -> String {
     let escape = |path: &PathBuf| {
         path.to_string_lossy()
             .replace('\\', "\\\\")
             .replace(',', "\\,")
             .replace(':', "\\:")
     };
-    let lower: Vec<String> = overlay.lower.iter().map(escape).collect();
+    let lower: Vec<String> = lower.iter().map(escape).collect();
     let (upper, work) = (escape(&overlay.upper), escape(&overlay.work));
     let volatile = if volatile { ",volatile" } else { "" };
     format!("lowerdir={},upperdir={upper},workdir={work}{volatile}", lower.join(":"))
+}
+
+/// The directory seen from which the paths are shortest, and the paths seen from there; absolute ones elsewhere.
+fn shorten(paths: &[PathBuf]) -> (PathBuf, Vec<PathBuf>) {
+    let seen_from = |dir: &Path| -> Vec<PathBuf> {
+        let inside = |path: &PathBuf| match path.strip_prefix(dir) {
+            Ok(inside) if !inside.as_os_str().is_empty() => inside.to_owned(),
+            _ => path.clone(),
+        };
+        paths.iter().map(inside).collect()
+    };
+    let dirs: BTreeSet<&Path> = paths.iter().flat_map(|path| path.ancestors().skip(1)).collect();
+    let length = |dir: &&Path| seen_from(dir).iter().map(|path| path.as_os_str().len()).sum::<usize>();
+    let best = dirs.into_iter().min_by_key(length).unwrap_or(Path::new("/"));
+    (best.to_owned(), seen_from(best))
 }
 
 /// Makes a mount of a directory, which a root has to be, and opens it.
@@ -153,6 +179,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn layers_are_named_from_where_they_are() {
+        let paths = ["/l/a/1", "/l/a/2", "/l/a/3", "/other/rootfs"].map(PathBuf::from);
+        let (dir, short) = shorten(&paths);
+        assert_eq!(dir, Path::new("/l/a"));
+        assert_eq!(short, ["1", "2", "3", "/other/rootfs"].map(PathBuf::from));
+        let (dir, short) = shorten(&["/l/a".into(), "/l/a/b/c".into()]);
+        assert!(
+            short.iter().all(|path| !path.as_os_str().is_empty()),
+            "{dir:?} {short:?}"
+        );
+    }
+
+    #[test]
     fn paths_are_escaped_in_options() {
         let overlay = Overlay {
             lower: vec!["/a:b".into(), "/c,d".into()],
@@ -160,7 +199,7 @@ mod tests {
             work: "/w".into(),
         };
         assert_eq!(
-            options(&overlay, true),
+            options(&overlay, &overlay.lower, true),
             "lowerdir=/a\\:b:/c\\,d,upperdir=/u\\\\x,workdir=/w,volatile"
         );
     }

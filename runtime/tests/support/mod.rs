@@ -34,8 +34,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// The program under test.
-pub const RUNTIME: &str = env!("CARGO_BIN_EXE_barepod-runtime");
+/// The program under test; another machine than the one that built the tests has it at `BAREPOD_RUNTIME`.
+pub fn runtime() -> PathBuf {
+    std::env::var_os("BAREPOD_RUNTIME").map_or_else(|| env!("CARGO_BIN_EXE_barepod-runtime").into(), PathBuf::from)
+}
 
 /// The applets linked in the root file system.
 const APPLETS: [&str; 34] = [
@@ -113,7 +115,7 @@ pub fn sandbox(name: &str) -> SandboxConfig {
 
 /// Starts a monitor and returns its one line.
 pub fn start_monitor(config: &SandboxConfig, fault: Option<&str>) -> (bool, String) {
-    let mut command = Command::new(RUNTIME);
+    let mut command = Command::new(runtime());
     command.arg("monitor").stdin(Stdio::piped()).stdout(Stdio::piped());
     if let Some(fault) = fault {
         command.env("BAREPOD_FAULT", fault);
