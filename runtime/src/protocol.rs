@@ -50,6 +50,10 @@ pub struct Reply {
 /// A packet from the monitor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "packets are read one at a time and taken apart at once"
+)]
 pub enum FromMonitor {
     /// The answer to a request.
     Reply(Reply),
@@ -143,6 +147,10 @@ pub enum Request {
 /// The answer to a [`Request`] that succeeded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "answers are read one at a time and taken apart at once"
+)]
 pub enum Response {
     /// To `Sandbox`.
     Sandbox(SandboxState),

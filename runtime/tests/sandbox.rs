@@ -202,6 +202,29 @@ fn the_end_of_pause_is_told() {
 }
 
 #[test]
+fn a_monitor_ends_with_the_machine_but_not_before_its_containers() {
+    let mut pod = Pod::new("shutdown");
+    let container = pod.container(&[
+        "sh",
+        "-c",
+        "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done",
+    ]);
+    let pid = pod.run(&container).unwrap().pid.unwrap();
+    until("the trap is set", || {
+        support::output(&container.log_path).contains("ready").then_some(())
+    });
+    // As init does at the end, everybody is told to leave at once.
+    for pid in [pod.state.monitor_pid, pid, pod.state.pause_pid.unwrap()] {
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    }
+    while pod.receive().is_some() {}
+    let record = records::load(&pod.config.dir).unwrap();
+    assert!(!record.monitor_alive && !record.pause_alive);
+    assert_eq!(record.state.containers[0].phase, Phase::Exited);
+    pod.cleanup();
+}
+
+#[test]
 fn bad_configurations_are_refused_with_a_reason() {
     support::isolate();
     let good = sandbox("bad");

@@ -33,8 +33,8 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> io::Resu
     if path.as_os_str().is_empty() {
         flags |= libc::AT_EMPTY_PATH.cast_unsigned();
     }
-    // SAFETY: the path is a C string for the length of the call, the descriptor is open.
     path.with_nix_path(|path| {
+        // SAFETY: the path is a C string for the length of the call, the descriptor is open.
         check_fd(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) })
     })?
 }
@@ -87,8 +87,8 @@ impl Context {
     /// # Errors
     /// What `fsopen(2)` says, such as `ENODEV` for an unknown type.
     pub fn open(fstype: &str) -> io::Result<Self> {
-        // SAFETY: the path is a C string for the length of the call.
         fstype.with_nix_path(|name| {
+            // SAFETY: the name is a C string for the length of the call.
             check_fd(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), FSOPEN_CLOEXEC) }).map(Self)
         })?
     }

@@ -36,9 +36,9 @@ pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, sco
     how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
     how.mode = u64::from(mode);
     how.resolve = resolve;
-    // SAFETY: the path is a C string for the length of the call, the structure outlives it and its size is given.
     path.with_nix_path(|path| {
         loop {
+            // SAFETY: the path is a C string for the length of the call, the structure outlives it and its size is given.
             let opened = check_fd(unsafe {
                 libc::syscall(
                     libc::SYS_openat2,
