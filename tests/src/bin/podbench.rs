@@ -56,7 +56,7 @@ fn main() -> Result<()> {
 fn spec(image: &str) -> Value {
     json!({
         "terminationGracePeriodSeconds": 5,
-        "containers": [{"name": "main", "image": image, "command": ["/bin/sleep", "3600"], "resources": {"limits": {"memory": "32Mi", "cpu": "100m"}}}],
+        "containers": [{"name": "main", "image": image, "command": ["/bin/sleep", "3600"], "resources": {"limits": {"memory": "32Mi", "cpu": "100m"}, "requests": {"memory": "4Mi", "cpu": "5m"}}}],
     })
 }
 
