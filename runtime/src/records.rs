@@ -118,15 +118,17 @@ fn monitor(state: &SandboxState) -> Option<OwnedFd> {
 }
 
 /// When a process started, in clock ticks since the machine's start: proc_pid_stat(5), field 22. `None` for one that is
-/// dead and only not reaped yet.
+/// about to die, or dead and only not reaped yet.
 pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before it may contain anything, but ends with the last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    let alive = !matches!(fields.next()?, "Z" | "X");
-    let ticks = fields.nth(18)?.parse().ok()?;
-    alive.then_some(ticks)
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    // Set before a process closes its files, by which others see that it is going.
+    const PF_EXITING: u64 = 0x4;
+    let exiting = fields.get(6)?.parse::<u64>().ok()? & PF_EXITING != 0;
+    let dead = exiting || matches!(*fields.first()?, "Z" | "X");
+    if dead { None } else { fields.get(19)?.parse().ok() }
 }
 
 /// The containers' records in a sandbox's directory, oldest first.

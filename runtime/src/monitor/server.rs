@@ -20,7 +20,7 @@ use crate::{records, time};
 
 impl Monitor {
     /// Serves until the sandbox has ended; returns the exit code.
-    pub fn run(mut self) -> i32 {
+    pub fn run(&mut self) -> i32 {
         self.note(records::make_containers(&self.state.config.dir));
         memory::trim();
         memory::map_code();

@@ -133,7 +133,7 @@ fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told:
     let _ = chdir("/");
     let mut told = File::from(told);
     match Monitor::create(single, config, layout) {
-        Ok(monitor) => {
+        Ok(mut monitor) => {
             say(&Ok(monitor.describe()));
             fault::point("sandbox.ready");
             quiet();
@@ -141,7 +141,8 @@ fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told:
             let _ = told.write_all(&[0]);
             drop(told);
             default_signals_but_ignored();
-            monitor.run()
+            // Clients see the end when the process ends, not while it takes its structures down.
+            exit_now(monitor.run())
         }
         Err(error) => {
             say(&Err(Failure::from(&error)));
