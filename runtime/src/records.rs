@@ -21,7 +21,6 @@ use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use crate::cgroup::{self, Cgroup, Layout};
-use crate::client;
 use crate::error::{During, Error, Result};
 use crate::protocol::{ContainerState, SandboxState};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
@@ -47,7 +46,7 @@ pub struct SandboxRecord {
     pub dir: PathBuf,
     /// What was written down; of the containers, what their own records say.
     pub state: SandboxState,
-    /// The monitor answers.
+    /// The monitor runs.
     pub monitor_alive: bool,
     /// pause runs.
     pub pause_alive: bool,
@@ -90,7 +89,7 @@ pub fn load(dir: &Path) -> Result<SandboxRecord> {
     let keeper = Cgroup::new(&layout, &cgroup::keeper(&state.config.cgroup)).tracker();
     // Nobody else is in there, so the record need not be written again when pause has its process id.
     state.pause_pid = cgroup::procs(&keeper).unwrap_or_default().first().copied();
-    let monitor_alive = client::connect_nonblocking(&dir.join(SOCKET)).is_ok() || monitor(&state).is_some();
+    let monitor_alive = monitor(&state).is_some();
     let pause_alive = state.pause_pid.is_some();
     let pids = state
         .containers

@@ -23,7 +23,10 @@ fn node_on_pure_cgroup_v2() {
         .arg(format!("{}:/usr/local/bin/barepod", barepod().display()))
         .arg(format!("{kubectl}:/usr/local/bin/kubectl"))
         .arg(vm.join("guest"))
-        .arg(format!("{}:/var/images/tools.oci", images().join("tools.oci").display()))
+        .arg(format!(
+            "{}:/var/images/tools.oci",
+            images().join("tools.oci").display()
+        ))
         .status()
         .expect("tests/vm/initrd runs");
     assert!(packed.success(), "tests/vm/initrd: {packed}");
