@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 
 /// Every point there is, in the order in which a pod passes them.
 pub const POINTS: &[&str] = &[
+    "sandbox.monitor-forked",
     "sandbox.recorded",
     "sandbox.cgroup-made",
-    "sandbox.monitor-forked",
-    "sandbox.limits-set",
     "sandbox.pause-cloned",
+    "sandbox.limits-set",
     "sandbox.ready",
     "container.cgroup-made",
     "container.cloned",

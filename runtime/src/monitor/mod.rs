@@ -13,6 +13,7 @@ mod clients;
 mod containers;
 mod execs;
 mod log;
+mod network;
 mod output;
 mod pause;
 mod poller;

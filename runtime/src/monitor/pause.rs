@@ -3,19 +3,20 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
 use nix::fcntl::AtFlags;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{chdir, execveat, pivot_root, sethostname, setsid};
 
+use super::network;
 use crate::error::{During, Result};
 use crate::init::sysctl::{self, Own};
 use crate::protocol::{NamespaceMode, SandboxConfig};
 use crate::sys::memory::sealed;
-use crate::sys::network::loopback_up;
 use crate::sys::process::{CapabilitySets, close_on_exec_from, no_root, set_capabilities};
 
 /// The program, compiled by this crate's build script.
@@ -35,8 +36,7 @@ pub fn own(config: &SandboxConfig) -> Own {
     }
 }
 
-/// What pause is cloned with. The network namespace takes longer than all the rest together, so pause makes it itself
-/// while the monitor goes on with cgroups and records.
+/// What pause is cloned with. The network namespace is made elsewhere meanwhile: [`super::network`].
 pub fn clone_flags(config: &SandboxConfig) -> i32 {
     let mut flags = libc::CLONE_NEWNS;
     for (mode, flag) in [
@@ -61,21 +61,25 @@ pub fn joined(config: &SandboxConfig) -> CloneFlags {
     flags
 }
 
-/// Sets the namespaces up and becomes pause. Returns only the error.
-pub fn run(config: &SandboxConfig, program: &File) -> Result<Infallible> {
+/// Sets the namespaces up and becomes pause; the network namespace comes over `network`. Returns only the error.
+pub fn run(config: &SandboxConfig, program: &File, network: Option<&OwnedFd>) -> Result<Infallible> {
     // The kernel ends the PID namespace with pause, so a pod whose monitor dies ends as a whole.
     prctl::set_pdeathsig(Signal::SIGKILL).during("set", "the parent-death signal")?;
     let _ = setsid();
     let own = own(config);
-    if own.network {
-        unshare(CloneFlags::CLONE_NEWNET).during("make", "a network namespace")?;
-        loopback_up().during("bring up", "the loopback interface")?;
-    }
     if own.uts && !config.hostname.is_empty() {
         sethostname(&config.hostname).during("set the host name", &config.hostname)?;
     }
-    sysctl::set(&config.sysctls, own)?;
-    empty_root(config)?;
+    let join_network = || network.map_or(Ok(()), network::join);
+    if config.sysctls.is_empty() {
+        empty_root(config)?;
+        join_network()?;
+    } else {
+        // The parameters are below the old root.
+        join_network()?;
+        sysctl::set(&config.sysctls, own)?;
+        empty_root(config)?;
+    }
     close_on_exec_from(0).during("mark", "descriptors close-on-exec")?;
     // Nothing that pause could be made to do would have the machine's rights: it keeps none, and its user 0 gets none
     // back by executing.

@@ -55,10 +55,15 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Makes the sandbox. When it fails nothing is left of it.
-    pub fn create(single: SingleThread, config: SandboxConfig, layout: Layout) -> Result<Self> {
+    /// Makes the sandbox, whose network namespace comes over `network`. When it fails nothing is left of it.
+    pub fn create(
+        single: SingleThread,
+        config: SandboxConfig,
+        layout: Layout,
+        network: Option<OwnedFd>,
+    ) -> Result<Self> {
         let (dir, cgroup) = (config.dir.clone(), config.cgroup.clone());
-        let created = Self::make(single, config, layout.clone());
+        let created = Self::make(single, config, layout.clone(), network);
         if created.is_err() {
             // The reason why it could not be made is what the caller wants to hear.
             let _ = records::remove_kernel(&layout, &cgroup);
@@ -67,7 +72,7 @@ impl Monitor {
         created
     }
 
-    fn make(single: SingleThread, config: SandboxConfig, layout: Layout) -> Result<Self> {
+    fn make(single: SingleThread, config: SandboxConfig, layout: Layout, network: Option<OwnedFd>) -> Result<Self> {
         let pid = nix::unistd::getpid().as_raw();
         let mut state = SandboxState {
             config,
@@ -82,9 +87,9 @@ impl Monitor {
         let config = &state.config;
         let keeper = Cgroup::new(&layout, &cgroup::keeper(&config.cgroup)).make_tracker()?;
         fault::point("sandbox.cgroup-made");
-        let (pause_pid, pause, channel) = clone_pause(single, config, &layout, &keeper)?;
+        let (pause_pid, pause, channel) = clone_pause(single, config, &layout, &keeper, network)?;
         fault::point("sandbox.pause-cloned");
-        // pause makes its namespaces meanwhile.
+        // pause sets itself up meanwhile.
         let pod = Cgroup::new(&layout, &config.cgroup);
         pod.make_tracker()?;
         pod.make(config.resources.as_ref(), true)?;
@@ -201,6 +206,7 @@ fn clone_pause(
     config: &SandboxConfig,
     layout: &Layout,
     keeper: &Path,
+    network: Option<OwnedFd>,
 ) -> Result<(i32, OwnedFd, Maker)> {
     let program = pause::program()?;
     let (maker, child) = channel::pair()?;
@@ -210,11 +216,13 @@ fn clone_pause(
         Side::Parent { pid, pidfd } => Ok((pid, pidfd, maker)),
         Side::Child => {
             let run = || {
-                close_all_but(&[program.as_fd(), child.as_fd()]).during("close", "inherited descriptors")?;
+                let mut keep = vec![program.as_fd(), child.as_fd()];
+                keep.extend(network.as_ref().map(AsFd::as_fd));
+                close_all_but(&keep).during("close", "inherited descriptors")?;
                 if layout.mode == Mode::V1 {
                     cgroup::join_leaf(keeper)?;
                 }
-                pause::run(config, &program)
+                pause::run(config, &program, network.as_ref())
             };
             let Err(error) = run();
             child.failed(&error);

@@ -1,9 +1,10 @@
 //! From a command to a monitor in the background.
 //!
 //! ```text
-//! caller ── configuration on stdin ──► first process ── clone3 into the monitors' cgroup ──► monitor
-//!        ◄───────────── one line: {"ok": SandboxState} or {"err": Failure} ──────────────────┘   │
-//!        ◄── exit code 0 or 1 ── first process ◄── one byte ─────────────────────────────────────┘
+//! caller ── configuration on stdin ──► first process ── clone3 into the monitors' cgroup ──► monitor ── clone3 ──► pause
+//!                                      first process ── network namespace ────────────────────────────────────────►
+//!        ◄───────────── one line: {"ok": SandboxState} or {"err": Failure} ──────────────────┘  │
+//!        ◄── exit code 0 or 1 ── first process ◄── one byte ────────────────────────────────────┘
 //! ```
 
 use std::fs::File;
@@ -17,10 +18,11 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
+use super::network;
 use super::sandbox::Monitor;
 use crate::cgroup::{self, Cgroup, Layout, Mode as Hierarchies};
 use crate::error::{During, Error, Result};
-use crate::protocol::{Failure, SandboxConfig, SandboxState};
+use crate::protocol::{Failure, NamespaceMode, SandboxConfig, SandboxState};
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_inherited, default_signal, exit_now, ignore_signal};
 use crate::{fault, init, records, sealed};
@@ -56,14 +58,21 @@ fn start() -> Result<bool> {
     let (mut done, told) = pipe2(OFlag::O_CLOEXEC)
         .map(|(r, w)| (File::from(r), w))
         .during("make", "a pipe")?;
+    let (maker, network) = match config.network {
+        NamespaceMode::Pod => network::pair().map(|(maker, pause)| (Some(maker), Some(pause)))?,
+        NamespaceMode::Node | NamespaceMode::Container => (None, None),
+    };
     let born = (layout.mode != Hierarchies::V1).then(|| directory.as_fd());
     match clone3(single, 0, born).during("clone", "the monitor")? {
         Side::Child => {
-            drop((done, directory));
-            exit_now(background(single, config, layout, told));
+            drop((done, directory, maker));
+            exit_now(background(single, config, layout, network, told));
         }
         Side::Parent { pidfd, .. } => {
-            drop(told);
+            drop((told, network));
+            if let Some(maker) = maker {
+                network::make(&maker);
+            }
             let mut byte = [0];
             if done.read(&mut byte).is_ok_and(|count| count == 1) && byte[0] == 0 {
                 return Ok(true);
@@ -124,7 +133,13 @@ fn clear_remains(config: &SandboxConfig) -> Result<()> {
 }
 
 /// The monitor's life; returns its exit code.
-fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told: OwnedFd) -> i32 {
+fn background(
+    single: SingleThread,
+    config: SandboxConfig,
+    layout: Layout,
+    network: Option<OwnedFd>,
+    told: OwnedFd,
+) -> i32 {
     fault::point("sandbox.monitor-forked");
     let _ = setsid();
     let _ = prctl::set_name(c"barepod-monitor");
@@ -132,7 +147,7 @@ fn background(single: SingleThread, config: SandboxConfig, layout: Layout, told:
     // Keeps no directory of the caller's busy.
     let _ = chdir("/");
     let mut told = File::from(told);
-    match Monitor::create(single, config, layout) {
+    match Monitor::create(single, config, layout, network) {
         Ok(mut monitor) => {
             say(&Ok(monitor.describe()));
             fault::point("sandbox.ready");
