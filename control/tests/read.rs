@@ -185,7 +185,19 @@ async fn discovery_and_health() {
     let api = Api::new().await;
     assert_eq!(api.get("/api").await.ok()["versions"], json!(["v1"]));
     let groups = api.get("/apis").await.ok();
-    assert_eq!(groups["groups"][0]["preferredVersion"]["groupVersion"], "apps/v1");
+    let named = |list: &Value, name: &str| {
+        let all = list.as_array().unwrap().iter();
+        all.clone()
+            .find(|item| item["name"] == name || item["metadata"]["name"] == name)
+            .cloned()
+    };
+    let batch = named(&groups["groups"], "batch").unwrap();
+    assert_eq!(batch["preferredVersion"]["groupVersion"], "batch/v1");
+    assert_eq!(
+        named(&groups["groups"], "internal.apiserver.k8s.io"),
+        None,
+        "alpha groups are off"
+    );
     let core = api.get("/api/v1").await.ok();
     let find = |name: &str| {
         core["resources"]
@@ -197,14 +209,21 @@ async fn discovery_and_health() {
     };
     assert_eq!(find("pods").unwrap()["shortNames"], json!(["po"]));
     assert_eq!(find("replicationcontrollers/scale").unwrap()["group"], "autoscaling");
-    assert!(find("persistentvolumes").is_none(), "only what is served");
+    assert_eq!(find("persistentvolumes").unwrap()["namespaced"], false);
+    assert!(find("serviceaccounts/token").is_none(), "only what is served");
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let aggregated = api.get_as("/apis", accept).await.ok();
-    assert_eq!(aggregated["items"][0]["metadata"]["name"], "apps");
-    assert_eq!(
-        aggregated["items"][0]["versions"][0]["resources"][0]["resource"],
-        "deployments"
-    );
+    let apps = named(&aggregated["items"], "apps").unwrap();
+    let resources = apps["versions"][0]["resources"].as_array().unwrap().iter();
+    let plurals: Vec<&str> = resources.map(|row| row["resource"].as_str().unwrap()).collect();
+    let all = [
+        "controllerrevisions",
+        "daemonsets",
+        "deployments",
+        "replicasets",
+        "statefulsets",
+    ];
+    assert_eq!(plurals, all);
     assert_eq!(api.get("/version").await.ok()["gitVersion"], "v1.36.0+barepod");
     assert_eq!(api.get("/healthz").await.value, "ok");
     assert_eq!(api.get("/readyz").await.code, 500);
@@ -248,4 +267,32 @@ async fn there_are_no_definitions_of_custom_resources() {
     );
     assert_eq!(api.get(&format!("{path}/x")).await.code, 404);
     assert_eq!(api.post(path, json!({})).await.code, 404);
+}
+
+#[tokio::test]
+async fn every_kind_is_listed_and_shown() {
+    let api = Api::new().await;
+    let mut shown = 0;
+    for kind in api.engine.registry().kinds() {
+        let facts = kind.resource;
+        if !facts.verbs.contains(&"list") {
+            continue;
+        }
+        let path = format!("/{}/{}", facts.group_path(), facts.plural);
+        let list = api.get(&path).await.ok();
+        assert_eq!(list["kind"], facts.list_kind(), "{path}");
+        let table = api
+            .get_as(&path, "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .await
+            .ok();
+        assert_eq!(table["kind"], "Table", "{path}");
+        assert!(
+            table["columnDefinitions"]
+                .as_array()
+                .is_some_and(|columns| columns.len() > 1),
+            "{path}"
+        );
+        shown += 1;
+    }
+    assert!(shown > 50, "{shown}");
 }

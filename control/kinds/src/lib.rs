@@ -2,10 +2,13 @@
 //! selectable fields, scale paths and deletion, as pure functions over JSON.
 //!
 //! No I/O, no tasks, no clocks: time comes in through [`Context`], stored objects through [`Cluster`].
-//! A kind is a row in [`served`]'s table and, where it needs one, a small file in `kinds/`.
+//! A kind is a row in [`served`]'s table: a [`declared::Declared`] value where data says it all, and a small file in
+//! `kinds/` where it does not.
 
+pub mod cells;
 pub mod conditions;
 pub mod context;
+pub mod declared;
 pub mod delete;
 pub mod invalid;
 pub mod kinds;
@@ -15,11 +18,13 @@ pub mod names;
 pub mod path;
 pub mod podspec;
 pub mod quantity;
+pub mod rules;
 pub mod scale;
 pub mod strategy;
 pub mod table;
 pub mod time;
 pub mod value;
+pub mod walk;
 
 pub use context::{Cluster, Context, EmptyCluster, Settings};
 pub use delete::{DeleteMode, DeleteOptions, Propagation};
@@ -28,4 +33,4 @@ pub use kinds::{served, strategy};
 pub use meta::{validate_object_meta, validate_object_meta_update};
 pub use names::NameRule;
 pub use quantity::Quantity;
-pub use strategy::{Column, Plain, ScalePaths, Strategy};
+pub use strategy::{Column, ScalePaths, Strategy};

@@ -5,25 +5,28 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::cells::Cell;
 use crate::context::Context;
 use crate::delete::{self, DeleteMode, DeleteOptions};
 use crate::invalid::{Denied, Invalid};
 use crate::names::NameRule;
-use crate::{table, time, value};
+use crate::{table, value};
 
 /// One column of a `Table` answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Column {
     /// Heading, for example `Ready`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// OpenAPI type: `string`, `integer`.
-    pub type_: &'static str,
+    pub type_: Cow<'static, str>,
     /// OpenAPI format: `name` for the name column, mostly empty.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// What the column shows.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// 0 is always shown, 1 only with `-o wide`.
     pub priority: i32,
+    /// Where its cells come from.
+    pub cell: Cell,
 }
 
 /// Where the scale subresource reads and writes, as dotted paths with a leading dot.
@@ -150,13 +153,13 @@ pub trait Strategy: Sync {
     }
 
     /// Columns of a `Table`.
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         table::NAME_AND_CREATED
     }
 
     /// The row of an object, one value for each column.
-    fn cells(&self, obj: &Value, _now: Timestamp) -> Vec<Value> {
-        vec![table::name(obj), time::creation(obj).map_or(Value::Null, Value::from)]
+    fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value> {
+        self.columns().iter().map(|column| column.cell.show(obj, now)).collect()
     }
 
     /// Names of the fields that a field selector may use, beyond `metadata.name` and `metadata.namespace`.
@@ -182,9 +185,3 @@ pub trait Strategy: Sync {
         None
     }
 }
-
-/// The strategy of kinds without needs of their own.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Plain;
-
-impl Strategy for Plain {}

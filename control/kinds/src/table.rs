@@ -1,67 +1,95 @@
 //! Pieces of printer columns that many kinds share.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::cells::Cell;
 use crate::strategy::Column;
 use crate::{time, value};
 
-/// A text column.
-pub const fn text(name: &'static str, description: &'static str) -> Column {
+const fn column(
+    name: &'static str,
+    type_: &'static str,
+    format: &'static str,
+    description: &'static str,
+    priority: i32,
+    cell: Cell,
+) -> Column {
     Column {
-        name,
-        type_: "string",
-        format: "",
-        description,
-        priority: 0,
+        name: Cow::Borrowed(name),
+        type_: Cow::Borrowed(type_),
+        format: Cow::Borrowed(format),
+        description: Cow::Borrowed(description),
+        priority,
+        cell,
     }
+}
+
+/// A text column whose cells the kind fills.
+pub const fn text(name: &'static str, description: &'static str) -> Column {
+    column(name, "string", "", description, 0, Cell::Own)
+}
+
+/// A text column of the wide output whose cells the kind fills.
+pub const fn wide(name: &'static str, description: &'static str) -> Column {
+    column(name, "string", "", description, 1, Cell::Own)
+}
+
+/// A number column whose cells the kind fills.
+pub const fn number(name: &'static str, description: &'static str) -> Column {
+    column(name, "integer", "", description, 0, Cell::Own)
+}
+
+/// A text column.
+pub const fn shows(name: &'static str, cell: Cell, description: &'static str) -> Column {
+    column(name, "string", "", description, 0, cell)
 }
 
 /// A text column of the wide output.
-pub const fn wide(name: &'static str, description: &'static str) -> Column {
-    Column {
-        name,
-        type_: "string",
-        format: "",
-        description,
-        priority: 1,
-    }
+pub const fn shows_wide(name: &'static str, cell: Cell, description: &'static str) -> Column {
+    column(name, "string", "", description, 1, cell)
 }
 
 /// A number column.
-pub const fn number(name: &'static str, description: &'static str) -> Column {
-    Column {
-        name,
-        type_: "integer",
-        format: "",
-        description,
-        priority: 0,
-    }
+pub const fn counts(name: &'static str, cell: Cell, description: &'static str) -> Column {
+    column(name, "integer", "", description, 0, cell)
+}
+
+/// A column of truth values.
+pub const fn says(name: &'static str, cell: Cell, description: &'static str) -> Column {
+    column(name, "boolean", "", description, 0, cell)
 }
 
 /// The first column of most kinds.
-pub const NAME: Column = Column {
-    name: "Name",
-    type_: "string",
-    format: "name",
-    description: "Name of the object, unique within its namespace",
-    priority: 0,
-};
+pub const NAME: Column = column(
+    "Name",
+    "string",
+    "name",
+    "Name of the object, unique within its namespace",
+    0,
+    Cell::Name,
+);
 
 /// The age column.
-pub const AGE: Column = text("Age", "Time since the object was created");
+pub const AGE: Column = shows("Age", Cell::Age, "Time since the object was created");
 
 /// Columns of kinds without printers of their own.
 pub const NAME_AND_CREATED: &[Column] = &[
     NAME,
-    Column {
-        name: "Created At",
-        type_: "date",
-        format: "",
-        description: "Time at which the object was created",
-        priority: 0,
-    },
+    column(
+        "Created At",
+        "date",
+        "",
+        "Time at which the object was created",
+        0,
+        Cell::Text("metadata.creationTimestamp", ""),
+    ),
 ];
+
+/// Columns of kinds of which only name and age are shown.
+pub const NAME_AND_AGE: &[Column] = &[NAME, AGE];
 
 /// The cell of the name column.
 pub fn name(obj: &Value) -> Value {

@@ -45,7 +45,7 @@ impl Strategy for ConfigMap {
         errors.into_vec()
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[NAME, number("Data", "Number of keys"), AGE] }
     }
 

@@ -93,7 +93,7 @@ impl Strategy for Deployment {
         new.get("spec") != old.get("spec") || annotations(new) != annotations(old)
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 NAME,

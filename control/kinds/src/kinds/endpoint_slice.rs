@@ -59,7 +59,7 @@ impl Strategy for EndpointSlice {
             || labels(new) != labels(old)
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 NAME,

@@ -40,7 +40,7 @@ impl Strategy for Endpoints {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[NAME, column("Endpoints", "Addresses and ports that take traffic"), AGE] }
     }
 

@@ -46,7 +46,7 @@ impl Strategy for Event {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 column("Last Seen", "When it happened last"),

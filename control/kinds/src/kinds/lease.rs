@@ -38,7 +38,7 @@ impl Strategy for Lease {
         false
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[NAME, column("Holder", "Who holds the lease"), AGE] }
     }
 

@@ -17,7 +17,8 @@ pub mod service;
 pub mod service_account;
 mod workload;
 
-use crate::strategy::{Plain, Strategy};
+use crate::declared::{Declared, PLAIN};
+use crate::strategy::Strategy;
 
 struct Row {
     group: &'static str,
@@ -33,26 +34,99 @@ const fn row(group: &'static str, resource: &'static str, strategy: &'static dyn
     }
 }
 
+/// A kind without needs of its own.
+static JUST_STORED: Declared = PLAIN;
+
 static ROWS: &[Row] = &[
     row("", "configmaps", &config_map::ConfigMap),
     row("", "endpoints", &endpoints::Endpoints),
     row("", "events", &event::Event),
+    row("", "limitranges", &JUST_STORED),
     row("", "namespaces", &namespace::Namespace),
     row("", "nodes", &node::Node),
+    row("", "persistentvolumeclaims", &JUST_STORED),
+    row("", "persistentvolumes", &JUST_STORED),
     row("", "pods", &pod::Pod),
+    row("", "podtemplates", &JUST_STORED),
     row(
         "",
         "replicationcontrollers",
         &replication_controller::ReplicationController,
     ),
+    row("", "resourcequotas", &JUST_STORED),
     row("", "secrets", &secret::Secret),
     row("", "serviceaccounts", &service_account::ServiceAccount),
     row("", "services", &service::Service),
+    row(
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicies",
+        &JUST_STORED,
+    ),
+    row(
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings",
+        &JUST_STORED,
+    ),
+    row(
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+        &JUST_STORED,
+    ),
+    row(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        &JUST_STORED,
+    ),
+    row(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        &JUST_STORED,
+    ),
+    row(
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        &JUST_STORED,
+    ),
+    row("apiregistration.k8s.io", "apiservices", &JUST_STORED),
+    row("apps", "controllerrevisions", &JUST_STORED),
+    row("apps", "daemonsets", &JUST_STORED),
     row("apps", "deployments", &deployment::Deployment),
     row("apps", "replicasets", &replica_set::ReplicaSet),
+    row("apps", "statefulsets", &JUST_STORED),
+    row("autoscaling", "horizontalpodautoscalers", &JUST_STORED),
+    row("batch", "cronjobs", &JUST_STORED),
+    row("batch", "jobs", &JUST_STORED),
+    row("certificates.k8s.io", "certificatesigningrequests", &JUST_STORED),
     row("coordination.k8s.io", "leases", &lease::Lease),
     row("discovery.k8s.io", "endpointslices", &endpoint_slice::EndpointSlice),
+    row("flowcontrol.apiserver.k8s.io", "flowschemas", &JUST_STORED),
+    row(
+        "flowcontrol.apiserver.k8s.io",
+        "prioritylevelconfigurations",
+        &JUST_STORED,
+    ),
+    row("networking.k8s.io", "ingressclasses", &JUST_STORED),
+    row("networking.k8s.io", "ingresses", &JUST_STORED),
+    row("networking.k8s.io", "ipaddresses", &JUST_STORED),
+    row("networking.k8s.io", "networkpolicies", &JUST_STORED),
+    row("networking.k8s.io", "servicecidrs", &JUST_STORED),
+    row("node.k8s.io", "runtimeclasses", &JUST_STORED),
+    row("policy", "poddisruptionbudgets", &JUST_STORED),
+    row("rbac.authorization.k8s.io", "clusterrolebindings", &JUST_STORED),
+    row("rbac.authorization.k8s.io", "clusterroles", &JUST_STORED),
+    row("rbac.authorization.k8s.io", "rolebindings", &JUST_STORED),
+    row("rbac.authorization.k8s.io", "roles", &JUST_STORED),
+    row("resource.k8s.io", "deviceclasses", &JUST_STORED),
+    row("resource.k8s.io", "resourceclaims", &JUST_STORED),
+    row("resource.k8s.io", "resourceclaimtemplates", &JUST_STORED),
+    row("resource.k8s.io", "resourceslices", &JUST_STORED),
     row("scheduling.k8s.io", "priorityclasses", &priority_class::PriorityClass),
+    row("storage.k8s.io", "csidrivers", &JUST_STORED),
+    row("storage.k8s.io", "csinodes", &JUST_STORED),
+    row("storage.k8s.io", "csistoragecapacities", &JUST_STORED),
+    row("storage.k8s.io", "storageclasses", &JUST_STORED),
+    row("storage.k8s.io", "volumeattachments", &JUST_STORED),
+    row("storage.k8s.io", "volumeattributesclasses", &JUST_STORED),
 ];
 
 static SERVED: [(&str, &str); ROWS.len()] = {
@@ -69,7 +143,7 @@ static SERVED: [(&str, &str); ROWS.len()] = {
 pub fn strategy(group: &str, resource: &str) -> &'static dyn Strategy {
     ROWS.iter()
         .find(|r| r.resource == resource && r.group == group)
-        .map_or(&Plain, |r| r.strategy)
+        .map_or(&JUST_STORED, |r| r.strategy)
 }
 
 /// Group and resource of everything this version serves.

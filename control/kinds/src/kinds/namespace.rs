@@ -129,7 +129,7 @@ impl Strategy for Namespace {
         strings(obj, &["spec", "finalizers"]).next().is_none() && delete::finished(obj)
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 NAME,

@@ -70,7 +70,7 @@ impl Strategy for Node {
         errors.into_vec()
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 NAME,

@@ -122,7 +122,7 @@ impl Strategy for PriorityClass {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 NAME,

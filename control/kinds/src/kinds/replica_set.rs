@@ -45,7 +45,7 @@ impl Strategy for ReplicaSet {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         workload::SET_COLUMNS
     }
 

@@ -90,7 +90,7 @@ impl Strategy for ReplicationController {
         )
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         workload::SET_COLUMNS
     }
 

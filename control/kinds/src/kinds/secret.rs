@@ -56,7 +56,7 @@ impl Strategy for Secret {
         errors.into_vec()
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 NAME,

@@ -12,7 +12,7 @@ use crate::value::list_at;
 pub struct ServiceAccount;
 
 impl Strategy for ServiceAccount {
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[NAME, number("Secrets", "Number of secrets the account lists"), AGE] }
     }
 

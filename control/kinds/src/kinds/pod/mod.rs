@@ -137,7 +137,7 @@ impl Strategy for Pod {
         delete::with_grace(obj, options, grace_seconds(obj, options), now)
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         table::COLUMNS
     }
 

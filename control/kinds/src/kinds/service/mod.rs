@@ -72,7 +72,7 @@ impl Strategy for Service {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         table::COLUMNS
     }
 
