@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -82,10 +83,36 @@ impl Server {
         })
     }
 
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A new connection.
     pub fn connect(&self) -> Result<Connection> {
         let socket = TcpStream::connect((self.host.as_str(), self.port))
             .with_context(|| format!("connect to {}:{}", self.host, self.port))?;
+        self.over(socket)
+    }
+
+    /// A request as it goes over the wire.
+    pub fn request(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+        let (host, port, length) = (&self.host, self.port, body.len());
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}:{port}\r\naccept: application/json\r\n\
+             content-type: {content_type}\r\ncontent-length: {length}\r\n"
+        );
+        if let Some(token) = &self.token {
+            request.push_str(&format!("authorization: Bearer {token}\r\n"));
+        }
+        request.push_str("\r\n");
+        let mut bytes = request.into_bytes();
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    /// A connection over a socket that leads to the server.
+    pub fn over(&self, socket: TcpStream) -> Result<Connection> {
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone())?;
         let tls = StreamOwned::new(ClientConnection::new(self.tls.clone(), name)?, socket);
@@ -146,19 +173,23 @@ impl Connection {
         })
     }
 
-    fn send(&mut self, method: &str, path: &str, content_type: &str, body: &[u8]) -> io::Result<()> {
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}:{}\r\naccept: application/json\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n",
-            self.server.host,
-            self.server.port,
-            body.len()
-        );
-        if let Some(token) = &self.server.token {
-            request.push_str(&format!("authorization: Bearer {token}\r\n"));
+    /// [`Connection::call`] for an answer that does not matter, so that reading it takes nothing from the machine that
+    /// is measured; a status of 300 and above is an error.
+    pub fn done(&mut self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Result<()> {
+        let (status, answer) = self.call(method, path, content_type, body)?;
+        if status >= 300 {
+            bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&answer));
         }
-        request.push_str("\r\n");
-        let mut bytes = request.into_bytes();
-        bytes.extend_from_slice(body);
+        Ok(())
+    }
+
+    /// The session and its socket, for who drives them otherwise.
+    pub fn into_parts(self) -> (ClientConnection, TcpStream) {
+        self.stream.into_inner().into_parts()
+    }
+
+    fn send(&mut self, method: &str, path: &str, content_type: &str, body: &[u8]) -> io::Result<()> {
+        let bytes = self.server.request(method, path, content_type, body);
         let stream = self.stream.get_mut();
         stream.write_all(&bytes)?;
         stream.flush()
@@ -210,6 +241,14 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// How long [`Watch::next`] may wait from now on.
+    pub fn timeout(&mut self, limit: Duration) -> Result<()> {
+        // Zero would mean no limit, see socket(7).
+        let limit = limit.max(Duration::from_millis(1));
+        let socket = &self.connection.stream.get_ref().sock;
+        Ok(socket.set_read_timeout(Some(limit))?)
+    }
+
     /// Waits for the next event.
     #[expect(
         clippy::should_implement_trait,
