@@ -45,7 +45,7 @@ pub struct Root {
 }
 
 /// `process`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     /// With a terminal.

@@ -39,7 +39,7 @@ pub enum Error {
     #[error("{0}")]
     State(String),
     /// Something is not there.
-    #[error("{0} not found")]
+    #[error("{0} does not exist")]
     NotFound(String),
     /// Something is there already.
     #[error("{0} exists already")]

@@ -21,6 +21,7 @@ pub mod fault;
 pub mod init;
 pub mod monitor;
 pub mod oci;
+pub mod procfs;
 pub mod protocol;
 pub mod records;
 pub mod sealed;

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::error::{During, Error, Result};
+use crate::procfs::Stat;
 use crate::protocol::{ContainerState, SandboxState};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
@@ -116,18 +117,12 @@ fn monitor(state: &SandboxState) -> Option<OwnedFd> {
     (start_ticks(pid) == Some(state.monitor_start_ticks)).then_some(pidfd)
 }
 
-/// When a process started, in clock ticks since the machine's start: proc_pid_stat(5), field 22. `None` for one that is
-/// about to die, or dead and only not reaped yet.
+/// When a process started, in clock ticks since the machine's start. `None` for one that is about to die, or dead and only
+/// not reaped yet.
 pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may contain anything, but ends with the last parenthesis.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    // Set before a process closes its files, by which others see that it is going.
-    const PF_EXITING: u64 = 0x4;
-    let exiting = fields.get(6)?.parse::<u64>().ok()? & PF_EXITING != 0;
-    let dead = exiting || matches!(*fields.first()?, "Z" | "X");
-    if dead { None } else { fields.get(19)?.parse().ok() }
+    Stat::of(pid)
+        .filter(|stat| !stat.is_ending())
+        .map(|stat| stat.start_ticks)
 }
 
 /// The containers' records in a sandbox's directory, oldest first.

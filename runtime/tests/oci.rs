@@ -113,7 +113,7 @@ fn run_to_the_end() {
     );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "err\n");
     assert_eq!(output.status.code(), Some(7));
-    assert!(bundle.bad(&["state", &bundle.id]).contains("not found"));
+    assert!(bundle.bad(&["state", &bundle.id]).contains("does not exist"));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn from_creation_to_deletion() {
     until("it has stopped", || (bundle.status() == "stopped").then_some(()));
     assert!(bundle.bad(&["kill", id]).contains("not running"));
     bundle.good(&["delete", id]);
-    assert!(bundle.bad(&["delete", id]).contains("not found"));
+    assert!(bundle.bad(&["delete", id]).contains("does not exist"));
     bundle.good(&["delete", "--force", id]);
 }
 

@@ -1,14 +1,13 @@
 //! Killing whatever is in a cgroup, and waiting until nothing is.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek};
-use std::os::fd::AsFd;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill as send};
-use nix::unistd::Pid;
+use super::events;
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// Kills every process in the tracker directory `dir` and below. The kernel does it at once with `cgroup.kill` (since
 /// 5.14); before that, processes that fork while they are being killed are chased until none is left.
@@ -28,13 +27,33 @@ pub fn kill(dir: &Path) -> io::Result<()> {
         if pids.is_empty() {
             break;
         }
-        for pid in pids {
-            // Gone meanwhile is what was wanted.
-            let _ = send(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        signal_each(dir, &pids, libc::SIGKILL)?;
         // A frozen v1 cgroup delivers the signal only when it is thawed.
         freeze(dir, false);
         std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Sends a signal to every process in the tracker directory `dir` and below. Those made meanwhile may not get it.
+///
+/// # Errors
+/// The directory cannot be read. That it is gone is no error.
+pub fn signal(dir: &Path, signal: i32) -> io::Result<()> {
+    signal_each(dir, &procs(dir)?, signal)
+}
+
+/// Signals those of `pids` that are in `dir` still when a descriptor is held of each: from then on a pid cannot have
+/// become somebody else's.
+fn signal_each(dir: &Path, pids: &[i32], signal: i32) -> io::Result<()> {
+    let held: Vec<(i32, OwnedFd)> = pids
+        .iter()
+        .filter_map(|pid| Some((*pid, pidfd_open(*pid).ok()?)))
+        .collect();
+    let still = procs(dir)?;
+    for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+        // Whichever has ended meanwhile needs no signal.
+        let _ = pidfd_send_signal(process.as_fd(), signal);
     }
     Ok(())
 }
@@ -83,8 +102,8 @@ fn gone(error: &io::Error) -> bool {
 /// Whether a process is in `dir` or below.
 #[must_use]
 pub fn populated(dir: &Path) -> bool {
-    match fs::read_to_string(dir.join("cgroup.events")) {
-        Ok(text) => text.lines().any(|line| line == "populated 1"),
+    match events::read(dir) {
+        Ok(text) => events::says(&text, "populated 1"),
         Err(_) => procs(dir).is_ok_and(|pids| !pids.is_empty()),
     }
 }
@@ -92,31 +111,16 @@ pub fn populated(dir: &Path) -> bool {
 /// Waits until nothing is in `dir` or below; `false` if something still is after `limit`.
 #[must_use]
 pub fn wait_empty(dir: &Path, limit: Duration) -> bool {
-    let deadline = Instant::now() + limit;
-    let mut events = File::open(dir.join("cgroup.events")).ok();
-    loop {
-        // Read before the wait: a change after this read makes the poll return.
-        let still = match &mut events {
-            Some(events) => {
-                let mut text = String::new();
-                events
-                    .rewind()
-                    .and_then(|()| events.read_to_string(&mut text))
-                    .is_ok_and(|_| text.contains("populated 1"))
-            }
-            None => populated(dir),
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if !still || left.is_zero() {
-            return !still;
-        }
-        match &events {
-            Some(events) => {
-                let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-                // Interrupted or not, the file is read again.
-                let _ = poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], timeout);
-            }
-            None => std::thread::sleep(Duration::from_millis(1).min(left)),
-        }
+    if events::read(dir).is_ok() {
+        return events::wait(dir, limit, |text| !events::says(text, "populated 1"));
     }
+    let deadline = Instant::now() + limit;
+    while populated(dir) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1).min(left));
+    }
+    true
 }

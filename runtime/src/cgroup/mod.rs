@@ -9,8 +9,11 @@
 //! (v2, `CLONE_INTO_CGROUP`) or writes `0` into the v1 `tasks` file itself.
 
 mod devices;
+mod events;
+mod freeze;
 mod kill;
 mod layout;
+mod leaf;
 mod limits;
 mod unified;
 mod v1;
@@ -18,8 +21,10 @@ mod v1;
 #[cfg(feature = "stats")]
 pub mod stats;
 
-pub use kill::{kill, populated, procs, wait_empty};
+pub use freeze::{freeze, is_frozen, thaw};
+pub use kill::{kill, populated, procs, signal, wait_empty};
 pub use layout::{Hierarchy, Layout, Mode};
+pub use leaf::Leaf;
 pub use unified::weight_from_shares;
 
 use std::fs;

@@ -59,6 +59,8 @@ pub struct Plan<'a> {
     pub die_with_maker: bool,
     /// The runtime's own file, which may not be executed in a container.
     pub runtime: Option<&'a Metadata>,
+    /// How many descriptors after the standard ones the program gets.
+    pub preserved: u32,
 }
 
 /// Turns the calling process into the container and executes its program. Returns only the error.
@@ -136,6 +138,7 @@ pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
         terminal: process.terminal,
         die_with_maker: plan.die_with_maker,
         runtime: plan.runtime,
+        preserved: plan.preserved,
     };
     finish.run()
 }

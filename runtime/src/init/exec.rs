@@ -10,12 +10,14 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::setsid;
 use oci_spec::runtime::{LinuxResources, LinuxSeccomp};
+use serde::Deserialize;
 
 use super::channel::Child;
 use super::{Finish, HARMLESS, Stdio, console, identity, thrice};
 use crate::cgroup::{self, Cgroup};
 use crate::document::Process;
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
+use crate::sys::process::has_ended;
 
 /// The container that is joined.
 #[derive(Debug)]
@@ -36,6 +38,51 @@ pub struct Joined<'a> {
     pub die_with_maker: bool,
     /// The runtime's own file, which may not be executed in a container.
     pub runtime: Option<&'a Metadata>,
+    /// How many descriptors after the standard ones the program gets.
+    pub preserved: u32,
+}
+
+/// The parts of a container's configuration that its execs share.
+#[derive(Debug, Default, Deserialize)]
+pub struct Shared {
+    /// The container's own process.
+    #[serde(default)]
+    pub process: Option<Process>,
+    /// What only Linux has.
+    #[serde(default)]
+    pub linux: SharedLinux,
+}
+
+/// `linux` of [`Shared`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SharedLinux {
+    /// System calls that are allowed.
+    pub seccomp: Option<LinuxSeccomp>,
+    /// What the cgroup was made with.
+    pub resources: Option<LinuxResources>,
+}
+
+impl Shared {
+    /// Gives a process what it does not say of itself and the container's own has: whoever executes something in a
+    /// container gets no more rights than the container by leaving them out.
+    pub fn complete(&self, process: &mut Process) {
+        let Some(own) = &self.process else { return };
+        let empty = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+        if process.capabilities.is_none() {
+            process.capabilities.clone_from(&own.capabilities);
+        }
+        if empty(&process.apparmor_profile) {
+            process.apparmor_profile.clone_from(&own.apparmor_profile);
+        }
+        if empty(&process.selinux_label) {
+            process.selinux_label.clone_from(&own.selinux_label);
+        }
+        if process.rlimits.is_empty() {
+            process.rlimits.clone_from(&own.rlimits);
+        }
+        process.oom_score_adj = process.oom_score_adj.or(own.oom_score_adj);
+    }
 }
 
 /// Joins the container and executes a program in it. Returns only the error.
@@ -73,6 +120,10 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
         }
     };
     super::refuse_relative(&process.cwd)?;
+    if has_ended(joined.process) {
+        // A PID namespace ends with its first process; where there is none, nothing else would end this one.
+        return Err(Error::State("the container has ended meanwhile".to_owned()));
+    }
     let finish = Finish {
         process,
         seccomp: joined.seccomp,
@@ -81,6 +132,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
         terminal,
         die_with_maker: joined.die_with_maker,
         runtime: joined.runtime,
+        preserved: joined.preserved,
     };
     finish.run()
 }

@@ -20,7 +20,7 @@ mod rootfs;
 pub mod sysctl;
 
 pub use container::{Gate, Plan, container};
-pub use exec::{Joined, exec};
+pub use exec::{Joined, Shared, exec};
 pub use options::{BENEATH, mount_options};
 
 use std::convert::Infallible;
@@ -68,6 +68,8 @@ struct Finish<'a> {
     /// Die with the maker: nothing else would end a container whose PID namespace has no init of ours.
     die_with_maker: bool,
     runtime: Option<&'a std::fs::Metadata>,
+    /// How many descriptors after the standard ones the program gets.
+    preserved: u32,
 }
 
 impl Finish<'_> {
@@ -80,11 +82,12 @@ impl Finish<'_> {
             terminal,
             die_with_maker,
             runtime,
+            preserved,
         } = self;
         let program = program::Program::new(process)?;
         standard_files(stdio, terminal, process)?;
-        // From here on the descriptors above 2 are closed by the execution, whatever they are.
-        close_on_exec_from(3).during("mark", "descriptors close-on-exec")?;
+        // From here on all other descriptors are closed by the execution, whatever they are.
+        close_on_exec_from(3 + preserved).during("mark", "descriptors close-on-exec")?;
         identity::set_limits(&process.rlimits)?;
         for Label(file, value) in &labels {
             (&*file).write_all(value.as_bytes()).during("set the label", value)?;

@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek};
+use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -293,6 +293,7 @@ impl Monitor {
                 gate: if start { Gate::Open } else { Gate::Maker },
                 die_with_maker: self.state.config.pid != NamespaceMode::Pod,
                 runtime: self.runtime.as_ref(),
+                preserved: 0,
             };
             init::container(plan, channel)
         };
@@ -405,13 +406,7 @@ impl Monitor {
         if signal == libc::SIGKILL {
             return cgroup::kill(&tracker).during("kill the processes of", tracker.display());
         }
-        for pid in cgroup::procs(&tracker).during("list the processes of", tracker.display())? {
-            // Whichever has ended meanwhile needs no signal. Only init's namespace reuses a pid so soon.
-            if let Ok(process) = crate::sys::process::pidfd_open(pid) {
-                let _ = pidfd_send_signal(process.as_fd(), signal);
-            }
-        }
-        Ok(())
+        cgroup::signal(&tracker, signal).during("signal the processes of", tracker.display())
     }
 
     /// Removes a container; `true` if the caller gets the answer later.
@@ -723,13 +718,5 @@ pub(super) fn meaning(status: nix::Result<WaitStatus>) -> (i32, Option<i32>) {
         Ok(WaitStatus::Signaled(_, signal, _)) => (128 + signal as i32, Some(signal as i32)),
         // Nobody else reaps our children, so there always is one of the two.
         _ => (255, None),
-    }
-}
-
-/// Makes a directory for an exec; there already is fine.
-pub(super) fn make_leaf(dir: &Path) -> Result<()> {
-    match std::fs::create_dir(dir) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).during("make cgroup", dir.display()),
-        _ => Ok(()),
     }
 }

@@ -2,26 +2,25 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sched::CloneFlags;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use oci_spec::runtime::{LinuxResources, LinuxSeccomp};
 use serde::Deserialize;
 
 use super::clients::Caller;
-use super::containers::{Stage, make_leaf, meaning};
+use super::containers::{Stage, meaning};
 use super::pause;
 use super::poller::Source;
 use super::request::{Body, parse};
 use super::sandbox::Monitor;
-use crate::cgroup::{self, Cgroup, Mode};
+use crate::cgroup::{self, Cgroup, Leaf, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
-use crate::init::{self, Joined, Stdio};
+use crate::init::{self, Joined, Shared, Stdio};
 use crate::protocol::{Event, Exit, Failure, NamespaceMode, Reason, Response};
 use crate::sys::clone::Side;
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
@@ -45,28 +44,14 @@ pub struct Exec {
     deadline: Option<Instant>,
     timed_out: bool,
     /// Its own directory in the tracker.
-    leaf: PathBuf,
+    leaf: Leaf,
     pub(super) terminal: Option<OwnedFd>,
 }
 
 /// The parts of a container's configuration that its execs share.
 #[derive(Debug, Deserialize)]
-struct Shared {
-    spec: SharedSpec,
-}
-
-#[derive(Debug, Deserialize)]
-struct SharedSpec {
-    #[serde(default)]
-    linux: Option<SharedLinux>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct SharedLinux {
-    #[serde(default)]
-    seccomp: Option<LinuxSeccomp>,
-    #[serde(default)]
-    resources: Option<LinuxResources>,
+struct Config {
+    spec: Shared,
 }
 
 impl Monitor {
@@ -102,9 +87,11 @@ impl Monitor {
         self.last_key += 1;
         let key = self.last_key;
         let cgroup = Cgroup::new(&self.layout, &container.state.cgroup);
-        let leaf = cgroup.tracker().join(format!("exec-{key}"));
-        make_leaf(&leaf)?;
-        let directory = File::open(&leaf).during("open", leaf.display())?;
+        if cgroup::is_frozen(&cgroup.tracker()) {
+            return Err(Error::State(format!("container {} is frozen", body.id)));
+        }
+        let leaf = Leaf::make(&cgroup.tracker())?;
+        let directory = File::open(leaf.dir()).during("open", leaf.dir().display())?;
         let (maker, child) = channel::pair()?;
         let born = (self.layout.mode != Mode::V1).then(|| directory.as_fd());
         let pid_namespace = (self.state.config.pid != NamespaceMode::Node).then_some(process);
@@ -117,10 +104,10 @@ impl Monitor {
             Ok(Side::Parent { pid, pidfd }) => (pid, pidfd),
             Ok(Side::Child) => {
                 let stdio = if body.tty { Stdio::Terminal } else { Stdio::Files(files) };
-                self.become_exec(&container.config, process, &cgroup, &leaf, text, stdio, &child)
+                self.become_exec(&container.config, process, &cgroup, leaf.dir(), text, stdio, &child)
             }
             Err(error) => {
-                remove_leaf(&leaf);
+                leaf.remove();
                 return Err(error);
             }
         };
@@ -165,9 +152,10 @@ impl Monitor {
                 keep.extend(files.iter().flatten().map(AsFd::as_fd));
             }
             close_all_but(&keep).during("close", "inherited descriptors")?;
-            let shared: Shared = parse("the container's configuration", config)?;
-            let linux = shared.spec.linux.unwrap_or_default();
-            let process: Process = parse("the exec's process", text)?;
+            let Config { spec: shared } = parse("the container's configuration", config)?;
+            let mut process: Process = parse("the exec's process", text)?;
+            shared.complete(&mut process);
+            let linux = &shared.linux;
             let joined = Joined {
                 process: target.as_fd(),
                 namespaces: CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP | pause::joined(&self.state.config),
@@ -177,6 +165,7 @@ impl Monitor {
                 seccomp: linux.seccomp.as_ref(),
                 die_with_maker: self.state.config.pid != NamespaceMode::Pod,
                 runtime: self.runtime.as_ref(),
+                preserved: 0,
             };
             init::exec(&joined, &process, stdio, channel)
         };
@@ -217,7 +206,7 @@ impl Monitor {
         let Some(exec) = self.execs.remove(&key) else { return };
         self.poller.remove(&exec.pidfd);
         let (code, signal) = meaning(waitid(Id::PIDFd(exec.pidfd.as_fd()), WaitPidFlag::WEXITED));
-        remove_leaf(&exec.leaf);
+        exec.leaf.remove();
         if !exec.answered {
             let died = || Failure {
                 reason: Reason::System,
@@ -246,7 +235,7 @@ impl Monitor {
     pub(super) fn kill_exec(&mut self, id: &str) -> Result<()> {
         let exec = self.execs.values().find(|exec| exec.id == id);
         let exec = exec.ok_or_else(|| Error::NotFound(format!("exec {id}")))?;
-        exec.kill().during("kill the processes of", exec.leaf.display())
+        exec.kill().during("kill the processes of", exec.leaf.dir().display())
     }
 
     /// When something is due although nobody tells.
@@ -267,7 +256,11 @@ impl Monitor {
         let mut failed = Vec::new();
         for exec in self.execs.values_mut().filter(due) {
             exec.timed_out = true;
-            failed.extend(exec.kill().during("kill the processes of", exec.leaf.display()).err());
+            failed.extend(
+                exec.kill()
+                    .during("kill the processes of", exec.leaf.dir().display())
+                    .err(),
+            );
         }
         for error in failed {
             self.note::<()>(Err(error));
@@ -283,11 +276,6 @@ impl Exec {
     fn kill(&self) -> std::io::Result<()> {
         // Ended already is as good.
         let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        cgroup::kill(&self.leaf)
+        cgroup::kill(self.leaf.dir())
     }
-}
-
-/// A directory in which something the exec started still runs goes with the container.
-fn remove_leaf(leaf: &Path) {
-    let _ = std::fs::remove_dir(leaf);
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Global;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Order};
 use super::create::PARENT;
+use super::global::Global;
 use super::state::{Directory, Status};
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::error::{During, Error, Result};
@@ -15,29 +15,39 @@ const DEATH: Duration = Duration::from_secs(10);
 
 /// Removes a container that has ended, or any with `--force`.
 pub fn delete(global: &Global, arguments: Vec<String>) -> Result<i32> {
-    let mut given = Arguments::parse(arguments, &[("force", Some('f'), false)])?;
+    let mut given = Arguments::parse(arguments, &[("force", Some('f'), false)], Order::Anywhere)?;
     let id = given.only("a container's id")?;
     let directory = Directory::new(global, &id)?;
+    let _lock = match directory.lock() {
+        Err(Error::NotFound(_)) if given.has("force") => return Ok(0),
+        lock => lock?,
+    };
     match directory.read() {
-        Ok(stored) => {
-            let status = stored.status();
-            // One that was never started runs nothing of the user's: other runtimes remove it as well.
-            if !given.has("force") && status == Status::Running {
+        // One that was never started runs nothing of the user's: other runtimes remove it as well.
+        Ok(stored) => match directory.status(&stored) {
+            status @ (Status::Running | Status::Paused) if !given.has("force") => {
                 return Err(Error::State(format!(
-                    "container {id} is running: stop it first, or use --force"
+                    "container {id} is {status}: stop it first, or use --force"
                 )));
             }
-        }
-        Err(Error::NotFound(_)) if given.has("force") => {}
-        Err(error) => return Err(error),
+            _ => {}
+        },
+        // Whoever was making it died before it came so far; nothing else was made then.
+        Err(Error::NotFound(_)) => {}
+        Err(error) if !given.has("force") => return Err(error),
+        Err(_) => {}
     }
     remove(&directory)?;
     Ok(0)
 }
 
-/// Kills what is left of a container and removes its cgroups and its directory.
+/// Kills what is left of a container and removes its cgroups and its directory. The lock is the caller's.
 pub fn remove(directory: &Directory) -> Result<()> {
     if let Ok(stored) = directory.read() {
+        if let Some((process, _)) = stored.process() {
+            // It may not have got into its cgroup yet. Gone meanwhile is what is wanted.
+            let _ = crate::sys::process::pidfd_send_signal(std::os::fd::AsFd::as_fd(&process), libc::SIGKILL);
+        }
         let layout = Layout::detect()?;
         let cgroup = Cgroup::new(&layout, &stored.cgroup);
         let tracker = cgroup.tracker();

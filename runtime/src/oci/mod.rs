@@ -1,97 +1,71 @@
 //! The OCI runtime command line over the same code as the monitor: a container from a bundle, without a pod.
 //!
 //! A container is a directory below `--root` with what is needed to find it again, and a process. Nothing else runs for
-//! it: `create` leaves the process waiting at a socket, to which `start` connects.
+//! it: `create` leaves the process waiting at a socket, to which `start` connects. Whoever changes a container holds the
+//! lock of its directory meanwhile; whoever only looks does not wait.
 
 mod arguments;
 mod create;
 mod delete;
 mod exec;
-mod information;
+mod features;
+mod global;
 mod kill;
+mod launch;
 mod list;
+mod namespaces;
+mod pause;
+mod preserved;
+mod spec;
 mod start;
 mod state;
-
-use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
-
-use serde_json::json;
+mod terminal;
+mod wait;
 
 use crate::error::{Error, Result, chain};
-use crate::time;
-use arguments::Arguments;
-
-/// What holds for every command.
-#[derive(Debug)]
-struct Global {
-    /// Where containers are kept.
-    root: PathBuf,
-    /// Where an error is written as well.
-    log: Option<PathBuf>,
-    /// As JSON.
-    log_json: bool,
-}
+use global::Global;
 
 const USAGE: &str = "\
-usage: barepod-runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND
+usage: barepod-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND
 
-  create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] ID
+  create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] [--preserve-fds N] [--no-pivot] [--no-new-keyring] ID
   start ID
-  run [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] [--detach] ID
+  run [--detach] [--keep] [as create] ID
   state ID
-  exec [--process FILE] [--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--tty] [--detach] [--pid-file FILE]
-       [--console-socket SOCKET] ID COMMAND...
+  exec [--process FILE] [--cwd DIR] [--env NAME=VALUE] [--user UID[:GID]] [--additional-gids GID] [--cap CAPABILITY]
+       [--tty] [--detach] [--pid-file FILE] [--console-socket SOCKET] [--preserve-fds N] [--cgroup PATH]
+       [--ignore-paused] [--no-new-privs] [--apparmor PROFILE] [--process-label LABEL] ID COMMAND...
   kill [--all] ID [SIGNAL]
   delete [--force] ID
+  pause ID
+  resume ID
   list [--quiet] [--format table|json]
-  spec [--bundle DIR]
+  spec [--bundle DIR] [--rootless]
   features
   monitor < sandbox.json
+
+Options may stand before and after ID, but not after the COMMAND of an exec.
 ";
 
 /// Runs a command; returns the exit code.
 #[must_use]
 pub fn main(arguments: Vec<String>) -> i32 {
-    let mut global = Global {
-        root: PathBuf::from("/run/barepod-runtime"),
-        log: None,
-        log_json: false,
-    };
+    let mut global = Global::default();
     match run(arguments, &mut global) {
         Ok(code) => code,
         Err(error) => {
             let message = chain(&error);
             eprintln!("barepod-runtime: {message}");
-            global.log(&message);
+            global.log("error", &message);
             1
         }
     }
 }
 
 fn run(arguments: Vec<String>, global: &mut Global) -> Result<i32> {
-    let options = [
-        ("root", None, true),
-        ("log", None, true),
-        ("log-format", None, true),
-        ("debug", None, false),
-    ];
-    let more = [
-        ("help", Some('h'), false),
-        ("version", Some('v'), false),
-        ("systemd-cgroup", None, false),
-    ];
-    let mut given = Arguments::parse(arguments, &[&options[..], &more[..]].concat())?;
-    if let Some(root) = given.value("root") {
-        global.root = PathBuf::from(root);
-    }
-    global.log = given.value("log").map(PathBuf::from);
-    global.log_json = given.value("log-format").as_deref() == Some("json");
-    if given.has("systemd-cgroup") {
-        return Err(Error::Invalid("cgroups made by systemd are not supported".to_owned()));
-    }
+    let mut given = global.read(arguments)?;
     if given.has("version") {
+        // In the form that engines take apart: the specification's version on a line of its own.
         println!(
             "barepod-runtime version {}\nspec: {}",
             env!("CARGO_PKG_VERSION"),
@@ -99,12 +73,19 @@ fn run(arguments: Vec<String>, global: &mut Global) -> Result<i32> {
         );
         return Ok(0);
     }
-    let rest = given.positional();
-    let Some((command, rest)) = rest.split_first().filter(|_| !given.has("help")) else {
+    let mut rest = given.positional().into_iter();
+    let Some(command) = rest.next().filter(|_| !given.has("help")) else {
         print!("{USAGE}");
         return Ok(0);
     };
-    let rest = rest.to_vec();
+    let rest: Vec<String> = rest.collect();
+    if let [help] = rest.as_slice()
+        && ["--help", "-h"].contains(&help.as_str())
+    {
+        print!("{USAGE}");
+        return Ok(0);
+    }
+    global.log("debug", &format!("{command} {}", rest.join(" ")));
     match command.as_str() {
         "create" => create::create(global, rest),
         "run" => create::run(global, rest),
@@ -113,25 +94,18 @@ fn run(arguments: Vec<String>, global: &mut Global) -> Result<i32> {
         "exec" => exec::exec(global, rest),
         "kill" => kill::kill(global, rest),
         "delete" => delete::delete(global, rest),
+        "pause" => pause::pause(global, rest),
+        "resume" => pause::resume(global, rest),
         "list" => list::list(global, rest),
-        "spec" => information::spec(rest),
-        "features" => information::features(),
-        other => Err(Error::Invalid(format!("there is no command {other}\n{USAGE}"))),
-    }
-}
-
-impl Global {
-    /// Writes an error where the caller looks for it.
-    fn log(&self, message: &str) {
-        let Some(path) = &self.log else { return };
-        let line = if self.log_json {
-            json!({ "level": "error", "msg": message, "time": time::now_text() }).to_string()
-        } else {
-            format!("time=\"{}\" level=error msg={message:?}", time::now_text())
-        };
-        if let Ok(mut file) = File::options().append(true).create(true).open(path) {
-            // The message is on standard error already.
-            let _ = writeln!(file, "{line}");
+        "spec" => spec::spec(rest),
+        "features" => features::print(),
+        "help" => {
+            print!("{USAGE}");
+            Ok(0)
         }
+        "checkpoint" | "restore" => Err(Error::Invalid(format!(
+            "{command} is not supported: no state of processes is saved or restored"
+        ))),
+        other => Err(Error::Invalid(format!("there is no command {other}\n{USAGE}"))),
     }
 }

@@ -1,28 +1,32 @@
 //! What is kept of a container, and what the kernel says of it.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::Global;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Order};
+use super::global::Global;
+use crate::cgroup;
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::check_id;
+use crate::procfs::Stat;
 use crate::records;
-use crate::sys::process::{has_executed, pidfd_open};
+use crate::sys::process::pidfd_open;
 
 /// The version of the OCI runtime specification that is followed.
 pub const OCI_VERSION: &str = "1.2.0";
 
 /// The state file.
 const STATE: &str = "state.json";
-/// The configuration as it was when the container was made.
+/// The configuration as it was when the container was made, with later changes of its limits.
 const CONFIG: &str = "config.json";
 /// Where a container that was made waits for its start.
 const SOCKET: &str = "start.sock";
@@ -36,19 +40,23 @@ pub struct Stored {
     pub pid: i32,
     /// When that started, which with the pid names it for good; 0 before it was cloned.
     pub start_ticks: u64,
+    /// It has a PID namespace of its own, so that all of it ends with its first process.
+    pub pid_namespace: bool,
     /// The bundle it was made from.
     pub bundle: PathBuf,
     /// Its root file system.
     pub rootfs: PathBuf,
     /// Its cgroup below every hierarchy.
     pub cgroup: PathBuf,
+    /// The directory of that in the tracker.
+    pub tracker: PathBuf,
     /// When it was made.
     pub created: String,
     /// As in the configuration.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The status of the OCI runtime specification.
+/// The status of the OCI runtime specification, and `paused`, which engines know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -58,8 +66,22 @@ pub enum Status {
     Created,
     /// Executed.
     Running,
+    /// Executed, and frozen.
+    Paused,
     /// Ended.
     Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
 }
 
 /// The state of the OCI runtime specification.
@@ -68,9 +90,11 @@ pub enum Status {
 pub struct State<'a> {
     oci_version: &'static str,
     id: &'a str,
-    status: Status,
-    #[serde(skip_serializing_if = "is_zero")]
-    pid: i32,
+    /// What the kernel said.
+    pub status: Status,
+    /// Absent when it has stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
     bundle: &'a Path,
     rootfs: &'a Path,
     created: &'a str,
@@ -78,14 +102,12 @@ pub struct State<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde wants")]
-fn is_zero(pid: &i32) -> bool {
-    *pid == 0
-}
-
 /// A container's directory.
 #[derive(Debug)]
 pub struct Directory(PathBuf);
+
+/// Held by whoever changes a container; the kernel lets go of it when its holder dies.
+pub type Lock = Flock<File>;
 
 impl Directory {
     /// Names it.
@@ -94,20 +116,56 @@ impl Directory {
         Ok(Self(global.root.join(id)))
     }
 
-    /// Makes it; there already means that the id is taken.
-    pub fn make(&self) -> Result<()> {
+    /// Makes and locks it; there already means that the id is taken.
+    pub fn make(&self) -> Result<Lock> {
         let parent = self.0.parent().unwrap_or(Path::new("/"));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .during("make", parent.display())?;
-        match fs::DirBuilder::new().mode(0o700).create(&self.0) {
+        let make = || fs::DirBuilder::new().mode(0o700).create(&self.0);
+        let made = match make() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let parents = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+                parents.during("make", parent.display())?;
+                make()
+            }
+            made => made,
+        };
+        match made {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Err(Error::Exists(format!("container {}", self.name())))
             }
-            other => other.during("make", self.0.display()),
+            Err(error) => Err(error).during("make", self.0.display()),
+            Ok(()) => self.lock(),
         }
+    }
+
+    /// Locks it, when whoever changes it is done.
+    pub fn lock(&self) -> Result<Lock> {
+        let opened = match File::open(&self.0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing()),
+            opened => opened.during("open", self.0.display())?,
+        };
+        let mut opened = opened;
+        let lock = loop {
+            match Flock::lock(opened, FlockArg::LockExclusive) {
+                Ok(lock) => break lock,
+                Err((again, Errno::EINTR)) => opened = again,
+                Err((_, error)) => return Err(error).during("lock", self.0.display()),
+            }
+        };
+        // Deleted meanwhile, by whoever held it.
+        match lock.metadata() {
+            Ok(metadata) if metadata.nlink() > 0 => Ok(lock),
+            _ => Err(self.missing()),
+        }
+    }
+
+    /// Whether somebody is changing the container now.
+    fn is_locked(&self) -> bool {
+        let locked = File::open(&self.0).map(|opened| Flock::lock(opened, FlockArg::LockSharedNonblock).is_err());
+        locked.unwrap_or(false)
+    }
+
+    fn missing(&self) -> Error {
+        Error::NotFound(format!("container {}", self.name()))
     }
 
     fn name(&self) -> String {
@@ -133,9 +191,7 @@ impl Directory {
     pub fn read(&self) -> Result<Stored> {
         let path = self.0.join(STATE);
         let text = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::NotFound(format!("container {}", self.name())));
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing()),
             other => other.during("read", path.display())?,
         };
         serde_json::from_slice(&text).map_err(|source| Error::Document {
@@ -144,9 +200,10 @@ impl Directory {
         })
     }
 
-    /// Reads the configuration that was kept.
-    pub fn read_config(&self) -> Result<Document> {
-        read_document(&self.0.join(CONFIG)).map(|(_, document)| document)
+    /// The configuration that was kept, as text.
+    pub fn config_text(&self) -> Result<String> {
+        let path = self.0.join(CONFIG);
+        fs::read_to_string(&path).during("read", path.display())
     }
 
     /// Removes it with all that is in it; gone already is fine.
@@ -155,6 +212,24 @@ impl Directory {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error).during("remove", self.0.display()),
             _ => Ok(()),
         }
+    }
+
+    /// What the kernel says of a container.
+    pub fn status(&self, stored: &Stored) -> Status {
+        if stored.start_ticks != 0 {
+            return stored.status();
+        }
+        // Nobody is making it: whoever began has died.
+        if self.is_locked() {
+            Status::Creating
+        } else {
+            Status::Stopped
+        }
+    }
+
+    /// The state as the specification has it.
+    pub fn describe<'a>(&self, stored: &'a Stored) -> State<'a> {
+        stored.describe(self.status(stored))
     }
 }
 
@@ -169,31 +244,31 @@ pub fn read_document(path: &Path) -> Result<(String, Document)> {
 }
 
 impl Stored {
-    /// A descriptor of the first process if it still lives.
-    pub fn process(&self) -> Option<OwnedFd> {
+    /// A descriptor of the first process if it still lives, and what procfs says of it. The pid alone may mean another
+    /// process by now.
+    pub fn process(&self) -> Option<(OwnedFd, Stat)> {
         let pidfd = (self.pid > 0).then(|| pidfd_open(self.pid).ok())??;
         // Looked at after the descriptor was taken: it cannot have become another process in between.
-        (records::start_ticks(self.pid) == Some(self.start_ticks)).then_some(pidfd)
+        let stat = Stat::of(self.pid).filter(|stat| stat.start_ticks == self.start_ticks && !stat.is_ending())?;
+        Some((pidfd, stat))
     }
 
-    /// What the kernel says.
-    pub fn status(&self) -> Status {
+    fn status(&self) -> Status {
         match self.process() {
-            None if self.start_ticks == 0 => Status::Creating,
             None => Status::Stopped,
-            Some(_) if has_executed(self.pid) => Status::Running,
-            Some(_) => Status::Created,
+            Some((_, stat)) if !stat.has_executed() => Status::Created,
+            Some(_) if cgroup::is_frozen(&self.tracker) => Status::Paused,
+            Some(_) => Status::Running,
         }
     }
 
-    /// The state as the specification has it.
-    pub fn describe(&self) -> State<'_> {
-        let status = self.status();
+    /// The state as the specification has it, with a status of which the caller knows better than the kernel.
+    pub fn describe(&self, status: Status) -> State<'_> {
         State {
             oci_version: OCI_VERSION,
             id: &self.id,
             status,
-            pid: if status == Status::Stopped { 0 } else { self.pid },
+            pid: (status != Status::Stopped && self.pid > 0).then_some(self.pid),
             bundle: &self.bundle,
             rootfs: &self.rootfs,
             created: &self.created,
@@ -204,9 +279,10 @@ impl Stored {
 
 /// `state`.
 pub fn print(global: &Global, arguments: Vec<String>) -> Result<i32> {
-    let id = Arguments::parse(arguments, &[])?.only("a container's id")?;
-    let stored = Directory::new(global, &id)?.read()?;
-    let text = serde_json::to_string_pretty(&stored.describe());
+    let id = Arguments::parse(arguments, &[], Order::Anywhere)?.only("a container's id")?;
+    let directory = Directory::new(global, &id)?;
+    let stored = directory.read()?;
+    let text = serde_json::to_string_pretty(&directory.describe(&stored));
     println!(
         "{}",
         text.map_err(|source| Error::Document {

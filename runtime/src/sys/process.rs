@@ -3,7 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::{check, check_fd};
+use crate::procfs::Stat;
 
 /// Capability sets as bit masks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,6 +139,24 @@ pub fn close_inherited() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0) }).map(drop)
 }
 
+/// A descriptor that the process was started with, if it is open and was not opened since.
+#[must_use]
+pub fn inherited(fd: u32) -> Option<BorrowedFd<'static>> {
+    let raw = libc::c_int::try_from(fd).ok()?;
+    // SAFETY: asks for flags, which is harmless for any number.
+    let flags = unsafe { libc::fcntl(raw, libc::F_GETFD) };
+    // This program opens everything close-on-exec, so that one without the mark is inherited and nobody here closes it.
+    // SAFETY: it is open, as just seen, and stays open.
+    (flags >= 0 && flags & libc::FD_CLOEXEC == 0).then(|| unsafe { BorrowedFd::borrow_raw(raw) })
+}
+
+/// Whether a process has ended, by its pidfd.
+#[must_use]
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 /// Ends the process at once, without the exit handlers it shares with its parent's image.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and touches nothing.
@@ -217,16 +238,10 @@ pub fn no_root() -> io::Result<()> {
     check(unsafe { prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0) }).map(drop)
 }
 
-/// Whether a child that was cloned has executed a program, be it still alive or ended and not reaped. The kernel keeps a
-/// flag for it, `PF_FORKNOEXEC`, which is in the ninth field of proc_pid_stat(5).
+/// Whether a child that was cloned has executed a program, be it still alive or ended and not reaped.
 #[must_use]
 pub fn has_executed(pid: i32) -> bool {
-    const PF_FORKNOEXEC: u64 = 0x40;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before it may contain anything, but ends with the last parenthesis.
-    let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
-    let flags = fields.and_then(|fields| fields.split_whitespace().nth(6)?.parse::<u64>().ok());
-    flags.is_some_and(|flags| flags & PF_FORKNOEXEC == 0)
+    Stat::of(pid).is_some_and(|stat| stat.has_executed())
 }
 
 #[cfg(test)]
@@ -240,11 +255,8 @@ mod tests {
         // `spawn` returns after the execution.
         assert!(has_executed(pid));
         let pidfd = pidfd_open(pid).unwrap();
-        let mut polled = [nix::poll::PollFd::new(
-            std::os::fd::AsFd::as_fd(&pidfd),
-            nix::poll::PollFlags::POLLIN,
-        )];
-        nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).unwrap();
+        let mut polled = [PollFd::new(std::os::fd::AsFd::as_fd(&pidfd), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::NONE).unwrap();
         assert!(has_executed(pid));
         child.wait().unwrap();
         assert!(!has_executed(pid));

@@ -51,3 +51,21 @@ pub fn resize(terminal: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<(
     }))
     .map(drop)
 }
+
+/// The size a terminal reports: columns and rows.
+///
+/// # Errors
+/// What `ioctl_tty(2)` says; `ENOTTY` if the descriptor is none.
+pub fn size(terminal: BorrowedFd<'_>) -> io::Result<(u16, u16)> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ fills a winsize through the pointer, which outlives the call.
+    check(libc::c_long::from(unsafe {
+        libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size)
+    }))?;
+    Ok((size.ws_col, size.ws_row))
+}

@@ -1,0 +1,193 @@
+//! The clone that becomes the container, and what its maker does meanwhile.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
+
+use super::arguments::Arguments;
+use super::create::Mode;
+use super::namespaces::Namespaces;
+use super::preserved::Preserved;
+use super::state::{Directory, Stored};
+use super::terminal::{Receiver, connect_to};
+use super::wait;
+use crate::cgroup::{self, Cgroup, Layout, Mode as Hierarchies};
+use crate::client::with_address;
+use crate::document::Document;
+use crate::error::{During, Error, Result};
+use crate::init::channel::{self, Child, Maker};
+use crate::init::{self, Gate, Plan};
+use crate::records;
+use crate::sys::clone::{Side, SingleThread, clone3};
+use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
+use crate::sys::socket::send;
+
+/// A container that was made.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its first process.
+    pub pidfd: OwnedFd,
+    /// Its terminal, if it is passed through this process.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Clones the process and follows it until it waits for its start, or has executed.
+///
+/// # Errors
+/// Whatever went wrong on either side; the process is killed then, the rest is the caller's to remove.
+pub fn launch(
+    directory: &Directory,
+    layout: &Layout,
+    mut stored: Stored,
+    document: &Document,
+    given: &Arguments,
+    preserved: &Preserved,
+    mode: Mode,
+) -> Result<Launched> {
+    let terminal = document.process.as_ref().is_some_and(|process| process.terminal);
+    let receiver = Receiver::open(given, terminal, mode == Mode::Follow)?;
+    let namespaces = Namespaces::open(document)?;
+    stored.pid_namespace = namespaces.leads();
+    // Written down before it is made.
+    directory.write(&stored)?;
+    let cgroup = Cgroup::new(layout, &stored.cgroup);
+    if layout.mode == Hierarchies::V2 {
+        cgroup.make(None, false)?;
+    }
+    let tracker = cgroup.make_tracker()?;
+    if cgroup::populated(&tracker) {
+        return Err(Error::State(format!(
+            "the cgroup {} has processes of others in it",
+            stored.cgroup.display()
+        )));
+    }
+    let born_in = File::open(&tracker).during("open", tracker.display())?;
+    let listener = match mode {
+        Mode::Wait => Some(listen_on(&directory.socket())?),
+        Mode::Leave | Mode::Follow => None,
+    };
+    let files = if terminal {
+        [None, None, None]
+    } else {
+        standard_files()?
+    };
+    let (maker, child) = channel::pair()?;
+    let single = SingleThread::claim().during("count", "threads")?;
+    let born = (layout.mode != Hierarchies::V1).then(|| born_in.as_fd());
+    if let Some(namespace) = &namespaces.pid {
+        setns(namespace, CloneFlags::CLONE_NEWPID).during("join", "the PID namespace")?;
+    }
+    let side = clone3(single, namespaces.new, born).during("clone", "the container's process")?;
+    let Side::Parent { pid, pidfd } = side else {
+        become_container(document, &cgroup, &namespaces, files, listener, preserved, child)
+    };
+    drop((child, listener, files));
+    stored.pid = pid;
+    stored.start_ticks = records::start_ticks(pid).unwrap_or(0);
+    let finish = || {
+        directory.write(&stored)?;
+        cgroup.make(document.linux.resources.as_ref(), false)?;
+        // A child that is gone has said why, or its end will be noticed.
+        let _ = maker.limited();
+        let terminal = wait::until_made(&maker, pid, mode != Mode::Wait, &receiver)?;
+        tell(given, pid, &pidfd)?;
+        Ok(terminal)
+    };
+    match finish() {
+        Ok(terminal) => Ok(Launched { pidfd, terminal }),
+        Err(error) => {
+            // Ended already is as good.
+            let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            Err(error)
+        }
+    }
+}
+
+/// Tells the caller which process it is: in a file, and as a descriptor.
+///
+/// # Errors
+/// The file cannot be written, or nobody listens at the socket.
+pub fn tell(given: &Arguments, pid: i32, pidfd: &OwnedFd) -> Result<()> {
+    if let Some(path) = given.value("pidfd-socket").filter(|path| !path.is_empty()) {
+        let socket = connect_to("the pidfd socket", Path::new(path))?;
+        send(&socket, b"pidfd", &[pidfd.as_fd()]).during("send a descriptor to", path)?;
+    }
+    match given.value("pid-file").filter(|path| !path.is_empty()) {
+        Some(path) => records::replace_public(Path::new(path), pid.to_string().as_bytes()),
+        None => Ok(()),
+    }
+}
+
+fn become_container(
+    document: &Document,
+    cgroup: &Cgroup<'_>,
+    namespaces: &Namespaces,
+    files: [Option<OwnedFd>; 3],
+    listener: Option<OwnedFd>,
+    preserved: &Preserved,
+    mut channel: Child,
+) -> ! {
+    let runtime = fs::metadata("/proc/self/exe").ok();
+    let run = |channel: &mut Child| {
+        let join: Vec<(BorrowedFd<'_>, CloneFlags)> = namespaces
+            .joined
+            .iter()
+            .map(|(namespace, kind)| (namespace.as_fd(), *kind))
+            .collect();
+        let mut keep: Vec<BorrowedFd<'_>> = join.iter().map(|(namespace, _)| *namespace).collect();
+        keep.push(channel.as_fd());
+        keep.extend(files.iter().flatten().chain(&listener).map(AsFd::as_fd));
+        keep.extend(preserved.descriptors());
+        close_all_but(&keep).during("close", "inherited descriptors")?;
+        let plan = Plan {
+            spec: document,
+            overlay: None,
+            cgroup,
+            join: &join,
+            fresh: true,
+            cgroup_namespace: namespaces.cgroup,
+            shared_memory: None,
+            own: namespaces.own,
+            files,
+            gate: listener.map_or(Gate::Open, Gate::Socket),
+            die_with_maker: false,
+            runtime: runtime.as_ref(),
+            preserved: preserved.count,
+        };
+        init::container(plan, channel)
+    };
+    let Err(error) = run(&mut channel);
+    channel.failed(&error);
+    exit_now(1)
+}
+
+/// The caller's standard files, to be the container's.
+pub fn standard_files() -> Result<[Option<OwnedFd>; 3]> {
+    let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Some).during("copy", "a standard file");
+    Ok([
+        copy(io::stdin().as_fd())?,
+        copy(io::stdout().as_fd())?,
+        copy(io::stderr().as_fd())?,
+    ])
+}
+
+/// Connects a starter to a container that waits.
+///
+/// # Errors
+/// Nobody waits there.
+pub fn connect(directory: &Directory) -> Result<Maker> {
+    let waiting = crate::client::connect(&directory.socket()).during("connect to", "the waiting container")?;
+    Ok(Maker::from(waiting))
+}
+
+fn listen_on(path: &Path) -> Result<OwnedFd> {
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
+    let listener = listener.during("make", "a socket")?;
+    with_address(path, |address| Ok(bind(listener.as_raw_fd(), address)?)).during("bind", path.display())?;
+    listen(&listener, Backlog::new(1).unwrap_or(Backlog::MAXCONN)).during("listen on", path.display())?;
+    Ok(listener)
+}
