@@ -6,8 +6,8 @@
 //!
 //! Invariants:
 //! - Every fact about a kind comes from the one generated table; no kind has code of its own here.
-//! - A function that takes `Option<TypeRef>` also works for a kind the table does not know (list and map types are then
-//!   deduced from the value).
+//! - A function that takes a [`Shape`] also works for a kind the table does not know: one that a definition describes,
+//!   or one of which nothing is known (list and map types are then deduced from the value).
 //! - Object keys are never assumed to be in any order.
 
 pub mod body;
@@ -18,9 +18,12 @@ pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod selector;
+mod shape;
+pub mod structural;
 mod table;
 mod time;
 
+pub use shape::{Convert, Forms, Shape};
 pub use table::{
     Container, Field, Group, GroupVersion, Item, ListType, PatchStrategy, Resource, Subresource, TypeKind, TypeRef,
     groups, resource, resources, type_named, type_of,

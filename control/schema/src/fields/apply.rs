@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::compare::{compare, members};
+use super::compare::{Difference, compare, members};
 use super::managers::{APPLY, Identity, Managers, UPDATE, describe, put, strip, take};
 use super::merge::{drop_nulls, merge, remove, with_named_fields};
 use super::node::Node;
 use super::set::{self, Set};
+use super::versions::Changes;
 use super::{ApplyError, ApplyOptions, Conflict, element};
-use crate::TypeRef;
+use crate::Forms;
 
 /// Who owns the fields of an object that nobody kept books of, once somebody applies to it.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -18,13 +19,14 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// from the values and lists are atomic.
 ///
 /// The result equals `live` when nothing changed. `config` should have passed [`crate::check::check`].
-pub fn apply(
-    ty: Option<TypeRef>,
+pub fn apply<'a>(
+    forms: impl Into<Forms<'a>>,
     live: Option<&Value>,
     config: &Value,
     options: &ApplyOptions<'_>,
 ) -> Result<Value, ApplyError> {
-    let root = Node::root(ty);
+    let forms = forms.into();
+    let root = Node::root(forms.shape);
     if config
         .pointer("/metadata/managedFields")
         .is_some_and(|entries| entries.as_array().is_none_or(|entries| !entries.is_empty()))
@@ -68,14 +70,18 @@ pub fn apply(
         merged = prune(root, merged, &managers, &identity, last, &given);
     }
 
-    let mut difference = compare(root, &live_object, &merged);
-    super::managers::reset(&mut difference.changed, options.reset_fields);
-    super::managers::reset(&mut difference.removed, options.reset_fields);
+    let mut changes = Changes::new(
+        forms,
+        options.api_version,
+        options.reset_fields,
+        Some(&live_object),
+        &merged,
+    );
+    let difference = changes.own();
     if !options.force {
-        conflicts(&managers, &identity, &difference.changed)?;
+        conflicts(&managers, &identity, &difference, &mut changes)?;
     }
-    managers.take_from_others(&identity, &difference.changed);
-    managers.take_from_others(&identity, &difference.removed);
+    managers.take_from_others(&identity, |version| changes.seen_from(version, &difference));
     let changed = !difference.is_empty();
     managers.replace(&identity, applied, options.now, changed || live.is_none());
     let mut result = if changed || live.is_none() { merged } else { live_object };
@@ -85,7 +91,14 @@ pub fn apply(
 }
 
 /// Removes what the manager applied last time and not this time, unless somebody else owns it.
-fn prune(root: Node, merged: Value, managers: &Managers, identity: &Identity<'_>, last: &Set, applied: &Set) -> Value {
+fn prune(
+    root: Node<'_>,
+    merged: Value,
+    managers: &Managers,
+    identity: &Identity<'_>,
+    last: &Set,
+    applied: &Set,
+) -> Value {
     let last = with_named_fields(root, last);
     let mut everybody = applied.clone();
     for (_, owned) in managers.others(identity) {
@@ -111,11 +124,20 @@ fn prune(root: Node, merged: Value, managers: &Managers, identity: &Identity<'_>
     without(&set::intersect(&unwanted, &last))
 }
 
-fn conflicts(managers: &Managers, identity: &Identity<'_>, changed: &Set) -> Result<(), ApplyError> {
+fn conflicts(
+    managers: &Managers,
+    identity: &Identity<'_>,
+    own: &Difference,
+    changes: &mut Changes<'_, '_>,
+) -> Result<(), ApplyError> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for (entry, owned) in managers.others(identity) {
+        let version = entry.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let Some(seen) = changes.seen_from(version, own) else {
+            continue;
+        };
         let mut paths = Vec::new();
-        set::each_path(&set::intersect(owned, changed), "", &mut |path| paths.push(path));
+        set::each_path(&set::intersect(owned, &seen.changed), "", &mut |path| paths.push(path));
         if !paths.is_empty() {
             found.push((describe(entry), paths));
         }
@@ -160,7 +182,7 @@ fn describe_typed_patch(config: &Value, problem: &str) -> String {
 }
 
 /// Every item of a list that is a map or set must be there once and carry its keys.
-fn validate(node: Node, value: &Value, path: &mut String) -> Result<(), String> {
+fn validate(node: Node<'_>, value: &Value, path: &mut String) -> Result<(), String> {
     let length = path.len();
     match value {
         Value::Object(map) if node.has_parts(value) => {

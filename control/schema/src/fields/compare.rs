@@ -5,12 +5,11 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use super::element;
-use super::node::{Always, Child, Node};
+use super::node::{Always, Child, List, Node};
 use super::set::{Part, Set};
-use crate::{Field, ListType};
 
 /// The difference between two objects.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Difference {
     /// Members that are new or have another value.
     pub(super) changed: Set,
@@ -29,7 +28,7 @@ static EMPTY_LIST: Value = Value::Array(Vec::new());
 
 /// Compares two objects. What kube never books to anybody (identity and bookkeeping in the metadata, `apiVersion`,
 /// `kind`) is left out.
-pub(super) fn compare(root: Node, old: &Value, new: &Value) -> Difference {
+pub(super) fn compare(root: Node<'_>, old: &Value, new: &Value) -> Difference {
     let mut difference = Difference::default();
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return difference;
@@ -76,7 +75,7 @@ pub(super) fn is_unbooked_metadata(name: &str) -> bool {
     )
 }
 
-fn metadata(node: Node, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
+fn metadata(node: Node<'_>, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
     let empty = Map::new();
     let (old, new) = (
         old.and_then(Value::as_object).unwrap_or(&empty),
@@ -93,7 +92,14 @@ fn metadata(node: Node, old: Option<&Value>, new: Option<&Value>, changed: &mut 
     }
 }
 
-fn field(child: Child, name: &str, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
+fn field(
+    child: Child<'_>,
+    name: &str,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    changed: &mut Part,
+    removed: &mut Part,
+) {
     let (mut part_changed, mut part_removed) = (Part::default(), Part::default());
     walk(child, old, new, &mut part_changed, &mut part_removed);
     part_changed.put(&mut changed.below, || element::field(name));
@@ -101,7 +107,7 @@ fn field(child: Child, name: &str, old: Option<&Value>, new: Option<&Value>, cha
 }
 
 /// Compares a field whose parent is on both sides.
-fn walk(child: Child, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
+fn walk(child: Child<'_>, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
     let absent = child.always.map(|always| match always {
         Always::Object => &*EMPTY_OBJECT,
         Always::List => &EMPTY_LIST,
@@ -110,7 +116,7 @@ fn walk(child: Child, old: Option<&Value>, new: Option<&Value>, changed: &mut Pa
 }
 
 /// Compares two values; absent ones are on neither side or on one.
-fn values(node: Node, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
+fn values(node: Node<'_>, old: Option<&Value>, new: Option<&Value>, changed: &mut Part, removed: &mut Part) {
     match (old, new) {
         (None, None) => {}
         (None, Some(new)) => all(node, new, changed),
@@ -147,7 +153,7 @@ fn values(node: Node, old: Option<&Value>, new: Option<&Value>, changed: &mut Pa
 }
 
 /// Every member of a value that is only on one side.
-fn all(node: Node, value: &Value, part: &mut Part) {
+fn all(node: Node<'_>, value: &Value, part: &mut Part) {
     part.member = true;
     match value {
         Value::Object(map) if node.has_parts(value) => {
@@ -172,7 +178,7 @@ fn all(node: Node, value: &Value, part: &mut Part) {
 
 /// Compares the items of two lists. Items that stand at the same place are paired without their element being written
 /// out.
-fn lists(node: Node, list: &Field, old: &[Value], new: &[Value], changed: &mut Part, removed: &mut Part) {
+fn lists(node: Node<'_>, list: List<'_>, old: &[Value], new: &[Value], changed: &mut Part, removed: &mut Part) {
     let mut paired = vec![false; old.len()];
     for (at, item) in new.iter().enumerate() {
         let is_match = |known: usize| !paired[known] && element::same(list, &old[known], item);
@@ -185,7 +191,7 @@ fn lists(node: Node, list: &Field, old: &[Value], new: &[Value], changed: &mut P
         match partner {
             Some(partner) => {
                 paired[partner] = true;
-                if list.list_type != ListType::Set {
+                if !list.is_set() {
                     values(
                         node.item(),
                         Some(&old[partner]),
@@ -214,13 +220,13 @@ fn lists(node: Node, list: &Field, old: &[Value], new: &[Value], changed: &mut P
 }
 
 /// The members of an object, as an applied configuration owns them: leaves, items of lists and entries of maps.
-pub(super) fn members(node: Node, value: &Value) -> Set {
+pub(super) fn members(node: Node<'_>, value: &Value) -> Set {
     let mut part = Part::default();
     collect(node, value, &mut part);
     part.below
 }
 
-fn collect(node: Node, value: &Value, part: &mut Part) {
+fn collect(node: Node<'_>, value: &Value, part: &mut Part) {
     match value {
         Value::Object(map) if node.has_parts(value) => {
             for (name, value) in map {

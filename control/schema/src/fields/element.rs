@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use crate::{Field, ListType};
+use super::node::List;
 
 /// The element of a field.
 pub(super) fn field(name: &str) -> String {
@@ -17,40 +17,35 @@ pub(super) fn field(name: &str) -> String {
 }
 
 /// The value that tells an item apart, as far as one key goes: its own, or the stated default.
-fn key_value<'v>(list: &Field, key: &str, item: &'v Value) -> Option<Cow<'v, Value>> {
-    if let Some(value) = item.get(key) {
-        return Some(Cow::Borrowed(value));
+fn key_value<'v>(list: List<'v>, key: &str, item: &'v Value) -> Option<Cow<'v, Value>> {
+    match item.get(key) {
+        Some(value) => Some(Cow::Borrowed(value)),
+        None => list.default(key),
     }
-    let default = list.item_type()?.field(key)?.default;
-    if matches!(default, "" | "\"\"" | "0" | "false" | "{}") {
-        return None;
-    }
-    serde_json::from_str(default).ok().map(Cow::Owned)
 }
 
 /// Whether two items of a list are the same one.
-pub(super) fn same(list: &Field, a: &Value, b: &Value) -> bool {
-    if list.list_type == ListType::Set {
+pub(super) fn same(list: List<'_>, a: &Value, b: &Value) -> bool {
+    if list.is_set() {
         return a == b;
     }
-    list.keys.iter().all(|key| match (a.get(key), b.get(key)) {
+    list.keys().all(|key| match (a.get(key), b.get(key)) {
         (Some(a), Some(b)) => a == b,
         _ => key_value(list, key, a) == key_value(list, key, b),
     })
 }
 
 /// The element of an item. A key that is absent and has no default is an error: its name.
-pub(super) fn item(list: &Field, item: &Value) -> Result<String, &'static str> {
+pub(super) fn item<'s>(list: List<'s>, item: &Value) -> Result<String, &'s str> {
     let mut element = String::with_capacity(40);
-    if list.list_type == ListType::Set {
+    if list.is_set() {
         element.push_str("v:");
         write_json(&mut element, item);
         return Ok(element);
     }
     element.push_str("k:{");
-    // The keys are sorted in the table.
-    for (at, key) in list.keys.iter().enumerate() {
-        let value = key_value(list, key, item).ok_or(*key)?;
+    for (at, key) in list.keys().enumerate() {
+        let value = key_value(list, key, item).ok_or(key)?;
         if at > 0 {
             element.push(',');
         }
@@ -64,7 +59,7 @@ pub(super) fn item(list: &Field, item: &Value) -> Result<String, &'static str> {
 }
 
 /// As [`item`], for an item that was checked before or that is not to fail the operation.
-pub(super) fn item_lenient(list: &Field, value: &Value) -> String {
+pub(super) fn item_lenient(list: List<'_>, value: &Value) -> String {
     item(list, value).unwrap_or_else(|_| {
         let mut element = String::from("v:");
         write_json(&mut element, value);

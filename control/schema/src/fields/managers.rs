@@ -1,7 +1,10 @@
 //! The entries of `metadata.managedFields`.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
+use super::compare::Difference;
 use super::set::{self, Set};
 
 /// What makes an entry that of a manager: an applier has one for all versions, an updater one for each.
@@ -87,18 +90,24 @@ impl Managers {
             .filter_map(|entry| Some((entry, fields(entry)?)))
     }
 
-    /// Takes members from everybody but the manager; who owns nothing any more is forgotten.
-    pub(super) fn take_from_others(&mut self, identity: &Identity<'_>, taken: &Set) {
-        if taken.is_empty() {
-            return;
-        }
+    /// Takes what changed from everybody but the manager; who owns nothing any more is forgotten, and so is who
+    /// owned fields of a version that is no more. `difference` says what changed as a version sees it.
+    pub(super) fn take_from_others<'d>(
+        &mut self,
+        identity: &Identity<'_>,
+        mut difference: impl FnMut(&str) -> Option<Cow<'d, Difference>>,
+    ) {
         self.entries.retain_mut(|entry| {
             if identity.is(entry) {
                 return true;
             }
+            let Some(taken) = difference(text(entry, "apiVersion")) else {
+                return false;
+            };
             match entry.get_mut("fieldsV1") {
-                Some(Value::Object(owned)) => {
-                    set::subtract(owned, taken);
+                Some(Value::Object(owned)) if !taken.is_empty() => {
+                    set::subtract(owned, &taken.changed);
+                    set::subtract(owned, &taken.removed);
                     !owned.is_empty()
                 }
                 _ => true,

@@ -3,12 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::element;
-use super::node::Node;
+use super::node::{List, Node};
 use super::set::{SELF, Set, is_member};
-use crate::{Field, ListType};
 
 /// Merges a configuration into a value: objects and lists with parts are merged, everything else is replaced.
-pub(super) fn merge(node: Node, live: &mut Value, config: &Value) {
+pub(super) fn merge(node: Node<'_>, live: &mut Value, config: &Value) {
     match (&mut *live, config) {
         (Value::Object(live), Value::Object(config)) if !matches!(node, Node::Leaf | Node::List(_)) => {
             for (name, value) in config {
@@ -32,7 +31,7 @@ pub(super) fn merge(node: Node, live: &mut Value, config: &Value) {
 
 /// Merges a list by its elements. The order is the configuration's, with the items that only the object has kept where
 /// they stand relative to those both have.
-fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Value> {
+fn lists(node: Node<'_>, list: List<'_>, live: Vec<Value>, config: &[Value]) -> Vec<Value> {
     let in_config = |item: &Value| config.iter().any(|applied| element::same(list, applied, item));
     let mut own: Vec<Option<Value>> = live.into_iter().map(Some).collect();
     // Of the items that both have, the configuration decides the order: an item of the object that comes earlier there
@@ -74,7 +73,7 @@ fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Va
             .find(|known| known.as_ref().is_some_and(|known| element::same(list, known, applied)));
         match partner.and_then(Option::take) {
             Some(mut known) => {
-                if list.list_type != ListType::Set {
+                if !list.is_set() {
                     merge(node.item(), &mut known, applied);
                 }
                 merged.push(known);
@@ -87,7 +86,7 @@ fn lists(node: Node, list: &Field, live: Vec<Value>, config: &[Value]) -> Vec<Va
 
 /// Takes the members of a set out of a value, with everything below them. What becomes empty by it becomes null: to the
 /// books it is still there, [`drop_nulls`] ends it.
-pub(super) fn remove(node: Node, value: &mut Value, unwanted: &Set) {
+pub(super) fn remove(node: Node<'_>, value: &mut Value, unwanted: &Set) {
     let has_parts = node.has_parts(value);
     match value {
         Value::Object(map) if has_parts => {
@@ -144,7 +143,7 @@ fn is_empty(value: &Value) -> bool {
 
 /// Makes every field of a structure that has members below it a member itself, so that taking members out takes their
 /// emptied parents too. Entries of maps are left as they are: a map's entry is owned by who made it.
-pub(super) fn with_named_fields(node: Node, set: &Set) -> Set {
+pub(super) fn with_named_fields(node: Node<'_>, set: &Set) -> Set {
     let mut all = Map::new();
     for (name, part) in set {
         let Value::Object(part) = part else { continue };

@@ -8,6 +8,7 @@ mod merge;
 mod node;
 mod set;
 mod update;
+mod versions;
 
 pub use self::apply::apply;
 pub use self::update::update;

@@ -1,12 +1,11 @@
 //! Keeping the books of creates, updates and patches.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::UpdateOptions;
-use super::compare::compare;
-use super::managers::{Identity, Managers, UPDATE, put, reset, take};
-use super::node::Node;
-use crate::TypeRef;
+use super::managers::{Identity, Managers, UPDATE, put, take};
+use super::versions::Changes;
+use crate::Forms;
 
 /// Books every field that `new` changes against `old` (nothing, when it is a create) under the manager, in
 /// `new.metadata.managedFields`.
@@ -14,7 +13,7 @@ use crate::TypeRef;
 /// The entries come from `new` when it carries valid ones, else from `old`; through a subresource always from `old`.
 /// One empty entry in `new` (`managedFields: [{}]`) forgets all of them, and an existing object without entries stays
 /// without. Call it last, after defaulting and admission: what they filled in belongs to who asked.
-pub fn update(ty: Option<TypeRef>, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
+pub fn update<'f>(forms: impl Into<Forms<'f>>, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
     let given = Managers::of(take(new));
     let live = || Managers::of(old.and_then(|old| old.pointer("/metadata/managedFields")).cloned());
     let mut managers = if !options.subresource.is_empty() {
@@ -29,10 +28,8 @@ pub fn update(ty: Option<TypeRef>, old: Option<&Value>, new: &mut Value, options
     if managers.is_empty() && old.is_some() {
         return;
     }
-    let nothing = Value::Object(Map::new());
-    let mut difference = compare(Node::root(ty), old.unwrap_or(&nothing), new);
-    reset(&mut difference.changed, options.reset_fields);
-    reset(&mut difference.removed, options.reset_fields);
+    let mut changes = Changes::new(forms.into(), options.api_version, options.reset_fields, old, new);
+    let difference = changes.own();
     if !difference.is_empty() {
         let identity = Identity {
             manager: options.manager,
@@ -40,8 +37,7 @@ pub fn update(ty: Option<TypeRef>, old: Option<&Value>, new: &mut Value, options
             api_version: options.api_version,
             subresource: options.subresource,
         };
-        managers.take_from_others(&identity, &difference.changed);
-        managers.take_from_others(&identity, &difference.removed);
+        managers.take_from_others(&identity, |version| changes.seen_from(version, &difference));
         if difference.changed.is_empty() {
             managers.lose(&identity, &difference.removed);
         } else {
