@@ -1,0 +1,25 @@
+//! Label selectors.
+
+use serde::Deserialize;
+
+use super::Labels;
+
+api_struct! {
+    /// Selects objects by their labels.
+    #[derive(Deserialize)]
+    pub struct LabelSelector {} optional {
+        match_labels: Labels,
+        match_expressions: Vec<LabelSelectorRequirement>,
+    }
+}
+
+api_struct! {
+    /// One requirement of a selector.
+    #[derive(Deserialize)]
+    pub struct LabelSelectorRequirement {
+        key: String,
+        operator: String,
+    } optional {
+        values: Vec<String>,
+    }
+}
