@@ -1,15 +1,23 @@
-//! Compiles pause, which the monitor carries inside itself, and links the program at a fixed address.
+//! Compiles pause, which the monitor carries inside itself, collects the names that tests go through, and links the
+//! program at a fixed address.
 
-use std::env;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let source = manifest.join("../pause/src/main.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo:rerun-if-changed={}", source.display());
     println!("cargo:rerun-if-changed=build.rs");
-    pause(&source);
+    println!("cargo:rerun-if-changed=src");
+    println!("cargo:rustc-check-cfg=cfg(barepod_broken)");
+    pause(&source, &out.join("pause"));
+    // Read from the source, so that a new one cannot be left out of the tests.
+    names(&manifest.join("src"), "fault::point(\"", &out.join("points.rs"));
+    names(&manifest.join("src"), "broken::lacks(\"", &out.join("defences.rs"));
     // A static program at a fixed address has nothing to relocate, so none of its pages is written at start and all
     // monitors share them. What comes last wins over the -static-pie that rustc passes.
     if env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|features| features.split(',').any(|f| f == "crt-static")) {
@@ -19,10 +27,9 @@ fn main() {
 }
 
 /// Runs the compiler on `source` with the flags a program without any library needs.
-fn pause(source: &Path) {
+fn pause(source: &Path, out: &Path) {
     let rustc = env::var_os("RUSTC").expect("cargo sets RUSTC");
     let target = env::var("TARGET").expect("cargo sets TARGET");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("pause");
     let mut command = Command::new(rustc);
     command.args([
         "--edition=2024",
@@ -54,11 +61,32 @@ fn pause(source: &Path) {
     ] {
         command.arg(format!("-Clink-arg={argument}"));
     }
-    command.arg("-o").arg(&out).arg(source);
+    command.arg("-o").arg(out).arg(source);
     // The build's own flags (such as crt-static) must not reach this compiler.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     let status = command
         .status()
         .expect("the compiler that builds this crate can be run");
     assert!(status.success(), "compiling pause failed: {status}");
+}
+
+/// Writes a slice of the names that follow `call` anywhere in the source, sorted.
+fn names(source: &Path, call: &str, out: &Path) {
+    let mut found = BTreeSet::new();
+    collect(source, call, &mut found);
+    let names: Vec<String> = found.into_iter().collect();
+    fs::write(out, format!("&{names:?}")).expect("the build's own directory can be written to");
+}
+
+fn collect(dir: &Path, call: &str, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).expect("the source can be read") {
+        let path = entry.expect("the source can be read").path();
+        if path.is_dir() {
+            collect(&path, call, found);
+        } else {
+            let text = fs::read_to_string(&path).expect("the source is text");
+            let names = text.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
 }

@@ -13,6 +13,7 @@
 //! - Files in a container's root are opened beneath it by descriptor; what is trusted to be procfs is verified to be.
 //! - `unsafe` is in [`sys`] only.
 
+pub mod broken;
 pub mod cgroup;
 pub mod client;
 pub mod document;

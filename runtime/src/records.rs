@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::error::{During, Error, Result};
+use crate::fault;
 use crate::procfs::Stat;
 use crate::protocol::{ContainerState, SandboxState};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
@@ -148,7 +149,9 @@ pub fn cleanup(record: &SandboxRecord) -> Vec<Error> {
                 let _ = pidfd_send_signal(monitor.as_fd(), libc::SIGKILL);
                 let _ = poll(&mut [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)], DEATH_MS);
             }
+            fault::point("cleanup.monitor-killed");
             let mut errors = remove_kernel(&layout, &record.state.config.cgroup);
+            fault::point("cleanup.cgroups-removed");
             if errors.is_empty() {
                 errors = remove_files(&record.dir);
             }
@@ -209,6 +212,7 @@ pub fn remove_files(dir: &Path) -> Vec<Error> {
         _ => {}
     };
     step("remove", &containers, fs::remove_dir_all(&containers));
+    fault::point("cleanup.containers-forgotten");
     for file in [SOCKET, LOG, RECORD] {
         let path = dir.join(file);
         step("remove", &path, fs::remove_file(&path));

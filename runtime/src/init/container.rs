@@ -16,6 +16,7 @@ use super::{Finish, HARMLESS, console, devices, identity, mounts, paths, rootfs,
 use crate::cgroup::Cgroup;
 use crate::document::Document;
 use crate::error::{During, Error, Result};
+use crate::fault;
 use crate::protocol::Overlay;
 use crate::sys::mount::clone_tree;
 use crate::sys::network::loopback_up;
@@ -104,6 +105,7 @@ pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
     };
     let root = file_system(&plan, &mut limited)?;
     limited()?;
+    fault::point("init.mounted");
     let stdio = if process.terminal {
         let terminal = console::open(&root, process)?;
         console::mount(&root, &terminal.slave)?;
@@ -124,12 +126,14 @@ pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
         paths::make_root_read_only(&root)?;
     }
     rootfs::enter(&root)?;
+    fault::point("init.entered");
     drop(root);
     match plan.gate {
         Gate::Open => {}
         Gate::Maker => channel.wait_for_start()?,
         Gate::Socket(listener) => channel.wait_for_connection(&listener)?,
     }
+    fault::point("init.started");
     let finish = Finish {
         process,
         seccomp: linux.seccomp.as_ref(),

@@ -17,6 +17,7 @@ use super::{Finish, HARMLESS, Stdio, console, identity, thrice};
 use crate::cgroup::{self, Cgroup};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
+use crate::fault;
 use crate::sys::process::has_ended;
 
 /// The container that is joined.
@@ -102,6 +103,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
         cgroup::join_leaf(leaf)?;
     }
     setns(joined.process, joined.namespaces).during("join", "the namespaces of the container")?;
+    fault::point("init.exec-joined");
     let root = open_root()?;
     let terminal = matches!(stdio, Stdio::Terminal);
     let stdio = match stdio {

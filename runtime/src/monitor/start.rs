@@ -73,6 +73,7 @@ fn start() -> Result<bool> {
             if let Some(maker) = maker {
                 network::make(&maker);
             }
+            fault::point("sandbox.network-made");
             let mut byte = [0];
             if done.read(&mut byte).is_ok_and(|count| count == 1) && byte[0] == 0 {
                 return Ok(true);

@@ -14,7 +14,7 @@ use super::{delete, wait};
 use crate::cgroup::{Cgroup, Layout};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
-use crate::{sealed, time};
+use crate::{fault, sealed, time};
 
 /// `no-subreaper` is for runtimes that take the orphans of a container in; this one does not.
 const OPTIONS: [Known; 10] = [
@@ -97,6 +97,7 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     let layout = Layout::detect()?;
     let stored = stored(id, bundle, &document, &layout)?;
     let _lock = directory.make()?;
+    fault::point("oci.directory-made");
     let made = directory
         .write_config(text.as_bytes())
         .and_then(|()| launch::launch(&directory, &layout, stored, &document, given, &preserved, mode));

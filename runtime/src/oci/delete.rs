@@ -8,7 +8,7 @@ use super::global::Global;
 use super::state::{Directory, Status};
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::error::{During, Error, Result};
-use crate::records;
+use crate::{fault, records};
 
 /// How long what was killed may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -57,6 +57,7 @@ pub fn remove(directory: &Directory) -> Result<()> {
         if !cgroup::wait_empty(&tracker, DEATH) {
             return Err(Error::State(format!("processes in {} do not die", tracker.display())));
         }
+        fault::point("oci.delete-killed");
         records::remove_patiently(|| cgroup.remove())
             .into_iter()
             .next()
@@ -64,6 +65,7 @@ pub fn remove(directory: &Directory) -> Result<()> {
         if stored.cgroup.starts_with(PARENT) {
             cgroup.remove_empty_parent();
         }
+        fault::point("oci.delete-cgroup-removed");
     }
     directory.remove()
 }

@@ -19,6 +19,7 @@ use super::wait;
 use crate::cgroup::{self, Cgroup, Layout, Leaf, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
+use crate::fault;
 use crate::init::channel::{self, Child};
 use crate::init::{self, Joined, Shared, Stdio};
 use crate::sys::clone::{Side, SingleThread, clone3};
@@ -95,6 +96,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
             &child,
         )
     };
+    fault::point("oci.exec-cloned");
     drop((child, stdio));
     let terminal = wait::until_made(&maker, pid, true, &receiver)?;
     tell(&given, pid, &pidfd)?;

@@ -21,10 +21,10 @@ use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker};
 use crate::init::{self, Gate, Plan};
-use crate::records;
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
 use crate::sys::socket::send;
+use crate::{fault, records};
 
 /// A container that was made.
 #[derive(Debug)]
@@ -54,11 +54,13 @@ pub fn launch(
     stored.pid_namespace = namespaces.leads();
     // Written down before it is made.
     directory.write(&stored)?;
+    fault::point("oci.recorded");
     let cgroup = Cgroup::new(layout, &stored.cgroup);
     if layout.mode == Hierarchies::V2 {
         cgroup.make(None, false)?;
     }
     let tracker = cgroup.make_tracker()?;
+    fault::point("oci.cgroup-made");
     if cgroup::populated(&tracker) {
         return Err(Error::State(format!(
             "the cgroup {} has processes of others in it",
@@ -85,15 +87,19 @@ pub fn launch(
     let Side::Parent { pid, pidfd } = side else {
         become_container(document, &cgroup, &namespaces, files, listener, preserved, child)
     };
+    fault::point("oci.cloned");
     drop((child, listener, files));
     stored.pid = pid;
     stored.start_ticks = records::start_ticks(pid).unwrap_or(0);
     let finish = || {
         directory.write(&stored)?;
+        fault::point("oci.pid-recorded");
         cgroup.make(document.linux.resources.as_ref(), false)?;
         // A child that is gone has said why, or its end will be noticed.
         let _ = maker.limited();
+        fault::point("oci.limited");
         let terminal = wait::until_made(&maker, pid, mode != Mode::Wait, &receiver)?;
+        fault::point("oci.made");
         tell(given, pid, &pidfd)?;
         Ok(terminal)
     };

@@ -6,6 +6,7 @@ use super::state::{Directory, Status};
 use super::terminal::Receiver;
 use super::{launch, wait};
 use crate::error::{Error, Result};
+use crate::fault;
 
 /// Lets a container that was made execute its program.
 pub fn start(global: &Global, arguments: Vec<String>) -> Result<i32> {
@@ -19,7 +20,10 @@ pub fn start(global: &Global, arguments: Vec<String>) -> Result<i32> {
             "container {id} cannot be started: it is {status}"
         )));
     }
-    wait::until_made(&launch::connect(&directory)?, stored.pid, true, &Receiver::Nobody)?;
+    let waiting = launch::connect(&directory)?;
+    fault::point("oci.start-connected");
+    wait::until_made(&waiting, stored.pid, true, &Receiver::Nobody)?;
+    fault::point("oci.started");
     // Nobody listens there any more.
     let _ = std::fs::remove_file(directory.socket());
     Ok(0)

@@ -5,6 +5,9 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+pub mod bundle;
+pub mod snapshot;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use barepod_runtime::cgroup::{self, Cgroup, Layout};
@@ -100,7 +103,7 @@ pub struct Pod {
 /// The configuration of a pod that nobody else has.
 pub fn sandbox(name: &str) -> SandboxConfig {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let id = format!("{name}-{}-{number}", std::process::id());
+    let id = format!("{name}-{}-{number}", tag());
     let dir = base().join(&id);
     fs::create_dir_all(dir.join("run")).unwrap();
     SandboxConfig {
@@ -144,9 +147,35 @@ pub fn parse_line(line: &str) -> Result<SandboxState, Failure> {
     }
 }
 
+/// Part of the names of everything this process makes: nobody else's on this machine, in whatever PID namespace.
+pub fn tag() -> &'static str {
+    static TAG: OnceLock<String> = OnceLock::new();
+    TAG.get_or_init(|| std::env::var(snapshot::ALONE).unwrap_or_else(|_| std::process::id().to_string()))
+}
+
+/// How often something is tried: what `variable` says, or much in the nightly mode (`BAREPOD_NIGHTLY=1`), or little.
+pub fn budget(variable: &str, little: usize, much: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) if std::env::var_os("BAREPOD_NIGHTLY").is_some() => much,
+        Err(_) => little,
+    }
+}
+
+/// The whole process is in a mount namespace of its own.
+static ISOLATED: AtomicBool = AtomicBool::new(false);
+
+/// From now on [`isolate`] finds the process isolated: it was started so.
+pub fn stay_here() {
+    ISOLATED.store(true, Ordering::Relaxed);
+}
+
 /// Gives the calling thread a mount namespace of its own, so that the machine's is not touched whatever a test does.
 pub fn isolate() {
     base();
+    if ISOLATED.load(Ordering::Relaxed) {
+        return;
+    }
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount(
         None::<&str>,
@@ -190,6 +219,39 @@ impl Pod {
         };
         pod.ask(Request::Subscribe).unwrap();
         pod
+    }
+
+    /// Starts a pod whose monitor may die at any moment; `None` if it did already.
+    pub fn try_new(config: &SandboxConfig, fault: Option<&str>) -> Option<Self> {
+        let (success, line) = start_monitor(config, fault);
+        let state = parse_line(&line).ok().filter(|_| success)?;
+        Some(Self {
+            config: config.clone(),
+            state,
+            dir: config.dir.parent().unwrap().to_owned(),
+            socket: Some(client::connect(&config.dir.join(records::SOCKET)).ok()?),
+            seq: 0,
+            events: Vec::new(),
+            stopped: true,
+        })
+    }
+
+    /// Sends a request and waits for its answer; `None` if it failed or the monitor is gone.
+    pub fn try_ask(&mut self, request: Request) -> Option<Response> {
+        self.seq += 1;
+        client::send(self.socket.as_ref()?, &Envelope { seq: self.seq, request }, &[]).ok()?;
+        loop {
+            match self.receive()? {
+                (FromMonitor::Reply(reply), _) => return reply.result.ok(),
+                (FromMonitor::Event(event), _) => self.events.push(event),
+            }
+        }
+    }
+
+    /// Gives up the connection, and whatever would have come over it, for a new one.
+    pub fn reconnect(&mut self) {
+        self.socket = None;
+        self.socket = Some(self.another_client());
     }
 
     /// Another connection to the same monitor.

@@ -1,0 +1,120 @@
+//! A bundle for the OCI command line.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use barepod_runtime::cgroup::{Cgroup, Layout};
+use serde_json::{Value, json};
+
+use super::{base, isolate, runtime, tag};
+
+/// A bundle, and a root directory of the runtime's own for it.
+pub struct Bundle {
+    /// Everything of it.
+    pub dir: PathBuf,
+    /// The container's id.
+    pub id: String,
+}
+
+impl Bundle {
+    /// A bundle with the configuration that `spec` writes, changed. Its root file system is everybody's.
+    pub fn new(name: &str, change: impl FnOnce(&mut Value)) -> Self {
+        isolate();
+        let id = format!("{name}-{}", tag());
+        let dir = base().join(format!("oci-{id}"));
+        fs::create_dir_all(&dir).unwrap();
+        symlink(base().join("rootfs"), dir.join("rootfs")).unwrap();
+        let bundle = Self { dir, id };
+        bundle.good(&["spec", "--bundle", bundle.path()]);
+        bundle.change(|document| {
+            document["linux"]["cgroupsPath"] = json!(format!("/barepodtest-{}/c", bundle.id));
+            change(document);
+        });
+        bundle
+    }
+
+    /// Changes the configuration.
+    pub fn change(&self, change: impl FnOnce(&mut Value)) {
+        let config = self.dir.join("config.json");
+        let mut document: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        change(&mut document);
+        fs::write(config, document.to_string()).unwrap();
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &str {
+        self.dir.to_str().unwrap()
+    }
+
+    /// A command of the runtime.
+    pub fn prepare(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(runtime());
+        command.arg("--root").arg(self.dir.join("state")).args(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end. Its output goes to files: a container that goes on holds a pipe open.
+    pub fn run(&self, mut command: Command) -> Output {
+        let (out, err) = (self.dir.join("out"), self.dir.join("err"));
+        let create = |path: &Path| fs::File::create(path).unwrap();
+        let status = command.stdout(create(&out)).stderr(create(&err)).status().unwrap();
+        Output {
+            status,
+            stdout: fs::read(out).unwrap(),
+            stderr: fs::read(err).unwrap(),
+        }
+    }
+
+    /// Runs a command with arguments.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        self.run(self.prepare(arguments))
+    }
+
+    /// A command that must succeed; its output.
+    pub fn good(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {}: {said}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A command that must fail; what it says.
+    pub fn bad(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// The status that `state` tells.
+    pub fn status(&self) -> String {
+        let state: Value = serde_json::from_str(&self.good(&["state", &self.id])).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Where its container is tracked.
+    pub fn tracker(&self) -> PathBuf {
+        let path = PathBuf::from(format!("/barepodtest-{}/c", self.id));
+        Cgroup::new(&Layout::detect().unwrap(), &path).tracker()
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        let removed = self.command(&["delete", "--force", &self.id]);
+        let parent = PathBuf::from(format!("/barepodtest-{}", self.id));
+        let left = Cgroup::new(&Layout::detect().unwrap(), &parent).remove();
+        if !std::thread::panicking() {
+            assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+            assert!(left.is_empty(), "{left:?}");
+            let state = self.dir.join("state");
+            assert!(
+                !state.exists() || fs::read_dir(state).unwrap().next().is_none(),
+                "nothing is left"
+            );
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
