@@ -630,6 +630,7 @@ impl Monitor {
             return;
         };
         let Some(exit) = container.exit.clone() else { return };
+        container.log.finish();
         container.state.phase = Phase::Exited;
         container.state.exit = Some(exit.clone());
         container.state.log_dropped_bytes = container.log.dropped();

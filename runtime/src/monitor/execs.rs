@@ -24,10 +24,13 @@ use crate::init::{self, Joined, Shared, Stdio};
 use crate::protocol::{Event, Exit, Failure, NamespaceMode, Reason, Response};
 use crate::sys::clone::Side;
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
-use crate::time;
+use crate::{fault, time};
 
 /// How long the monitor waits before it looks again at what it is not told about.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The same for a log that there was no space for.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// One exec.
 #[derive(Debug)]
@@ -111,6 +114,7 @@ impl Monitor {
                 return Err(error);
             }
         };
+        fault::point("exec.cloned");
         self.poller.add(&pidfd, EpollFlags::EPOLLIN, Source::ExecExit(key))?;
         self.poller.add(&maker, EpollFlags::EPOLLIN, Source::ExecChannel(key))?;
         let exec = Exec {
@@ -247,7 +251,9 @@ impl Monitor {
             .filter_map(|exec| exec.deadline)
             .min();
         let look = self.must_look_again().next().map(|_| Instant::now() + LOOK_AGAIN);
-        execs.into_iter().chain(look).min()
+        let stuck = self.containers.values().any(|container| container.log.is_stuck());
+        let write = stuck.then(|| Instant::now() + WRITE_AGAIN);
+        execs.into_iter().chain(look).chain(write).min()
     }
 
     /// Does what is due.
@@ -264,6 +270,13 @@ impl Monitor {
         }
         for error in failed {
             self.note::<()>(Err(error));
+        }
+        for container in self
+            .containers
+            .values_mut()
+            .filter(|container| container.log.is_stuck())
+        {
+            container.log.flush();
         }
         let again: Vec<u32> = self.must_look_again().collect();
         for key in again {

@@ -18,6 +18,12 @@ const MAX_TEXT: usize = 16 * 1024;
 /// What is gathered before it is written.
 const BATCH: usize = 32 * 1024;
 
+/// What is kept back, the latest of it, while the disk is full.
+const BACKLOG: usize = 64 * 1024;
+
+/// What comes before the text of a line: the time, ` stdout ` or ` stderr `, the tag and a space.
+const PREFIX: usize = 40;
+
 /// Which of the two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
@@ -46,13 +52,14 @@ pub struct Log {
     max_bytes: u64,
     /// How many old files are kept.
     max_files: u32,
+    /// Whole lines that are not in the file yet.
+    pending: Vec<u8>,
+    /// The last try to write failed.
+    stuck: bool,
     /// Bytes of output that could not be written.
     dropped: u64,
     /// Of those, the ones the log does not mention yet.
     unmentioned: u64,
-    batch: Vec<u8>,
-    /// Bytes of output in the batch.
-    batched: u64,
 }
 
 impl Log {
@@ -75,10 +82,10 @@ impl Log {
             size,
             max_bytes,
             max_files,
+            pending: Vec::new(),
+            stuck: false,
             dropped: 0,
             unmentioned: 0,
-            batch: Vec::new(),
-            batched: 0,
         })
     }
 
@@ -87,7 +94,12 @@ impl Log {
         self.dropped
     }
 
-    /// Writes output. All of it is in the file when this returns, or counted as dropped.
+    /// Whether something waits for space.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    /// Writes output. All of it is in the file when this returns, unless the disk is full.
     pub fn write(&mut self, stream: Stream, output: &[u8]) {
         let stamp = time::now();
         for piece in output.split_inclusive(|byte| *byte == b'\n') {
@@ -104,49 +116,90 @@ impl Log {
             }
         }
         self.flush();
-        if self.batch.capacity() > 2 * BATCH {
-            self.batch = Vec::new();
-        }
     }
 
     fn line(&mut self, stamp: &time::Stamp, stream: Stream, text: &[u8], ended: bool) {
-        self.batch.extend_from_slice(stamp);
-        self.batch.extend_from_slice(stream.name());
-        self.batch.extend_from_slice(if ended { b"F " } else { b"P " });
-        self.batch.extend_from_slice(text);
-        self.batch.push(b'\n');
-        self.batched += text.len() as u64 + u64::from(ended);
-        let full = self.max_bytes > 0 && self.size + self.batch.len() as u64 >= self.max_bytes;
-        // A file ends with a whole line, unless that line is as long as a file.
-        let far_over = self.size + self.batch.len() as u64 >= self.max_bytes.saturating_mul(2);
-        if full && (ended || far_over) {
-            self.flush();
-            self.rotate();
-        } else if self.batch.len() >= BATCH {
+        self.pending.extend_from_slice(stamp);
+        self.pending.extend_from_slice(stream.name());
+        self.pending.extend_from_slice(if ended { b"F " } else { b"P " });
+        self.pending.extend_from_slice(text);
+        self.pending.push(b'\n');
+        let enough = if self.stuck { BACKLOG + BATCH } else { BATCH };
+        if self.pending.len() >= enough {
             self.flush();
         }
     }
 
-    fn flush(&mut self) {
-        if self.batch.is_empty() {
-            return;
+    /// Writes what is pending, each file up to its limit.
+    pub fn flush(&mut self) {
+        self.stuck = self.write_pending().is_err();
+        if self.stuck {
+            self.shed(BACKLOG);
         }
-        self.mention_loss();
-        match self.append(&self.batch) {
-            Ok(()) => self.size += self.batch.len() as u64,
-            Err(_) => {
-                self.dropped += self.batched;
-                self.unmentioned += self.batched;
+        if self.pending.is_empty() && self.pending.capacity() > 2 * BATCH {
+            self.pending = Vec::new();
+        }
+    }
+
+    /// Writes what is pending for the last time: what there is no space for is lost.
+    pub fn finish(&mut self) {
+        self.flush();
+        self.shed(0);
+    }
+
+    fn write_pending(&mut self) -> io::Result<()> {
+        if !self.pending.is_empty() {
+            self.mention_loss()?;
+        }
+        while !self.pending.is_empty() {
+            let end = self.end_of_file();
+            self.append(&self.pending[..end])?;
+            self.size += end as u64;
+            self.pending.drain(..end);
+            if self.max_bytes > 0 && self.size >= self.max_bytes {
+                self.rotate();
             }
         }
-        self.batch.clear();
-        self.batched = 0;
+        Ok(())
+    }
+
+    /// How much of what is pending still goes into this file: up to the line that fills it. A file ends with a whole line
+    /// of the container's, unless that line is as long as a file.
+    fn end_of_file(&self) -> usize {
+        let all = self.pending.len();
+        if self.max_bytes == 0 || self.size + (all as u64) < self.max_bytes {
+            return all;
+        }
+        let mut end = 0;
+        for line in self.pending.split_inclusive(|byte| *byte == b'\n') {
+            end += line.len();
+            let size = self.size + end as u64;
+            if size >= self.max_bytes && (is_ended(line) || size >= self.max_bytes.saturating_mul(2)) {
+                break;
+            }
+        }
+        end
+    }
+
+    /// Drops the oldest pending lines until no more than `keep` bytes are left.
+    fn shed(&mut self, keep: usize) {
+        let mut end = 0;
+        for line in self.pending.split_inclusive(|byte| *byte == b'\n') {
+            if self.pending.len() - end <= keep {
+                break;
+            }
+            end += line.len();
+            let text = line.len().saturating_sub(PREFIX + 1) + usize::from(is_ended(line));
+            self.dropped += text as u64;
+            self.unmentioned += text as u64;
+        }
+        self.pending.drain(..end);
     }
 
     /// Says in the log itself that something is missing, as soon as there is space to say it.
-    fn mention_loss(&mut self) {
+    fn mention_loss(&mut self) -> io::Result<()> {
         if self.unmentioned == 0 {
-            return;
+            return Ok(());
         }
         let stamp = time::now();
         let line = format!(
@@ -154,10 +207,10 @@ impl Log {
             String::from_utf8_lossy(&stamp),
             self.unmentioned
         );
-        if self.append(line.as_bytes()).is_ok() {
-            self.size += line.len() as u64;
-            self.unmentioned = 0;
-        }
+        self.append(line.as_bytes())?;
+        self.size += line.len() as u64;
+        self.unmentioned = 0;
+        Ok(())
     }
 
     /// Writes all of `bytes` or nothing: what a full disk took of it is cut off again, so that no line is torn.
@@ -203,6 +256,11 @@ impl Log {
             self.size = 0;
         }
     }
+}
+
+/// Whether the container ended a line of the log itself.
+fn is_ended(line: &[u8]) -> bool {
+    line.get(PREFIX - 2) == Some(&b'F')
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -287,22 +345,64 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_loses_whole_lines_and_says_so() {
+    fn a_file_passes_its_limit_by_no_more_than_a_line() {
+        let dir = temporary("limit");
+        let path = dir.join("0.log");
+        let mut log = Log::open(&path, 5000, 50).unwrap();
+        // More at once than a file holds.
+        let output: String = (0..2000).map(|number| format!("{number}\n")).collect();
+        log.write(Stream::Stdout, output.as_bytes());
+        let mut all = Vec::new();
+        for number in (1..50).rev().map(|number| format!(".{number}")).chain([String::new()]) {
+            let file = dir.join(format!("0.log{number}"));
+            assert!(
+                fs::metadata(&file).map_or(0, |file| file.len()) < 5000 + 45,
+                "{}",
+                file.display()
+            );
+            all.extend(lines(&file));
+        }
+        let expected: Vec<String> = (0..2000).map(|number| format!("stdout F {number}")).collect();
+        assert_eq!(all, expected);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_takes_the_oldest_whole_lines_and_says_so() {
         let dir = temporary("full");
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("0.log");
         let mut log = Log::open(&path, 0, 0).unwrap();
         log.write(Stream::Stdout, b"before\n");
         let whole = log.file.try_clone().unwrap();
-        log.file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        log.write(Stream::Stdout, b"lost\nlost too\n");
-        assert_eq!(log.dropped(), 14);
+        let full = || OpenOptions::new().append(true).open("/dev/full").unwrap();
+        log.file = full();
+        log.write(Stream::Stdout, b"kept\n");
+        assert!(log.is_stuck());
+        assert_eq!(log.dropped(), 0, "there is room to wait");
+        let line = [vec![b'x'; 999], vec![b'\n']].concat();
+        for _ in 0..1000 {
+            log.write(Stream::Stdout, &line);
+        }
+        let dropped = log.dropped();
+        assert!(dropped > 900_000 && log.pending.len() <= BACKLOG, "{dropped}");
         log.file = whole;
         log.write(Stream::Stdout, b"after\n");
-        let lines = lines(&path);
-        assert_eq!(lines.len(), 3);
-        assert!(lines[1].contains("14 bytes of output are missing"), "{lines:?}");
-        assert_eq!(lines[2], "stdout F after");
+        assert!(!log.is_stuck());
+        let written = lines(&path);
+        assert!(
+            written[1].contains(&format!("{dropped} bytes of output are missing")),
+            "{}",
+            written[1]
+        );
+        let kept = written[2..].iter().map(|line| line.len() as u64 - 9 + 1).sum::<u64>();
+        assert_eq!(kept + dropped, 1_000_000 + 5 + 6);
+        assert_eq!(written.last().map(String::as_str), Some("stdout F after"));
+
+        log.file = full();
+        log.write(Stream::Stderr, b"lost\n");
+        log.finish();
+        assert_eq!(log.dropped(), dropped + 5);
         fs::remove_dir_all(&dir).unwrap();
     }
 }
