@@ -78,7 +78,9 @@ fn main() -> ExitCode {
         Command::Inspect(options) => inspect::run(&cli.paths, &options),
         Command::Enter(options) => enter::run(&cli.paths, &options),
         Command::FaultPoints => {
-            for point in barepod_runtime::fault::POINTS.iter().chain(barepod_agent::FAULT_POINTS) {
+            // A node never comes by those of the OCI command line.
+            let runtime = barepod_runtime::fault::POINTS.iter().filter(|point| !point.starts_with("oci."));
+            for point in runtime.chain(barepod_agent::FAULT_POINTS) {
                 println!("{point}");
             }
             Ok(ExitCode::SUCCESS)
