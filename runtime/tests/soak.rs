@@ -69,8 +69,8 @@ fn command_line(bundle: &Bundle, death: Death) -> Whole {
     };
     // The random death is the one of a different command each time.
     let victim = match death {
-        Death::After(microseconds) => microseconds as usize % 5,
-        _ => usize::MAX,
+        Death::After(microseconds) => Some(microseconds % 5),
+        _ => None,
     };
     let lives: [&[&str]; 5] = [
         &["create", "--bundle", bundle.path(), id],
@@ -79,8 +79,8 @@ fn command_line(bundle: &Bundle, death: Death) -> Whole {
         &["kill", "--all", id, "KILL"],
         &["delete", "--force", id],
     ];
-    for (number, arguments) in lives.iter().enumerate() {
-        step(arguments, number == victim);
+    for (number, arguments) in (0..).zip(lives) {
+        step(arguments, victim == Some(number));
     }
     // Whatever there is of it, this removes it, as often as one likes, and the id is free again.
     bundle.good(&["delete", "--force", id]);
