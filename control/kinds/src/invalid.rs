@@ -11,6 +11,8 @@ pub enum Kind {
     Required,
     /// The value is malformed or out of range.
     Invalid,
+    /// As [`Kind::Invalid`], where showing the value would not help.
+    InvalidUnshown,
     /// The value is not one of an enumeration.
     NotSupported,
     /// The value appears twice where it must be unique.
@@ -34,7 +36,7 @@ impl Kind {
     pub fn reason(self) -> &'static str {
         match self {
             Kind::Required => "FieldValueRequired",
-            Kind::Invalid => "FieldValueInvalid",
+            Kind::Invalid | Kind::InvalidUnshown => "FieldValueInvalid",
             Kind::NotSupported => "FieldValueNotSupported",
             Kind::Duplicate => "FieldValueDuplicate",
             Kind::Forbidden => "FieldValueForbidden",
@@ -49,7 +51,7 @@ impl Kind {
     fn words(self) -> &'static str {
         match self {
             Kind::Required => "Required value",
-            Kind::Invalid | Kind::TypeInvalid => "Invalid value",
+            Kind::Invalid | Kind::InvalidUnshown | Kind::TypeInvalid => "Invalid value",
             Kind::NotSupported => "Unsupported value",
             Kind::Duplicate => "Duplicate value",
             Kind::Forbidden => "Forbidden",
@@ -61,7 +63,10 @@ impl Kind {
     }
 
     fn shows_value(self) -> bool {
-        !matches!(self, Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal)
+        !matches!(
+            self,
+            Kind::Required | Kind::InvalidUnshown | Kind::Forbidden | Kind::TooLong | Kind::Internal
+        )
     }
 }
 

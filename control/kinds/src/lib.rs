@@ -8,6 +8,8 @@
 pub mod cells;
 pub mod conditions;
 pub mod context;
+pub mod conversion;
+pub mod cron;
 pub mod declared;
 pub mod delete;
 pub mod invalid;
@@ -27,9 +29,10 @@ pub mod value;
 pub mod walk;
 
 pub use context::{Cluster, Context, EmptyCluster, Settings};
+pub use conversion::Conversion;
 pub use delete::{DeleteMode, DeleteOptions, Propagation};
 pub use invalid::{Denied, Invalid, Kind, aggregate};
-pub use kinds::{served, strategy};
+pub use kinds::{conversion, served, strategy};
 pub use meta::{validate_object_meta, validate_object_meta_update};
 pub use names::NameRule;
 pub use quantity::Quantity;

@@ -116,6 +116,23 @@ pub fn path_segment_errors(value: &str) -> Vec<String> {
     bad.map(|c| format!("may not contain '{c}'")).collect()
 }
 
+/// Messages for a path with a domain before it, such as `example.com/controller`.
+pub fn domain_prefixed_path_errors(value: &str) -> Vec<String> {
+    let Some((host, path)) = value.split_once('/').filter(|(h, p)| !h.is_empty() && !p.is_empty()) else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()];
+    };
+    let mut messages = subdomain_errors(host);
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+    if !path.bytes().all(good) {
+        messages.push(
+            "a valid URL path must only contain letters, digits and '/-._~%!$&()*+,;=:' (regex used for validation is \
+             '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"
+                .into(),
+        );
+    }
+    messages
+}
+
 fn word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')
 }

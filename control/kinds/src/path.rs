@@ -114,6 +114,11 @@ impl Errors {
         self.push(Kind::Invalid, path, value.into(), detail);
     }
 
+    /// `Invalid value`, of which only the detail is shown.
+    pub fn invalid_unshown(&mut self, path: &Path<'_>, detail: impl Into<String>) {
+        self.push(Kind::InvalidUnshown, path, Value::Null, detail);
+    }
+
     /// One `Invalid value` for each message.
     pub fn invalid_each(&mut self, path: &Path<'_>, value: &str, messages: Vec<String>) {
         for message in messages {

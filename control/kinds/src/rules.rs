@@ -76,6 +76,17 @@ pub fn check(rules: &[Rule], new: &Value, old: Option<&Value>, errors: &mut Erro
     }
 }
 
+/// Checks a part of an object by a table of rules, none of which is about updates.
+pub fn check_below(base: Option<&Path<'_>>, rules: &[Rule], part: &Value, errors: &mut Errors) {
+    let Some(base) = base else {
+        return check(rules, part, None, errors);
+    };
+    for rule in rules {
+        let mut visit = |value: Option<&Value>, path: &Path<'_>| one(rule.check, value, path, errors);
+        walk::each_below(base, part, rule.at, &mut visit);
+    }
+}
+
 fn one(check: Check, value: Option<&Value>, path: &Path<'_>, errors: &mut Errors) {
     let text = || value.and_then(Value::as_str).unwrap_or("");
     let number = value.and_then(Value::as_i64);

@@ -14,6 +14,11 @@ pub fn each(obj: &Value, pattern: &str, visit: &mut dyn FnMut(Option<&Value>, &P
     go(Some(obj), pattern, None, 0, visit);
 }
 
+/// As [`each`], for an object that is itself a part of another one.
+pub fn each_below(base: &Path<'_>, obj: &Value, pattern: &str, visit: &mut dyn FnMut(Option<&Value>, &Path<'_>)) {
+    go(Some(obj), pattern, Some(base), 0, visit);
+}
+
 fn go(
     value: Option<&Value>,
     rest: &str,

@@ -1,5 +1,6 @@
 //! The kinds this version serves: one row each, and a file where a kind has needs of its own.
 
+pub mod batch;
 pub mod config_map;
 pub mod deployment;
 pub mod endpoint_slice;
@@ -17,6 +18,7 @@ pub mod service;
 pub mod service_account;
 mod workload;
 
+use crate::conversion::Conversion;
 use crate::declared::{Declared, PLAIN};
 use crate::strategy::Strategy;
 
@@ -94,8 +96,8 @@ static ROWS: &[Row] = &[
     row("apps", "replicasets", &replica_set::ReplicaSet),
     row("apps", "statefulsets", &JUST_STORED),
     row("autoscaling", "horizontalpodautoscalers", &JUST_STORED),
-    row("batch", "cronjobs", &JUST_STORED),
-    row("batch", "jobs", &JUST_STORED),
+    row("batch", "cronjobs", &batch::CRON_JOB),
+    row("batch", "jobs", &batch::JOB),
     row("certificates.k8s.io", "certificatesigningrequests", &JUST_STORED),
     row("coordination.k8s.io", "leases", &lease::Lease),
     row("discovery.k8s.io", "endpointslices", &endpoint_slice::EndpointSlice),
@@ -128,6 +130,36 @@ static ROWS: &[Row] = &[
     row("storage.k8s.io", "volumeattachments", &JUST_STORED),
     row("storage.k8s.io", "volumeattributesclasses", &JUST_STORED),
 ];
+
+/// A version that is stored as another one.
+struct Form {
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    conversion: &'static Conversion,
+}
+
+const fn form(
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    conversion: &'static Conversion,
+) -> Form {
+    Form {
+        group,
+        version,
+        resource,
+        conversion,
+    }
+}
+
+static FORMS: &[Form] = &[form("events.k8s.io", "v1", "events", &event::CONVERSION)];
+
+/// How objects of a version are stored as those of another one, where they are.
+pub fn conversion(group: &str, version: &str, resource: &str) -> Option<&'static Conversion> {
+    let same = |form: &&Form| form.resource == resource && form.group == group && form.version == version;
+    FORMS.iter().find(same).map(|form| form.conversion)
+}
 
 static SERVED: [(&str, &str); ROWS.len()] = {
     let mut list = [("", ""); ROWS.len()];

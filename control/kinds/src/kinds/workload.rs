@@ -3,17 +3,34 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::cells::Cell;
 use crate::labels;
 use crate::path::{Errors, Path};
 use crate::podspec::template;
 use crate::strategy::{Column, ScalePaths};
-use crate::table::{AGE, NAME, age, name, number, wide};
+use crate::table::{AGE, NAME, age, name, number, shows_wide, wide};
 use crate::value::{at, fill, i64_at, list_at, map_at, text};
 
 pub(super) const SPEC: Path<'static> = Path::new("spec");
 pub(super) const CONTAINERS: Column = wide("Containers", "Names of the template's containers");
 pub(super) const IMAGES: Column = wide("Images", "Images of the template's containers");
 pub(super) const SELECTOR: Column = wide("Selector", "Label selector of the pods");
+/// As [`CONTAINERS`], [`IMAGES`] and [`SELECTOR`], with their cells.
+pub(super) const CONTAINERS_OF_TEMPLATE: Column = shows_wide(
+    "Containers",
+    Cell::Each("spec.template.spec.containers", "name"),
+    "Names of the template's containers",
+);
+pub(super) const IMAGES_OF_TEMPLATE: Column = shows_wide(
+    "Images",
+    Cell::Each("spec.template.spec.containers", "image"),
+    "Images of the template's containers",
+);
+pub(super) const SELECTOR_OF_SPEC: Column = shows_wide(
+    "Selector",
+    Cell::Selector("spec.selector"),
+    "Label selector of the pods",
+);
 
 pub(super) const SCALE: ScalePaths = ScalePaths {
     spec_replicas: ".spec.replicas",

@@ -36,10 +36,7 @@ pub fn template_labels(template: &Value) -> Option<&Map<String, Value>> {
 }
 
 /// Checks a template: its labels, annotations and pod specification.
-///
-/// `owner` is the kind for the message about `activeDeadlineSeconds`. Workloads that keep pods running allow only the
-/// restart policy `Always`.
-pub fn validate(template: &Value, owner: &str, path: &Path<'_>, errors: &mut Errors) {
+pub fn validate_any(template: &Value, path: &Path<'_>, errors: &mut Errors) {
     let metadata = path.child("metadata");
     labels::validate(template_labels(template), &metadata.child("labels"), errors);
     meta::annotations(
@@ -57,6 +54,15 @@ pub fn validate(template: &Value, owner: &str, path: &Path<'_>, errors: &mut Err
         );
     }
     validate::pod_spec(spec, false, &spec_path, errors);
+}
+
+/// Checks a template of a workload that keeps pods running: only the restart policy `Always` is allowed. `owner` is the
+/// kind for the message about `activeDeadlineSeconds`.
+pub fn validate(template: &Value, owner: &str, path: &Path<'_>, errors: &mut Errors) {
+    validate_any(template, path, errors);
+    let spec_path = path.child("spec");
+    let empty = Value::Object(Map::new());
+    let spec = at(template, &["spec"]).unwrap_or(&empty);
     let policy = value::text(spec, "restartPolicy");
     if policy == "Never" || policy == "OnFailure" {
         errors.not_supported(&spec_path.child("restartPolicy"), policy, &["Always"]);

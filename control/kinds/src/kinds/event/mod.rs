@@ -1,4 +1,8 @@
-//! Events of core/v1.
+//! Events, stored as core/v1 has them.
+
+mod conversion;
+
+pub use conversion::CONVERSION;
 
 use std::borrow::Cow;
 
