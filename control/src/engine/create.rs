@@ -2,7 +2,7 @@
 
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
-use barepod_schema::fields::{self, UpdateOptions};
+use barepod_schema::fields::UpdateOptions;
 use barepod_store::{Change, Expect, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
@@ -31,7 +31,9 @@ impl Engine {
             kind: kind.resource.kind,
             ty: Some(kind.ty),
         };
-        let (object, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        let (mut object, warnings) =
+            decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        kind.to_stored(&mut object);
         let answer = self.create_object(request, target, object, &options, true).await?;
         let mut response = reply::object(request, kind, 201, &answer)?;
         reply::warn(&mut response, &warnings);
@@ -120,8 +122,7 @@ impl Engine {
         book: bool,
     ) -> ApiResult<Value> {
         let (kind, name, now) = (target.kind, target.name, Timestamp::now());
-        barepod_schema::defaults::apply(kind.ty, &mut object);
-        kind.strategy.default(&mut object);
+        kind.default_stored(&mut object);
         meta::fill_new(&mut object, now);
         if book {
             let update = UpdateOptions {
@@ -132,7 +133,7 @@ impl Engine {
                 reset_fields: reset_fields(kind, ""),
             };
             meta::of(&mut object).remove("managedFields");
-            fields::update(Some(kind.ty), None, &mut object, &update);
+            kind.book(None, &mut object, &update);
         }
         let context = self.context(now, &request.user.name, target.namespace);
         let prepared = kind.strategy.prepare_create(&context, &mut object);

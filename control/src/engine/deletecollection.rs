@@ -36,8 +36,7 @@ impl Engine {
             revision: self.store.revision().to_string(),
             ..ListMeta::default()
         };
-        let list = object_list(&kind.resource.list_kind(), &kind.api_version, &meta, removed);
-        Ok(reply::json(200, Body::List(list)))
+        Ok(reply::json(200, object_list(kind, &meta, removed)))
     }
 
     async fn remove_batch(

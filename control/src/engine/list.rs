@@ -14,6 +14,7 @@ use super::accept::Form;
 use super::body::{Body, ListBody};
 use super::encode::to_bytes;
 use super::get::revision;
+use super::registry::Kind;
 use super::request::Request;
 use super::select::{Scope, Selection};
 use super::status::{ApiError, ApiResult};
@@ -105,11 +106,11 @@ impl Engine {
         }
         let body = match form {
             Form::Object => {
-                let list = object_list(&kind.resource.list_kind(), &kind.api_version, &meta, listed.objects);
+                let list = object_list(kind, &meta, listed.objects);
                 if request.pretty() {
-                    indent(list)
+                    Body::from(reply::indent(&list.collect()))
                 } else {
-                    Body::List(list)
+                    list.into()
                 }
             }
             Form::Table => {
@@ -183,7 +184,7 @@ impl Engine {
     /// Selected objects of a part of the key space, at most `limit` if that is not 0.
     pub(super) fn select(
         &self,
-        kind: &super::Kind,
+        kind: &Kind,
         selection: &Selection,
         scope: &Scope,
         after: Option<&str>,
@@ -229,16 +230,49 @@ impl Engine {
     }
 }
 
-/// A list of stored objects that is put together while it is sent.
-pub(super) fn object_list(list_kind: &str, api_version: &str, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ListBody {
+/// A list of objects.
+pub(super) enum ObjectList {
+    /// One that is put together from stored texts while it is sent.
+    Shared(ListBody),
+    /// One that is written out.
+    Written(Bytes),
+}
+
+impl ObjectList {
+    fn collect(self) -> Bytes {
+        match self {
+            ObjectList::Shared(list) => list.collect(),
+            ObjectList::Written(text) => text,
+        }
+    }
+}
+
+impl From<ObjectList> for Body {
+    fn from(list: ObjectList) -> Self {
+        match list {
+            ObjectList::Shared(list) => Body::List(list),
+            ObjectList::Written(text) => text.into(),
+        }
+    }
+}
+
+/// The list of some stored objects.
+pub(super) fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ObjectList {
+    let (list_kind, api_version) = (kind.resource.list_kind(), &kind.api_version);
     let mut head = format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").into_bytes();
     head.extend_from_slice(&to_bytes(&meta.to_value(), false));
     head.extend_from_slice(b",\"items\":[");
-    ListBody::new(head.into(), objects)
-}
-
-fn indent(list: ListBody) -> Body {
-    Body::from(reply::indent(&list.collect()))
+    if !kind.converts() {
+        return ObjectList::Shared(ListBody::new(head.into(), objects));
+    }
+    for (at, object) in objects.iter().enumerate() {
+        if at > 0 {
+            head.push(b',');
+        }
+        head.extend_from_slice(&kind.text(object));
+    }
+    head.extend_from_slice(b"]}");
+    ObjectList::Written(head.into())
 }
 
 fn partial_list(meta: &ListMeta, objects: &[Arc<Object>]) -> Vec<u8> {

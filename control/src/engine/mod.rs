@@ -17,6 +17,7 @@ mod discovery;
 mod encode;
 mod eviction;
 mod finalize;
+mod forms;
 mod get;
 mod head;
 mod health;

@@ -3,7 +3,7 @@
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::body::Decoded;
-use barepod_schema::fields::{self, ApplyError, ApplyOptions};
+use barepod_schema::fields::{ApplyError, ApplyOptions};
 use barepod_schema::patch::{self, PatchError};
 use http::Response;
 use jiff::Timestamp;
@@ -86,12 +86,13 @@ impl Engine {
             replace: false,
         };
         let change = |old: &Value| {
-            let mut new = type_.patch(&expected, old, &patch)?;
+            let mut new = type_.patch(&expected, &kind.shown(old), &patch)?;
             decode::set_kind(&mut new, &expected)?;
             let problems = decode::conform(&mut new, &expected, duplicate_fields.clone())?;
             warnings = decode::judge_patch(problems, options.validation, &patch)?;
             // A version in the patched object is the stored one, unless the patch itself sets one.
             check_name(&new, target)?;
+            kind.to_stored(&mut new);
             Ok(new)
         };
         let answer = self.update_with(request, target, &options, update, change).await?;
@@ -145,7 +146,7 @@ impl Engine {
                     );
                     return Err(ApiError::conflict(kind, target.name, &why));
                 }
-                let object = fields::apply(Some(kind.ty), None, &config, &applying).map_err(apply_error)?;
+                let object = kind.apply(None, &config, &applying).map_err(apply_error)?;
                 match self.create_object(request, target, object, options, false).await {
                     // Somebody else made it meanwhile: apply to that.
                     Err(error) if error.reason == "AlreadyExists" && !options.dry_run => continue,
@@ -160,7 +161,7 @@ impl Engine {
                 book: false,
                 replace: false,
             };
-            let change = |old: &Value| fields::apply(Some(kind.ty), Some(old), &config, &applying).map_err(apply_error);
+            let change = |old: &Value| kind.apply(Some(old), &config, &applying).map_err(apply_error);
             break self.update_with(request, target, options, update, change).await?;
         };
         let mut response = reply::object(request, kind, code, &answer)?;

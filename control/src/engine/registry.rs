@@ -5,6 +5,8 @@ use std::sync::Arc;
 use barepod_kinds::Strategy;
 use barepod_schema::{Resource, TypeRef};
 
+use super::forms::Forms;
+
 /// Subresources that the engine has a way to serve, where the kind has them.
 const SUBRESOURCES: [&str; 10] = [
     "status",
@@ -19,11 +21,11 @@ const SUBRESOURCES: [&str; 10] = [
     "finalize",
 ];
 
-/// A served resource.
+/// A served resource, in one of its versions.
 pub struct Kind {
     /// Its facts.
     pub resource: &'static Resource,
-    /// Its behaviour.
+    /// Its behaviour, over objects in their stored form.
     pub strategy: &'static dyn Strategy,
     /// The type of its objects.
     pub ty: TypeRef,
@@ -33,6 +35,8 @@ pub struct Kind {
     pub api_version: String,
     /// Held across prepare and commit where preparing allocates something unique.
     pub serial: tokio::sync::Mutex<()>,
+    /// Its versions.
+    pub forms: Forms,
 }
 
 impl std::fmt::Debug for Kind {
@@ -79,32 +83,39 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Joins the tables. Of several versions of a resource the first stable one is served.
+    /// Joins the tables. Of several versions of a resource the first stable one is served and stored; others are served
+    /// where there is a conversion.
     pub fn new() -> Self {
         let served = barepod_kinds::served();
         let mut kinds: Vec<Arc<Kind>> = Vec::new();
         for resource in barepod_schema::resources() {
-            let wanted = served.contains(&(resource.group, resource.plural));
+            let (group, plural) = (resource.group, resource.plural);
             let stable = !resource.version.contains("alpha") && !resource.version.contains("beta");
             let known = kinds
                 .iter()
-                .any(|kind| kind.resource.group == resource.group && kind.resource.plural == resource.plural);
-            let ty = barepod_schema::type_of(resource.group, resource.version, resource.kind);
-            let (true, true, false, Some(ty)) = (wanted, stable, known, ty) else {
+                .any(|kind| kind.resource.group == group && kind.resource.plural == plural);
+            let conversion = barepod_kinds::conversion(group, resource.version, plural);
+            let (home, stored_group) = match conversion {
+                Some(conversion) => (true, conversion.stored.0),
+                None => (served.contains(&(group, plural)) && !known, group),
+            };
+            let ty = barepod_schema::type_of(group, resource.version, resource.kind);
+            let (true, true, Some(ty)) = (home, stable, ty) else {
                 continue;
             };
-            let prefix = if resource.group.is_empty() {
-                format!("/{}/", resource.plural)
+            let prefix = if stored_group.is_empty() {
+                format!("/{plural}/")
             } else {
-                format!("/{}/{}/", resource.group, resource.plural)
+                format!("/{stored_group}/{plural}/")
             };
             kinds.push(Arc::new(Kind {
                 resource,
-                strategy: barepod_kinds::strategy(resource.group, resource.plural),
+                strategy: barepod_kinds::strategy(stored_group, plural),
                 ty,
                 prefix,
                 api_version: resource.api_version(),
                 serial: tokio::sync::Mutex::new(()),
+                forms: Forms::of(resource, conversion),
             }));
         }
         Registry { kinds }

@@ -55,13 +55,14 @@ pub fn error(error: &ApiError, pretty: bool) -> Response<Body> {
 /// The response of a request for one object.
 pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> ApiResult<Response<Body>> {
     let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
-    let text = match answer {
-        Answer::Stored(object) => object.bytes().clone(),
-        Answer::Loose(value) => Bytes::from(to_bytes(value, false)),
-    };
     let own = match answer {
         Answer::Stored(_) => true,
         Answer::Loose(value) => value.get("kind").is_some_and(|name| name == kind.resource.kind),
+    };
+    let text = match answer {
+        Answer::Stored(object) => kind.text(object),
+        Answer::Loose(value) if own => Bytes::from(to_bytes(&kind.shown(value), false)),
+        Answer::Loose(value) => Bytes::from(to_bytes(value, false)),
     };
     let bytes = match form {
         Form::Object => text,

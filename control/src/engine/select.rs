@@ -20,15 +20,18 @@ impl Selection {
     pub fn parse(kind: &Kind, query: &Query) -> ApiResult<Self> {
         let labels = LabelSelector::parse(query.text("labelSelector"))
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let fields = FieldSelector::parse(query.text("fieldSelector"))
+        let mut fields = FieldSelector::parse(query.text("fieldSelector"))
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
-        for requirement in fields.requirements() {
+        for requirement in fields.requirements_mut() {
             let field = requirement.field.as_str();
-            let known = field == "metadata.name"
-                || (field == "metadata.namespace" && kind.resource.namespaced)
-                || kind.strategy.selectable_field_names().contains(&field);
-            if !known {
+            if field == "metadata.name" || (field == "metadata.namespace" && kind.resource.namespaced) {
+                continue;
+            }
+            let Some(stored) = kind.selectable(field) else {
                 return Err(ApiError::bad_request(format!("field label not supported: {field}")));
+            };
+            if stored != field {
+                requirement.field = stored.to_owned();
             }
         }
         Ok(Selection { labels, fields })

@@ -89,6 +89,7 @@ pub enum Source<'a> {
 }
 
 impl Source<'_> {
+    /// The metadata is the same in every version.
     fn text(&self) -> &[u8] {
         match self {
             Source::Stored(object) => object.bytes(),
@@ -140,7 +141,10 @@ pub fn table<'a>(
             }
             Include::Object => {
                 out.extend_from_slice(br#","object":"#);
-                out.extend_from_slice(source.text());
+                match source {
+                    Source::Stored(object) => out.extend_from_slice(&kind.text(object)),
+                    Source::Loose(_, text) => out.extend_from_slice(text),
+                }
             }
         }
         out.push(b'}');

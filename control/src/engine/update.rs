@@ -2,7 +2,7 @@
 
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
-use barepod_schema::fields::{self, UpdateOptions};
+use barepod_schema::fields::UpdateOptions;
 use barepod_store::{Change, Expect, Object, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
@@ -49,6 +49,7 @@ impl Engine {
             ty: Some(kind.ty),
         };
         let (mut body, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        kind.to_stored(&mut body);
         check_name(&body, target)?;
         meta::set_namespace(&mut body, target)?;
         let create =
@@ -140,8 +141,7 @@ impl Engine {
         meta::keep_system_fields(&mut new, old);
         let version = meta::text(old, "resourceVersion").to_owned();
         meta::of(&mut new).insert("resourceVersion".into(), version.into());
-        barepod_schema::defaults::apply(kind.ty, &mut new);
-        kind.strategy.default(&mut new);
+        kind.default_stored(&mut new);
         let context = self.context(now, &request.user.name, target.namespace);
         match update.subresource {
             "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
@@ -160,7 +160,7 @@ impl Engine {
                 now: &rfc3339(now),
                 reset_fields: reset_fields(kind, update.subresource),
             };
-            fields::update(Some(kind.ty), Some(old), &mut new, &booking);
+            kind.book(Some(old), &mut new, &booking);
         }
         if same(&new, old) {
             return Ok(None);

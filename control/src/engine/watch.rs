@@ -45,6 +45,7 @@ impl Engine {
             selection = Selection::default();
         }
         let transform = match form {
+            Form::Object if kind.converts() => Transform::Converted,
             Form::Object => Transform::Object,
             Form::Metadata => Transform::Metadata,
             Form::Table => Transform::Table {
@@ -131,9 +132,15 @@ fn send_initial_events(request: &Request) -> ApiResult<Option<bool>> {
 
 #[derive(Debug)]
 enum Transform {
+    /// As stored.
     Object,
+    /// In another version than the stored one.
+    Converted,
     Metadata,
-    Table { include: Include, columns: bool },
+    Table {
+        include: Include,
+        columns: bool,
+    },
 }
 
 /// The body of a watch.
@@ -271,6 +278,7 @@ impl WatchBody {
     fn transformed(&mut self, type_: &str, object: &Object) -> Bytes {
         match &mut self.transform {
             Transform::Object => plain(type_, object.bytes()),
+            Transform::Converted => plain(type_, &self.kind.text(object)),
             Transform::Metadata => {
                 let mut text = Vec::new();
                 table::partial(object.bytes(), &mut text);
@@ -295,7 +303,7 @@ impl WatchBody {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let (kind, api_version) = match self.transform {
-            Transform::Object => (self.kind.resource.kind, self.kind.api_version.as_str()),
+            Transform::Object | Transform::Converted => (self.kind.resource.kind, self.kind.api_version.as_str()),
             Transform::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1"),
             Transform::Table { .. } => {
                 let table = json!({

@@ -43,6 +43,11 @@ impl FieldSelector {
         &self.requirements
     }
 
+    /// The requirements, to name their fields otherwise.
+    pub fn requirements_mut(&mut self) -> &mut [FieldRequirement] {
+        &mut self.requirements
+    }
+
     /// True when every object is selected.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()

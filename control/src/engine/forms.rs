@@ -1,0 +1,203 @@
+//! The versions of a kind: one is stored, the others are shown and taken by conversion.
+
+use std::borrow::Cow;
+
+use barepod_kinds::Conversion;
+use barepod_schema::fields::{self, ApplyError, ApplyOptions, UpdateOptions};
+use barepod_schema::{Resource, Shape, TypeRef};
+use barepod_store::Object;
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::encode::to_bytes;
+use super::head::parse;
+use super::meta;
+use super::registry::Kind;
+
+/// The versions of a kind, seen from one of them.
+#[derive(Debug)]
+pub struct Forms {
+    /// How objects of this version are stored, if as another one.
+    conversion: Option<&'static Conversion>,
+    /// Every version; the stored one is first. Empty for kinds that have one.
+    all: Vec<Form>,
+}
+
+#[derive(Debug)]
+struct Form {
+    api_version: String,
+    kind: &'static str,
+    ty: TypeRef,
+    conversion: Option<&'static Conversion>,
+}
+
+impl Forms {
+    /// The versions of a resource that is itself stored through `conversion`.
+    pub(super) fn of(resource: &Resource, conversion: Option<&'static Conversion>) -> Self {
+        let stored = match conversion {
+            Some(conversion) => conversion.stored,
+            None => (resource.group, resource.version),
+        };
+        let rows = barepod_schema::resources().iter();
+        let mut all: Vec<Form> = rows
+            .filter(|row| row.plural == resource.plural)
+            .filter_map(|row| {
+                let conversion = barepod_kinds::conversion(row.group, row.version, row.plural);
+                let of_this = match conversion {
+                    Some(conversion) => conversion.stored == stored,
+                    None => (row.group, row.version) == stored,
+                };
+                let ty = barepod_schema::type_of(row.group, row.version, row.kind)?;
+                of_this.then(|| Form {
+                    api_version: row.api_version(),
+                    kind: row.kind,
+                    ty,
+                    conversion,
+                })
+            })
+            .collect();
+        if all.len() < 2 {
+            all.clear();
+        }
+        all.sort_by_key(|form| form.conversion.is_some());
+        Forms { conversion, all }
+    }
+}
+
+impl Form {
+    fn stamp(&self, object: &mut Value) {
+        if let Some(map) = object.as_object_mut() {
+            map.insert("kind".into(), self.kind.into());
+            map.insert("apiVersion".into(), self.api_version.as_str().into());
+        }
+    }
+}
+
+impl Kind {
+    /// Whether objects are stored in another version than this one.
+    pub fn converts(&self) -> bool {
+        self.forms.conversion.is_some()
+    }
+
+    /// Fills the defaults of a stored object.
+    pub fn default_stored(&self, object: &mut Value) {
+        let ty = self.forms.all.first().map_or(self.ty, |form| form.ty);
+        barepod_schema::defaults::apply(ty, object);
+        self.strategy.default(object);
+    }
+
+    /// Makes an object of this version, as a client wrote it, a stored one.
+    pub fn to_stored(&self, object: &mut Value) {
+        if let (Some(conversion), Some(stored)) = (self.forms.conversion, self.forms.all.first()) {
+            barepod_schema::defaults::apply(self.ty, object);
+            (conversion.default)(object);
+            (conversion.to_stored)(object);
+            stored.stamp(object);
+        }
+    }
+
+    /// Makes a stored object one of this version.
+    pub fn from_stored(&self, object: &mut Value) {
+        if let Some(conversion) = self.forms.conversion {
+            (conversion.from_stored)(object);
+            if let Some(map) = object.as_object_mut() {
+                map.insert("kind".into(), self.resource.kind.into());
+                map.insert("apiVersion".into(), self.api_version.as_str().into());
+            }
+        }
+    }
+
+    /// A stored object as this version shows it.
+    pub fn shown<'v>(&self, stored: &'v Value) -> Cow<'v, Value> {
+        if !self.converts() {
+            return Cow::Borrowed(stored);
+        }
+        let mut object = stored.clone();
+        self.from_stored(&mut object);
+        Cow::Owned(object)
+    }
+
+    /// The text of a stored object as this version shows it.
+    pub fn text(&self, object: &Object) -> Bytes {
+        if !self.converts() {
+            return object.bytes().clone();
+        }
+        let mut value = parse(object);
+        self.from_stored(&mut value);
+        to_bytes(&value, false).into()
+    }
+
+    /// The name in stored objects of a field that clients select by.
+    pub fn selectable<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let known = |name: &str| self.strategy.selectable_field_names().contains(&name);
+        match self.forms.conversion {
+            Some(conversion) if !conversion.selectable.is_empty() => {
+                let found = conversion.selectable.iter().find(|(own, _)| *own == name);
+                found.map(|(_, stored)| *stored)
+            }
+            _ => known(name).then_some(name),
+        }
+    }
+
+    /// An object of this version in another version of the kind.
+    fn convert(&self, object: &Value, api_version: &str) -> Option<(Shape<'static>, Value)> {
+        let target = self.forms.all.iter().find(|form| form.api_version == api_version)?;
+        let mut object = object.clone();
+        self.to_stored(&mut object);
+        if let Some(conversion) = target.conversion {
+            (conversion.from_stored)(&mut object);
+            target.stamp(&mut object);
+        }
+        Some((target.ty.into(), object))
+    }
+
+    /// Whether every owner of fields knows them by their names in this version.
+    fn alone_in(&self, object: Option<&Value>) -> bool {
+        let entries = object.and_then(|object| object.pointer("/metadata/managedFields"));
+        let entries = entries.and_then(Value::as_array).into_iter().flatten();
+        entries
+            .into_iter()
+            .all(|entry| entry["apiVersion"] == self.api_version.as_str())
+    }
+
+    /// Books who owns what changed between two stored objects.
+    pub(super) fn book(&self, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
+        if self.forms.all.is_empty() || (!self.converts() && self.alone_in(old) && self.alone_in(Some(new))) {
+            return fields::update(self.ty, old, new, options);
+        }
+        let old = old.map(|old| self.shown(old));
+        let mut shown = self.shown(new).into_owned();
+        let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
+        let forms = barepod_schema::Forms {
+            shape: self.ty.into(),
+            convert: Some(&convert),
+        };
+        fields::update(forms, old.as_deref(), &mut shown, options);
+        let books = meta::of(&mut shown).remove("managedFields");
+        match books {
+            Some(books) => meta::of(new).insert("managedFields".into(), books),
+            None => meta::of(new).remove("managedFields"),
+        };
+    }
+
+    /// Applies a configuration of this version to a stored object.
+    pub(super) fn apply(
+        &self,
+        live: Option<&Value>,
+        config: &Value,
+        options: &ApplyOptions<'_>,
+    ) -> Result<Value, ApplyError> {
+        if self.forms.all.is_empty() {
+            return fields::apply(self.ty, live, config, options);
+        }
+        let live = live.map(|live| self.shown(live));
+        let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
+        let forms = barepod_schema::Forms {
+            shape: self.ty.into(),
+            convert: Some(&convert),
+        };
+        let mut object = fields::apply(forms, live.as_deref(), config, options)?;
+        self.to_stored(&mut object);
+        Ok(object)
+    }
+}
