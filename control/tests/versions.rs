@@ -87,7 +87,7 @@ async fn owners_know_their_fields_by_the_names_of_their_version() {
     let path = format!("{EVENTS}/a?fieldManager=applier");
     let config = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "note": "it sleeps"});
     let conflict = api.patch(&path, "apply-patch+yaml", config.clone()).await;
-    let message = "Apply failed with 1 conflict: conflict with \"other\" using v1: .note";
+    let message = "Apply failed with 1 conflict: conflict with \"other\" using v1: .message";
     assert_eq!(conflict.status(), (409, "Conflict", message));
     let applied = api
         .patch(&format!("{path}&force=true"), "apply-patch+yaml", config)
