@@ -12,6 +12,7 @@ pub mod conversion;
 pub mod cron;
 pub mod declared;
 pub mod delete;
+pub mod intstr;
 pub mod invalid;
 pub mod kinds;
 pub mod labels;

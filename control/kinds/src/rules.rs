@@ -32,7 +32,7 @@ pub enum Check {
     AnyOf(&'static [&'static str]),
     /// A number of at least this.
     AtLeast(i64),
-    /// A number greater than this; the text is the error's detail.
+    /// A number greater than this; the text is the error's detail. An absent one is 0.
     Above(i64, &'static str),
     /// A number in this range.
     Within(i64, i64),
@@ -48,6 +48,8 @@ pub enum Check {
     Immutable,
     /// As it was before the update, unless it was not set then.
     SetOnce,
+    /// As it was before the update; the text is the error's detail.
+    Fixed(&'static str),
     /// Not set. The text is the error's detail.
     Forbidden(&'static str),
     /// A label selector.
@@ -70,6 +72,11 @@ pub fn check(rules: &[Rule], new: &Value, old: Option<&Value>, errors: &mut Erro
                     continue;
                 }
                 errors.immutable(&Path::new(rule.at), walk::at(new, rule.at), before);
+            }
+            Check::Fixed(detail) => {
+                if old.is_some_and(|old| walk::at(old, rule.at) != walk::at(new, rule.at)) {
+                    errors.forbidden(&Path::new(rule.at), detail);
+                }
             }
             check => walk::each(new, rule.at, &mut |value, path| one(check, value, path, errors)),
         }
@@ -101,7 +108,8 @@ fn one(check: Check, value: Option<&Value>, path: &Path<'_>, errors: &mut Errors
             }
         }
         Check::Above(limit, detail) => {
-            if let Some(number) = number.filter(|n| *n <= limit) {
+            let number = number.unwrap_or(0);
+            if number <= limit {
                 errors.invalid(path, number, detail);
             }
         }

@@ -63,14 +63,19 @@ pub const fn says(name: &'static str, cell: Cell, description: &'static str) -> 
 }
 
 /// The first column of most kinds.
-pub const NAME: Column = column(
-    "Name",
-    "string",
-    "name",
-    "Name of the object, unique within its namespace",
-    0,
-    Cell::Name,
-);
+pub const NAME: Column = named(Cell::Name);
+
+/// The first column, with another cell.
+pub const fn named(cell: Cell) -> Column {
+    column(
+        "Name",
+        "string",
+        "name",
+        "Name of the object, unique within its namespace",
+        0,
+        cell,
+    )
+}
 
 /// The age column.
 pub const AGE: Column = shows("Age", Cell::Age, "Time since the object was created");

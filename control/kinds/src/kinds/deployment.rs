@@ -5,14 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::workload::{self, CONTAINERS, IMAGES, SELECTOR, SPEC, count};
 use crate::context::Context;
+use crate::intstr::{self, Amount, amount};
 use crate::invalid::{Denied, Invalid};
 use crate::path::{Errors, Path};
 use crate::strategy::{Column, ScalePaths, Strategy};
 use crate::table::{AGE, NAME, age, name, text as column};
 use crate::value::{self, at, fill, fill_text, i64_at, map_at, object_mut, text};
-
-const PERCENT_MESSAGE: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. \
-    '1%',  or '93%', regex used for validation is '[0-9]+%')";
 
 /// The strategy of Deployments.
 #[derive(Debug, Clone, Copy, Default)]
@@ -163,47 +161,14 @@ fn strategy(obj: &Value, errors: &mut Errors) {
 }
 
 fn rolling_update(rolling: &Value, path: &Path<'_>, errors: &mut Errors) {
-    let unavailable = amount(rolling, "maxUnavailable", path, errors);
-    let surge = amount(rolling, "maxSurge", path, errors);
-    let is_zero = |a: &Option<Amount>| matches!(a, Some(Amount::Number(0) | Amount::Percent(0)));
+    let unavailable = amount(rolling.get("maxUnavailable"), &path.child("maxUnavailable"), errors);
+    let surge = amount(rolling.get("maxSurge"), &path.child("maxSurge"), errors);
     let at = path.child("maxUnavailable");
-    let given = rolling.get("maxUnavailable").cloned().unwrap_or(Value::Null);
-    if is_zero(&unavailable) && is_zero(&surge) {
-        errors.invalid(&at, given.clone(), "may not be 0 when `maxSurge` is 0");
+    if unavailable.is_some_and(Amount::is_zero) && surge.is_some_and(Amount::is_zero) {
+        let given = rolling.get("maxUnavailable").cloned().unwrap_or_default();
+        errors.invalid(&at, given, "may not be 0 when `maxSurge` is 0");
     }
-    if let Some(Amount::Percent(percent)) = unavailable
-        && percent > 100
-    {
-        errors.invalid(&at, given, "must not be greater than 100%");
-    }
-}
-
-enum Amount {
-    Number(i64),
-    Percent(i64),
-}
-
-/// A number of pods, or a percentage of them.
-fn amount(rolling: &Value, key: &str, path: &Path<'_>, errors: &mut Errors) -> Option<Amount> {
-    let at = path.child(key);
-    match rolling.get(key) {
-        Some(Value::String(text)) => {
-            let digits = text
-                .strip_suffix('%')
-                .filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
-            let Some(digits) = digits else {
-                errors.invalid(&at, text.as_str(), PERCENT_MESSAGE);
-                return None;
-            };
-            Some(Amount::Percent(digits.parse().unwrap_or(i64::MAX)))
-        }
-        Some(other) => {
-            let number = other.as_i64()?;
-            errors.not_negative(&at, Some(number));
-            Some(Amount::Number(number))
-        }
-        None => None,
-    }
+    intstr::at_most_all(rolling.get("maxUnavailable"), &at, errors);
 }
 
 #[cfg(test)]

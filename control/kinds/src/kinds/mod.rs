@@ -1,5 +1,6 @@
 //! The kinds this version serves: one row each, and a file where a kind has needs of its own.
 
+pub mod apps;
 pub mod batch;
 pub mod config_map;
 pub mod deployment;
@@ -16,6 +17,7 @@ pub mod replication_controller;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub mod storage;
 mod workload;
 
 use crate::conversion::Conversion;
@@ -46,8 +48,8 @@ static ROWS: &[Row] = &[
     row("", "limitranges", &JUST_STORED),
     row("", "namespaces", &namespace::Namespace),
     row("", "nodes", &node::Node),
-    row("", "persistentvolumeclaims", &JUST_STORED),
-    row("", "persistentvolumes", &JUST_STORED),
+    row("", "persistentvolumeclaims", &storage::CLAIM),
+    row("", "persistentvolumes", &storage::VOLUME),
     row("", "pods", &pod::Pod),
     row("", "podtemplates", &JUST_STORED),
     row(
@@ -90,11 +92,11 @@ static ROWS: &[Row] = &[
         &JUST_STORED,
     ),
     row("apiregistration.k8s.io", "apiservices", &JUST_STORED),
-    row("apps", "controllerrevisions", &JUST_STORED),
-    row("apps", "daemonsets", &JUST_STORED),
+    row("apps", "controllerrevisions", &apps::CONTROLLER_REVISION),
+    row("apps", "daemonsets", &apps::DAEMON_SET),
     row("apps", "deployments", &deployment::Deployment),
     row("apps", "replicasets", &replica_set::ReplicaSet),
-    row("apps", "statefulsets", &JUST_STORED),
+    row("apps", "statefulsets", &apps::STATEFUL_SET),
     row("autoscaling", "horizontalpodautoscalers", &JUST_STORED),
     row("batch", "cronjobs", &batch::CRON_JOB),
     row("batch", "jobs", &batch::JOB),
@@ -123,12 +125,12 @@ static ROWS: &[Row] = &[
     row("resource.k8s.io", "resourceclaimtemplates", &JUST_STORED),
     row("resource.k8s.io", "resourceslices", &JUST_STORED),
     row("scheduling.k8s.io", "priorityclasses", &priority_class::PriorityClass),
-    row("storage.k8s.io", "csidrivers", &JUST_STORED),
-    row("storage.k8s.io", "csinodes", &JUST_STORED),
-    row("storage.k8s.io", "csistoragecapacities", &JUST_STORED),
-    row("storage.k8s.io", "storageclasses", &JUST_STORED),
-    row("storage.k8s.io", "volumeattachments", &JUST_STORED),
-    row("storage.k8s.io", "volumeattributesclasses", &JUST_STORED),
+    row("storage.k8s.io", "csidrivers", &storage::DRIVER),
+    row("storage.k8s.io", "csinodes", &storage::NODE),
+    row("storage.k8s.io", "csistoragecapacities", &storage::CAPACITY),
+    row("storage.k8s.io", "storageclasses", &storage::STORAGE_CLASS),
+    row("storage.k8s.io", "volumeattachments", &storage::ATTACHMENT),
+    row("storage.k8s.io", "volumeattributesclasses", &storage::ATTRIBUTES_CLASS),
 ];
 
 /// A version that is stored as another one.

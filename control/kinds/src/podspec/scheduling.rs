@@ -97,17 +97,22 @@ fn weight(preferred: &Value, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
+/// Checks a node selector: at least one term, each well-formed.
+pub fn node_selector(selector: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let list = path.child("nodeSelectorTerms");
+    let terms = list_at(selector, &["nodeSelectorTerms"]);
+    if terms.is_empty() {
+        errors.required(&list, "must have at least one node selector term");
+    }
+    for (i, term) in terms.iter().enumerate() {
+        node_term(term, &list.index(i), errors);
+    }
+}
+
 fn node_affinity(node: &Value, path: &Path<'_>, errors: &mut Errors) {
     if let Some(required) = at(node, &["requiredDuringSchedulingIgnoredDuringExecution"]) {
         let base = path.child("requiredDuringSchedulingIgnoredDuringExecution");
-        let list = base.child("nodeSelectorTerms");
-        let terms = list_at(required, &["nodeSelectorTerms"]);
-        if terms.is_empty() {
-            errors.required(&list, "must have at least one node selector term");
-        }
-        for (i, term) in terms.iter().enumerate() {
-            node_term(term, &list.index(i), errors);
-        }
+        node_selector(required, &base, errors);
     }
     let list = path.child("preferredDuringSchedulingIgnoredDuringExecution");
     for (i, preferred) in list_at(node, &["preferredDuringSchedulingIgnoredDuringExecution"])

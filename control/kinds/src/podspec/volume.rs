@@ -60,7 +60,8 @@ fn sources(volume: &Value, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Errors) {
+/// Checks the source of a volume by the name of its field.
+pub fn source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Errors) {
     let required = |keys: &[&str], errors: &mut Errors| {
         for key in keys {
             if text(source, key).is_empty() {
