@@ -2,7 +2,7 @@
 //!
 //! Long-lived tasks, all owned by [`run_until`]:
 //! - the listener: accepts connections, one task for each; ends them when told to stop;
-//! - the controllers: a `kube::Client` over [`inprocess::InProcess`], ended before the connections;
+//! - the controllers: a client over [`inprocess::InProcess`], ended before the connections;
 //! - the expiry of events: sleeps until the next one is an hour old, ends with the store;
 //! - `store-writer`, the store's own thread.
 //!

@@ -1,14 +1,13 @@
 //! What every controller is given.
 
-use crate::informer::Informer;
+use crate::informer::{Informer, Object};
 use crate::objects::{
     ConfigMap, Deployment, EndpointSlice, Endpoints, Lease, Namespace, Node, Pod, ReplicaSet, ReplicationController,
     Service, ServiceAccount,
 };
 use crate::options::Options;
 use crate::recorder::Recorder;
-use kube::Client;
-use kube::runtime::watcher;
+use barepod_client::{Client, Selection};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -56,23 +55,28 @@ impl Context {
 
     /// Starts one watch per kind. Listeners should be there before, so that they hear of the first list once.
     pub(crate) fn watch_all(&self, tasks: &mut JoinSet<()>) {
-        let all = watcher::Config::default;
-        let named = |name: &str| all().fields(&format!("metadata.name={name}"));
         // In the order in which a new pod needs them.
-        tasks.spawn(self.nodes.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.pods.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.namespaces.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.service_accounts.clone().run(self.client.clone(), named("default")));
-        tasks.spawn(self.deployments.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.replica_sets.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.replication_controllers.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.services.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.endpoints.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.endpoint_slices.clone().run(self.client.clone(), all()));
-        tasks.spawn(self.leases.clone().run(self.client.clone(), all()));
+        self.watch(tasks, &self.nodes, None);
+        self.watch(tasks, &self.pods, None);
+        self.watch(tasks, &self.namespaces, None);
+        self.watch(tasks, &self.service_accounts, Some("default"));
+        self.watch(tasks, &self.deployments, None);
+        self.watch(tasks, &self.replica_sets, None);
+        self.watch(tasks, &self.replication_controllers, None);
+        self.watch(tasks, &self.services, None);
+        self.watch(tasks, &self.endpoints, None);
+        self.watch(tasks, &self.endpoint_slices, None);
+        self.watch(tasks, &self.leases, None);
         if self.options.root_ca_pem.is_some() {
-            let name = crate::root_ca::NAME;
-            tasks.spawn(self.root_ca_maps.clone().run(self.client.clone(), named(name)));
+            self.watch(tasks, &self.root_ca_maps, Some(crate::root_ca::NAME));
         }
+    }
+
+    fn watch<K: Object>(&self, tasks: &mut JoinSet<()>, informer: &Arc<Informer<K>>, name: Option<&str>) {
+        let mut selection = Selection::all(K::RESOURCE);
+        if let Some(name) = name {
+            selection = selection.fields(format!("metadata.name={name}"));
+        }
+        tasks.spawn(informer.clone().run(self.client.clone(), selection));
     }
 }

@@ -1,4 +1,4 @@
-//! Scheduler and controllers of the control service, over any `kube::Client`.
+//! Scheduler and controllers of the control service, over any `Client`.
 //!
 //! They use nothing but the public semantics of the API (list, watch, create, patch, delete, conflict), so that they run
 //! the same over an in-process transport and over a socket.
@@ -34,7 +34,6 @@ mod objects;
 mod options;
 mod owner;
 mod pods;
-mod quantity;
 mod queue;
 mod recorder;
 mod replicas;
@@ -48,8 +47,8 @@ pub use cidr::{Ipv4Cidr, ParseCidrError};
 pub use options::Options;
 
 use anyhow::{Context as _, bail};
+use barepod_client::Client;
 use context::Context;
-use kube::Client;
 use objects::{Pod, ReplicaSet, ReplicationController};
 use std::sync::Arc;
 use tokio::task::JoinSet;

@@ -1,7 +1,7 @@
 //! Owner references.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
+use crate::informer::Object;
+use barepod_client::types::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
 /// The owner that manages the object.
@@ -13,17 +13,17 @@ pub(crate) fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
 }
 
 /// The managing owner, if it is of kind `K`.
-pub(crate) fn controller_of_kind<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> Option<&OwnerReference> {
+pub(crate) fn controller_of_kind<K: Object>(meta: &ObjectMeta) -> Option<&OwnerReference> {
     let group = |api_version: &str| api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
-    controller(meta).filter(|o| o.kind == K::kind(&()) && group(&o.api_version) == K::group(&()))
+    controller(meta).filter(|o| o.kind == K::RESOURCE.kind && group(&o.api_version) == K::RESOURCE.group)
 }
 
 /// A reference that makes `owner` the managing owner and blocks its foreground deletion.
-pub(crate) fn reference<K: Resource<DynamicType = ()>>(owner: &K) -> Value {
+pub(crate) fn reference<K: Object>(owner: &K) -> Value {
     let meta = owner.meta();
     json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
+        "apiVersion": K::RESOURCE.api_version(),
+        "kind": K::RESOURCE.kind,
         "name": meta.name,
         "uid": meta.uid,
         "controller": true,

@@ -3,9 +3,9 @@
 use crate::api::{Error, Part, Writer};
 use crate::informer::{Informer, Key};
 use crate::objects::Pod;
+use barepod_client::DeleteOptions;
+use barepod_client::types::Time;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::DeleteParams;
 use serde_json::json;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) async fn disrupt(
     pod: &Pod,
     reason: &str,
     message: &str,
-    params: DeleteParams,
+    params: DeleteOptions,
 ) -> Result<(), Error> {
     let key = Key::of(&pod.metadata);
     let condition = json!({"status": {"conditions": [{

@@ -1,6 +1,6 @@
 //! Label selectors, matched in place.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use barepod_client::types::LabelSelector;
 use std::collections::BTreeMap;
 
 /// Labels of an object, as they are in its metadata.

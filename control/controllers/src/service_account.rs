@@ -22,7 +22,7 @@ pub(crate) struct ServiceAccounts {
 
 /// Whether objects can be made in the namespace.
 pub(crate) fn is_open(namespace: &Namespace) -> bool {
-    let phase = namespace.status.as_ref().and_then(|s| s.phase.as_deref());
+    let phase = namespace.status.phase.as_deref();
     namespace.metadata.deletion_timestamp.is_none() && phase != Some("Terminating")
 }
 

@@ -1,12 +1,12 @@
 //! Label selectors.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Labels;
 
 api_struct! {
     /// Selects objects by their labels.
-    #[derive(Deserialize)]
+    #[derive(Eq, Serialize, Deserialize)]
     pub struct LabelSelector {} optional {
         match_labels: Labels,
         match_expressions: Vec<LabelSelectorRequirement>,
@@ -15,7 +15,7 @@ api_struct! {
 
 api_struct! {
     /// One requirement of a selector.
-    #[derive(Deserialize)]
+    #[derive(Eq, Serialize, Deserialize)]
     pub struct LabelSelectorRequirement {
         key: String,
         operator: String,

@@ -1,5 +1,6 @@
 //! A failed request, with what was asked and of which object.
 
+use barepod_client::Status;
 use std::error::Error as _;
 
 /// Why a controller could not do its work; it is tried again.
@@ -11,7 +12,7 @@ pub(crate) enum Error {
         operation: &'static str,
         object: String,
         #[source]
-        source: Box<kube::Error>,
+        source: Box<barepod_client::Error>,
     },
     /// An object lacks what the controller needs.
     #[error("{object}: {problem}")]
@@ -19,7 +20,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    pub(crate) fn request(operation: &'static str, object: impl Into<String>, source: kube::Error) -> Self {
+    pub(crate) fn request(operation: &'static str, object: impl Into<String>, source: barepod_client::Error) -> Self {
         Self::Request {
             operation,
             object: object.into(),
@@ -34,12 +35,9 @@ impl Error {
         }
     }
 
-    fn status(&self) -> Option<&kube::core::Status> {
+    fn status(&self) -> Option<&Status> {
         match self {
-            Self::Request { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
+            Self::Request { source, .. } => source.status(),
             Self::Invalid { .. } => None,
         }
     }
@@ -99,11 +97,15 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
 
     fn api(code: u16, reason: &str) -> Error {
-        let status = Status::failure("pods \"a\" is bad", reason).with_code(code).boxed();
-        Error::request("create pod", "default/a", kube::Error::Api(status))
+        let status = Status {
+            code,
+            reason: reason.to_owned(),
+            message: "pods \"a\" is bad".to_owned(),
+            details: None,
+        };
+        Error::request("create pod", "default/a", barepod_client::Error::Api(Box::new(status)))
     }
 
     #[test]

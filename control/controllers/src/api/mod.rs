@@ -9,11 +9,8 @@ mod error;
 pub(crate) use error::Error;
 
 use crate::informer::{Informer, Key, Object};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Client;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Request;
-use serde::de::DeserializeOwned;
+use barepod_client::types::ObjectMeta;
+use barepod_client::{Client, DeleteOptions, PartialObject, Patch, Request, decode};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -42,13 +39,6 @@ impl Writer {
         &self.client
     }
 
-    fn post_params(&self) -> PostParams {
-        PostParams {
-            field_manager: Some(self.manager.to_owned()),
-            ..PostParams::default()
-        }
-    }
-
     /// Creates an object from its encoded JSON.
     pub(crate) async fn create<K: Object>(
         &self,
@@ -56,11 +46,15 @@ impl Writer {
         namespace: &str,
         body: Vec<u8>,
     ) -> Result<Arc<K>, Error> {
-        let fail = |e| Error::request("create", format!("{} in namespace {namespace:?}", K::plural(&())), e);
-        let request = collection::<K>(namespace)
-            .create(&self.post_params(), body)
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        let object = self.client.request::<K>(request).await.map_err(fail)?;
+        let fail = |e| {
+            Error::request(
+                "create",
+                format!("{} in namespace {namespace:?}", K::RESOURCE.plural),
+                e,
+            )
+        };
+        let request = Request::create(K::RESOURCE.collection(namespace), body).manager(self.manager);
+        let object = self.client.object::<K>(request).await.map_err(fail)?;
         Ok(informer.observe(object))
     }
 
@@ -71,7 +65,7 @@ impl Writer {
         namespace: &str,
         value: &Value,
     ) -> Result<Arc<K>, Error> {
-        self.create(informer, namespace, encode(value)?).await
+        self.create(informer, namespace, value.to_string().into_bytes()).await
     }
 
     /// JSON merge patch (RFC 7386): lists are replaced as a whole.
@@ -82,7 +76,7 @@ impl Writer {
         part: Part,
         patch: &Value,
     ) -> Result<Arc<K>, Error> {
-        self.patch(informer, key, part, &Patch::Merge(patch)).await
+        self.patch(informer, key, part, Patch::Merge, patch).await
     }
 
     /// Strategic merge patch: lists with a merge key are merged by it.
@@ -93,7 +87,7 @@ impl Writer {
         part: Part,
         patch: &Value,
     ) -> Result<Arc<K>, Error> {
-        self.patch(informer, key, part, &Patch::Strategic(patch)).await
+        self.patch(informer, key, part, Patch::Strategic, patch).await
     }
 
     async fn patch<K: Object>(
@@ -101,22 +95,16 @@ impl Writer {
         informer: &Informer<K>,
         key: &Key,
         part: Part,
-        patch: &Patch<&Value>,
+        patch: Patch,
+        change: &Value,
     ) -> Result<Arc<K>, Error> {
-        let operation = if part == Part::Main { "patch" } else { "patch status of" };
-        let fail = |e| Error::request(operation, describe::<K>(key), e);
-        let params = PatchParams {
-            field_manager: Some(self.manager.to_owned()),
-            ..PatchParams::default()
+        let (operation, path) = match part {
+            Part::Main => ("patch", path::<K>(key)),
+            Part::Status => ("patch status of", path::<K>(key) + "/status"),
         };
-        let collection = collection::<K>(key.namespace());
-        let request = match part {
-            Part::Main => collection.patch(key.name(), &params, patch),
-            Part::Status => collection.patch_subresource("status", key.name(), &params, patch),
-        };
-        let request = request.map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        let object = self.client.request::<K>(request).await.map_err(fail)?;
-        Ok(informer.observe(object))
+        let request = Request::patch(path, patch, change).manager(self.manager);
+        let object = self.client.object::<K>(request).await;
+        Ok(informer.observe(object.map_err(|e| Error::request(operation, describe::<K>(key), e))?))
     }
 
     /// Deletes the object with this uid; one that is already gone is a success.
@@ -125,51 +113,43 @@ impl Writer {
         informer: &Informer<K>,
         key: &Key,
         uid: &str,
-        params: DeleteParams,
+        options: DeleteOptions,
     ) -> Result<(), Error> {
         let fail = |e| Error::request("delete", describe::<K>(key), e);
-        let params = params.preconditions(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        });
-        let request = collection::<K>(key.namespace())
-            .delete(key.name(), &params)
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        match self.client.request_status::<K>(request).await.map_err(fail) {
+        let request = Request::delete(path::<K>(key), &options.uid(uid));
+        match self.client.fetch(request).await {
             Ok(answer) => {
-                match answer.left().filter(|object| lives_on(object.meta())) {
-                    Some(object) => drop(informer.observe(object)),
-                    None => informer.observe_removed(key, uid),
+                let unreadable = |e| fail(barepod_client::Error::Decode(e));
+                // The object as it is left, or a Status when nothing is.
+                let text = String::from_utf8_lossy(&answer);
+                let left = decode::<PartialObject>(&text).map_err(unreadable)?;
+                if lives_on(&left.metadata) {
+                    informer.observe(K::read(&text).map_err(unreadable)?);
+                } else {
+                    informer.observe_removed(key, uid);
                 }
                 Ok(())
             }
-            Err(error) if error.is_not_found() => {
+            Err(error) if error.code() == Some(404) => {
                 informer.observe_removed(key, uid);
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => Err(fail(error)),
         }
     }
 
     /// Reads an object from the server, not from the cache.
     pub(crate) async fn get_live<K: Object>(&self, key: &Key) -> Result<Option<K>, Error> {
-        self.get_as::<K, K>(key).await
+        let found = self.client.find::<K>(Request::get(path::<K>(key))).await;
+        found.map_err(|e| Error::request("get", describe::<K>(key), e))
     }
 
     /// Reads an object from the server as it is, with every field.
     pub(crate) async fn get_value<K: Object>(&self, key: &Key) -> Result<Option<Value>, Error> {
-        self.get_as::<K, Value>(key).await
-    }
-
-    async fn get_as<K: Object, T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
-        let fail = |e| Error::request("get", describe::<K>(key), e);
-        let request = collection::<K>(key.namespace())
-            .get(key.name(), &GetParams::default())
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        match self.client.request::<T>(request).await.map_err(fail) {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
+        match self.client.read(Request::get(path::<K>(key))).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.code() == Some(404) => Ok(None),
+            Err(error) => Err(Error::request("get", describe::<K>(key), error)),
         }
     }
 
@@ -179,39 +159,28 @@ impl Writer {
         key: &Key,
         subresource: &'static str,
         body: &Value,
-    ) -> Result<Value, Error> {
+    ) -> Result<(), Error> {
+        let path = format!("{}/{subresource}", path::<K>(key));
+        let request = Request::create(path, body.to_string().into_bytes()).manager(self.manager);
         let fail = |e| Error::request("post", format!("{subresource} of {}", describe::<K>(key)), e);
-        let request = collection::<K>(key.namespace())
-            .create_subresource(subresource, key.name(), &self.post_params(), encode(body)?)
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        self.client.request(request).await.map_err(fail)
+        self.client.send(request).await.map_err(fail)
     }
 
     /// Replaces a subresource with a JSON value.
-    pub(crate) async fn put<K: Object>(
-        &self,
-        key: &Key,
-        subresource: &'static str,
-        body: &Value,
-    ) -> Result<Value, Error> {
+    pub(crate) async fn put<K: Object>(&self, key: &Key, subresource: &'static str, body: &Value) -> Result<(), Error> {
+        let path = format!("{}/{subresource}", path::<K>(key));
+        let request = Request::replace(path, body.to_string().into_bytes()).manager(self.manager);
         let fail = |e| Error::request("update", format!("{subresource} of {}", describe::<K>(key)), e);
-        let request = collection::<K>(key.namespace())
-            .replace_subresource(subresource, key.name(), &self.post_params(), encode(body)?)
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        self.client.request(request).await.map_err(fail)
+        self.client.send(request).await.map_err(fail)
     }
 }
 
-fn collection<K: Object>(namespace: &str) -> Request {
-    Request::new(K::url_path(&(), (!namespace.is_empty()).then_some(namespace)))
-}
-
-fn encode(value: &Value) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|e| Error::invalid("request body", e.to_string()))
+fn path<K: Object>(key: &Key) -> String {
+    K::RESOURCE.path(key.namespace(), key.name())
 }
 
 fn describe<K: Object>(key: &Key) -> String {
-    format!("{} {key}", K::kind(&()).to_lowercase())
+    format!("{} {key}", K::RESOURCE.kind.to_lowercase())
 }
 
 /// Whether an object that a delete returned still exists: it does while something must happen first.

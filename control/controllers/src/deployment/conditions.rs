@@ -3,9 +3,9 @@
 use super::sets::Sets;
 use super::status::{Progress, is_status_complete};
 use crate::objects::Deployment;
+use crate::objects::{DeploymentCondition, DeploymentStatus};
+use barepod_client::types::Time;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::time::Duration;
 
 const PROGRESSING: &str = "Progressing";

@@ -1,7 +1,7 @@
 //! How far a rolling update may exceed and undercut the wanted number of pods.
 
 use crate::objects::Deployment;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use barepod_client::types::IntOrString;
 
 /// `maxSurge` and `maxUnavailable` in pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,8 +25,8 @@ use crate::owner;
 use crate::queue::{Again, Queue};
 use crate::recorder::Events;
 use crate::selector;
+use barepod_client::DeleteOptions;
 use jiff::Timestamp;
-use kube::api::DeleteParams;
 use plan::Step;
 use serde_json::{Value, json};
 use sets::Sets;
@@ -204,7 +204,7 @@ impl Deployments {
                     .await?;
             }
             Step::Delete(set) => {
-                let params = DeleteParams::background();
+                let params = DeleteOptions::background();
                 self.writer
                     .delete(cache, &Key::of(&set.metadata), set.uid(), params)
                     .await?;

@@ -4,7 +4,7 @@ use super::limits::limits;
 use super::sets::Sets;
 use crate::objects::{Deployment, ReplicaSet};
 use crate::selector::Labels;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use barepod_client::types::ObjectMeta;
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";

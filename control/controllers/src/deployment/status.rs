@@ -4,8 +4,8 @@ use super::conditions::{self, Says};
 use super::limits::limits;
 use super::sets::Sets;
 use crate::objects::Deployment;
+use crate::objects::DeploymentStatus;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::DeploymentStatus;
 use std::time::Duration;
 
 /// What the rollout did just now, for the condition Progressing.

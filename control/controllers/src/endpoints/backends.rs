@@ -3,15 +3,15 @@
 use crate::informer::Change;
 use crate::objects::{Pod, Service};
 use crate::selector;
-use k8s_openapi::api::core::v1::{ObjectReference, ServicePort};
-use k8s_openapi::api::discovery::v1::EndpointPort;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use barepod_client::types::EndpointPort;
+use barepod_client::types::IntOrString;
+use barepod_client::types::{ObjectReference, ServicePort};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Whether the controllers make endpoints for the Service.
 pub(super) fn is_selected_by_pods(service: &Service) -> bool {
-    let Some(spec) = &service.spec else { return false };
+    let spec = &service.spec;
     spec.type_.as_deref() != Some("ExternalName") && spec.selector.as_ref().is_some_and(|s| !s.is_empty())
 }
 
@@ -20,8 +20,8 @@ pub(super) fn selects(service: &Service, pod: &Pod) -> bool {
     is_selected_by_pods(service)
         && service
             .spec
+            .selector
             .as_ref()
-            .and_then(|s| s.selector.as_ref())
             .is_some_and(|s| selector::has_all(s, pod.metadata.labels.as_ref()))
 }
 
@@ -82,8 +82,7 @@ pub(super) fn target(pod: &Pod) -> ObjectReference {
 
 /// The ports of the Service as numbers on this pod; a named port the pod does not have is left out.
 pub(super) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
-    let ports = service.spec.iter().flat_map(|s| s.ports.iter().flatten());
-    let mut ports: Vec<EndpointPort> = ports
+    let mut ports: Vec<EndpointPort> = (service.spec.ports.iter())
         .filter_map(|port| {
             Some(EndpointPort {
                 name: Some(port.name.clone().unwrap_or_default()),
@@ -128,12 +127,12 @@ fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
 
 /// Whether the Service has no cluster address.
 pub(super) fn is_headless(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None")
+    service.spec.cluster_ip.as_deref() == Some("None")
 }
 
 /// Whether pods that are not ready count as ready.
 pub(super) fn publishes_not_ready(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|s| s.publish_not_ready_addresses) == Some(true)
+    service.spec.publish_not_ready_addresses == Some(true)
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@ use super::{backends, subsets};
 use crate::api::{Error, Part, Writer};
 use crate::context::Context;
 use crate::informer::Key;
+use crate::objects::EndpointSubset;
 use crate::objects::{Endpoints, Pod, SERVICES_BY_NAMESPACE, Service};
 use crate::queue::{Again, Queue};
 use crate::selector::Labels;
-use k8s_openapi::api::core::v1::EndpointSubset;
-use kube::ResourceExt;
-use kube::api::DeleteParams;
+use barepod_client::DeleteOptions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -48,7 +47,7 @@ impl EndpointsController {
         context.endpoints.on_change(move |change| {
             // Ours only: what people write for a Service without a selector stays as it is.
             if let Some(endpoints) = change.any()
-                && endpoints.labels().contains_key(MANAGED_BY)
+                && endpoints.metadata.label(MANAGED_BY).is_some()
             {
                 this.queue.add(Key::of(&endpoints.metadata));
             }
@@ -79,9 +78,9 @@ impl EndpointsController {
         let existing = self.context.endpoints.get(key);
         let Some(service) = self.context.services.get(key) else {
             if let Some(left) = existing {
-                let uid = left.uid().unwrap_or_default();
+                let uid = left.metadata.uid();
                 self.writer
-                    .delete(&self.context.endpoints, key, &uid, DeleteParams::default())
+                    .delete(&self.context.endpoints, key, uid, DeleteOptions::default())
                     .await?;
             }
             return Ok(None);
@@ -127,7 +126,7 @@ impl EndpointsController {
 }
 
 fn labels(service: &Service) -> Labels {
-    let mut labels = service.labels().clone();
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.remove(HEADLESS);
     if backends::is_headless(service) {
         labels.insert(HEADLESS.to_owned(), String::new());
@@ -144,7 +143,7 @@ fn change(service: &Service, wanted: &[EndpointSubset], existing: &Endpoints) ->
     }
     let lacks: Labels = labels(service)
         .into_iter()
-        .filter(|(k, v)| existing.labels().get(k) != Some(v))
+        .filter(|(k, v)| existing.metadata.label(k) != Some(v))
         .collect();
     if !lacks.is_empty() {
         patch["metadata"]["labels"] = json!(lacks);

@@ -3,7 +3,7 @@
 use super::backends;
 use super::slices::Group;
 use crate::objects::{Pod, Service};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions};
+use barepod_client::types::{Endpoint, EndpointConditions};
 use std::sync::Arc;
 
 /// The groups of the Service's pods, at least one per address family.
@@ -25,11 +25,7 @@ pub(super) fn groups(service: &Service, pods: &[Arc<Pod>]) -> Vec<Group> {
 }
 
 fn families(service: &Service) -> Vec<&'static str> {
-    let listed = service
-        .spec
-        .as_ref()
-        .and_then(|s| s.ip_families.as_deref())
-        .unwrap_or_default();
+    let listed = service.spec.ip_families.as_deref().unwrap_or_default();
     let known = |family: &String| match family.as_str() {
         "IPv4" => Some("IPv4"),
         "IPv6" => Some("IPv6"),

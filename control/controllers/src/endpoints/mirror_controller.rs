@@ -6,12 +6,11 @@ use super::slices::{self, Common, Group, MANAGED_BY};
 use crate::api::{Error, Writer};
 use crate::context::Context;
 use crate::informer::Key;
+use crate::objects::{EndpointAddress, EndpointSubset};
 use crate::objects::{Endpoints, SERVICE_NAME};
 use crate::owner;
 use crate::queue::{Again, Queue};
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
-use kube::ResourceExt;
+use barepod_client::types::{Endpoint, EndpointConditions, EndpointPort};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -50,8 +49,8 @@ impl Mirror {
         let this = controller.clone();
         context.endpoint_slices.on_change(move |change| {
             if let Some(slice) = change.any()
-                && slice.labels().get(MANAGED_BY).is_some_and(|m| m == MARK)
-                && let Some(service) = slice.labels().get(SERVICE_NAME)
+                && slice.metadata.label(MANAGED_BY) == Some(MARK)
+                && let Some(service) = slice.metadata.label(SERVICE_NAME)
             {
                 this.queue.add(Key::new(
                     slice.metadata.namespace.as_deref().unwrap_or_default(),
@@ -77,8 +76,9 @@ impl Mirror {
         let existing = own_slices(&self.context, key, MARK);
         let endpoints = self.context.endpoints.get(key).filter(|e| is_mirrored(e));
         let service = self.context.services.get(key);
-        let without_selector = service.and_then(|s| s.spec.clone()).is_some_and(|spec| {
-            spec.selector.is_none_or(|s| s.is_empty()) && spec.type_.as_deref() != Some("ExternalName")
+        let without_selector = service.is_some_and(|service| {
+            let spec = &service.spec;
+            spec.selector.as_ref().is_none_or(|s| s.is_empty()) && spec.type_.as_deref() != Some("ExternalName")
         });
         let actions = match endpoints.filter(|_| without_selector) {
             Some(endpoints) => slices::plan(&common(key, &endpoints), groups(&endpoints), &existing),
@@ -91,15 +91,15 @@ impl Mirror {
 
 fn is_mirrored(endpoints: &Endpoints) -> bool {
     endpoints.metadata.deletion_timestamp.is_none()
-        && endpoints.labels().get(SKIP).is_none_or(|skip| skip != "true")
-        && !endpoints.annotations().contains_key(LEADER)
+        && endpoints.metadata.label(SKIP) != Some("true")
+        && endpoints.metadata.annotation(LEADER).is_none()
 }
 
 fn common(key: &Key, endpoints: &Endpoints) -> Common {
     Common {
         namespace: key.namespace().to_owned(),
         service: key.name().to_owned(),
-        labels: endpoints.labels().clone(),
+        labels: endpoints.metadata.labels.clone().unwrap_or_default(),
         managed_by: MARK,
         owner: owner::reference(endpoints),
     }

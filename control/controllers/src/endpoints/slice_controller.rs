@@ -9,9 +9,8 @@ use crate::objects::{EndpointSlice, Pod, SERVICE_NAME, SERVICES_BY_NAMESPACE, SL
 use crate::owner;
 use crate::queue::{Again, Queue};
 use crate::selector::Labels;
+use barepod_client::DeleteOptions;
 use futures_util::future::join_all;
-use kube::ResourceExt;
-use kube::api::DeleteParams;
 use std::sync::Arc;
 
 const NAME: &str = "endpointslice-controller";
@@ -50,8 +49,8 @@ impl EndpointSlices {
         context.endpoint_slices.on_change(move |change| {
             // Repairs what others did to our slices; our own changes are no news.
             if let Some(slice) = change.any()
-                && slice.labels().get(MANAGED_BY).is_some_and(|m| m == MARK)
-                && let Some(service) = slice.labels().get(SERVICE_NAME)
+                && slice.metadata.label(MANAGED_BY) == Some(MARK)
+                && let Some(service) = slice.metadata.label(SERVICE_NAME)
             {
                 this.queue.add(Key::new(
                     slice.metadata.namespace.as_deref().unwrap_or_default(),
@@ -102,14 +101,14 @@ impl EndpointSlices {
 }
 
 fn common(service: &Service) -> Common {
-    let mut labels: Labels = service.labels().clone();
+    let mut labels: Labels = service.metadata.labels.clone().unwrap_or_default();
     labels.remove(HEADLESS);
     if backends::is_headless(service) {
         labels.insert(HEADLESS.to_owned(), String::new());
     }
     Common {
-        namespace: service.namespace().unwrap_or_default(),
-        service: service.name_any(),
+        namespace: service.metadata.namespace().to_owned(),
+        service: service.metadata.name().to_owned(),
         labels,
         managed_by: MARK,
         owner: owner::reference(service),
@@ -123,7 +122,7 @@ pub(super) fn own_slices(context: &Context, service: &Key, mark: &str) -> Vec<Ar
         &format!("{}/{}", service.namespace(), service.name()),
     );
     all.into_iter()
-        .filter(|s| s.labels().get(MANAGED_BY).is_some_and(|m| m == mark))
+        .filter(|s| s.metadata.label(MANAGED_BY) == Some(mark))
         .collect()
 }
 
@@ -143,9 +142,9 @@ pub(super) async fn carry_out(
                 .await
                 .map(drop),
             Action::Delete(slice) => {
-                let uid = slice.uid().unwrap_or_default();
+                let uid = slice.metadata.uid();
                 writer
-                    .delete(cache, &Key::of(&slice.metadata), &uid, DeleteParams::default())
+                    .delete(cache, &Key::of(&slice.metadata), uid, DeleteOptions::default())
                     .await
             }
         }

@@ -2,8 +2,7 @@
 
 use crate::objects::{EndpointSlice, SERVICE_NAME};
 use crate::selector::Labels;
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort};
-use kube::ResourceExt;
+use barepod_client::types::{Endpoint, EndpointPort};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -45,7 +44,7 @@ pub(super) fn plan(common: &Common, groups: Vec<Group>, existing: &[Arc<Endpoint
         .iter()
         .filter(|s| s.metadata.deletion_timestamp.is_none())
         .collect();
-    left.sort_by_key(|s| s.name_any());
+    left.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
     let mut actions = Vec::new();
     for group in groups {
         let (mine, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|slice| fits(slice, &group));
@@ -96,7 +95,7 @@ fn fits(slice: &EndpointSlice, group: &Group) -> bool {
         let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
         (name, p.port, protocol, p.app_protocol.clone())
     };
-    let held = slice.ports.iter().flatten().map(plain);
+    let held = slice.ports.iter().map(plain);
     slice.address_type == group.address_type && held.eq(group.ports.iter().map(plain))
 }
 
@@ -117,7 +116,7 @@ fn fill(common: &Common, group: Group, mine: &[&Arc<EndpointSlice>]) -> Vec<Acti
     let mut contents: Vec<Vec<Endpoint>> = mine
         .iter()
         .map(|slice| {
-            let held = slice.endpoints.iter().flatten();
+            let held = slice.endpoints.iter();
             held.filter_map(|old| {
                 let at = endpoints.iter().position(|new| identity(new) == identity(old))?;
                 Some(endpoints.remove(at))
@@ -126,7 +125,7 @@ fn fill(common: &Common, group: Group, mine: &[&Arc<EndpointSlice>]) -> Vec<Acti
         })
         .collect();
     // The rest goes where something changes anyhow, then where there is room.
-    let changes = |index: usize, content: &[Endpoint]| mine[index].endpoints.as_deref().unwrap_or_default() != content;
+    let changes = |index: usize, content: &[Endpoint]| mine[index].endpoints != content;
     let mut order: Vec<usize> = (0..mine.len()).collect();
     order.sort_by_key(|i| !changes(*i, &contents[*i]));
     let mut rest = endpoints.into_iter();
@@ -159,12 +158,12 @@ fn fill(common: &Common, group: Group, mine: &[&Arc<EndpointSlice>]) -> Vec<Acti
 
 fn update(common: &Common, slice: &Arc<EndpointSlice>, content: Vec<Endpoint>) -> Option<Action> {
     let mut patch = json!({});
-    if slice.endpoints.as_deref().unwrap_or_default() != content {
+    if slice.endpoints != content {
         patch["endpoints"] = json!(content);
     }
     let lacks: Labels = labels(common)
         .into_iter()
-        .filter(|(k, v)| slice.labels().get(k) != Some(v))
+        .filter(|(k, v)| slice.metadata.label(k) != Some(v))
         .collect();
     if !lacks.is_empty() {
         patch["metadata"]["labels"] = json!(lacks);
@@ -253,7 +252,7 @@ mod tests {
     fn makes_one_slice_per_hundred() {
         let wanted = group((0..250).map(|n| endpoint(n, true)).collect());
         let slices = made(&plan(&common(), vec![wanted.clone()], &[]));
-        let sizes: Vec<usize> = slices.iter().map(|s| s.endpoints.as_ref().unwrap().len()).collect();
+        let sizes: Vec<usize> = slices.iter().map(|s| s.endpoints.len()).collect();
         assert_eq!(sizes, [100, 100, 50]);
         assert!(
             plan(&common(), vec![wanted], &slices).is_empty(),
@@ -280,7 +279,7 @@ mod tests {
         let [Action::Update { slice, patch }] = actions.as_slice() else {
             panic!("{actions:?}")
         };
-        assert_eq!(slice.name_any(), "web-1");
+        assert_eq!(slice.metadata.name(), "web-1");
         assert_eq!(patch["endpoints"].as_array().unwrap().len(), 50);
     }
 

@@ -1,8 +1,8 @@
 //! The subsets of the older Endpoints kind.
 
 use super::backends;
+use crate::objects::{EndpointAddress, EndpointPort, EndpointSubset};
 use crate::objects::{Pod, Service};
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset};
 use std::sync::Arc;
 
 /// One subset per set of ports, addresses in order; terminating pods are left out.
@@ -13,17 +13,9 @@ pub(super) fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubse
         .filter(|p| backends::is_endpoint(p) && !p.is_deleting())
         .collect();
     pods.sort_by(|a, b| (&a.status.pod_ip, a.name()).cmp(&(&b.status.pod_ip, b.name())));
-    let has_ports = service
-        .spec
-        .as_ref()
-        .and_then(|s| s.ports.as_ref())
-        .is_some_and(|p| !p.is_empty());
-    let ipv6 = service
-        .spec
-        .as_ref()
-        .and_then(|s| s.ip_families.as_ref())
-        .and_then(|f| f.first())
-        .is_some_and(|f| f == "IPv6");
+    let has_ports = !service.spec.ports.is_empty();
+    let families = service.spec.ip_families.as_deref().unwrap_or_default();
+    let ipv6 = families.first().is_some_and(|f| f == "IPv6");
     for pod in pods {
         let ports = ports(service, pod);
         if has_ports && ports.is_none() {

@@ -3,7 +3,7 @@
 //! A pure state machine; what must be looked at is returned as work.
 
 use crate::informer::Key;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use barepod_client::types::{ObjectMeta, OwnerReference};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 

@@ -13,11 +13,10 @@ use crate::context::Context;
 use crate::discovery::{Kind, discover};
 use crate::queue::{Again, Queue};
 use crate::sync::lock;
+use barepod_client::types::OwnerReference;
+use barepod_client::{DeleteOptions, PartialObject, Patch, Propagation, Request};
 use futures_util::future::join_all;
 use graph::{FOREGROUND, Graph, Item, ORPHAN, Uid, Work};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
-use kube::core::{Request, Resource};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -126,23 +125,19 @@ impl Garbage {
     async fn look_up(&self, item: &Item, owners: Vec<OwnerReference>) -> Result<bool, Error> {
         for owner in owners {
             let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-            let known = self
-                .kinds()
-                .iter()
-                .find(|k| k.resource.kind == owner.kind && k.resource.group == group);
+            let known = self.kinds().iter().find(|k| k.kind == owner.kind && k.group == group);
             let Some(kind) = known else {
                 tracing::debug!(object = %item.key, owner = owner.name, kind = owner.kind, "owner of an unknown kind");
                 return Ok(false);
             };
-            let api = match (kind.namespaced, item.key.namespace()) {
+            let namespace = match (kind.namespaced, item.key.namespace()) {
                 // An owner with a namespace cannot be found from an object without one.
                 (true, "") => return Ok(false),
-                (true, namespace) => {
-                    Api::<DynamicObject>::namespaced_with(self.context.client.clone(), namespace, &kind.resource)
-                }
-                (false, _) => Api::all_with(self.context.client.clone(), &kind.resource),
+                (true, namespace) => namespace,
+                (false, _) => "",
             };
-            let found = api.get_metadata_opt(&owner.name).await;
+            let request = Request::get(kind.resource().path(namespace, &owner.name)).metadata();
+            let found = self.context.client.find::<PartialObject>(request).await;
             let found = found.map_err(|e| Error::request("get owner", format!("{} {}", kind.name(), owner.name), e))?;
             if found.is_some_and(|o| o.metadata.uid.as_deref() == Some(&owner.uid)) {
                 return Ok(false);
@@ -152,50 +147,34 @@ impl Garbage {
         Ok(true)
     }
 
-    fn request(&self, item: &Item) -> Result<(Request, String), Error> {
+    /// The path of the object, and what to call it.
+    fn locate(&self, item: &Item) -> Result<(String, String), Error> {
         let kind = self
             .kinds()
             .get(item.kind)
             .ok_or_else(|| Error::invalid(item.key.to_string(), "unknown kind"))?;
-        let namespace = Some(item.key.namespace()).filter(|n| !n.is_empty());
         Ok((
-            Request::new(DynamicObject::url_path(&kind.resource, namespace)),
+            kind.resource().path(item.key.namespace(), item.key.name()),
             format!("{} {}", kind.name(), item.key),
         ))
     }
 
-    async fn delete(&self, uid: &Uid, item: &Item, policy: PropagationPolicy) -> Result<(), Error> {
-        let (request, object) = self.request(item)?;
-        let fail = |e| Error::request("delete dependent", object.clone(), e);
-        let params = DeleteParams {
-            propagation_policy: Some(policy),
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_string()),
-                resource_version: Some(item.revision.to_string()),
-            }),
-            ..DeleteParams::default()
-        };
-        let request = request
-            .delete(item.key.name(), &params)
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        self.context.client.request::<Value>(request).await.map_err(fail)?;
-        Ok(())
+    async fn delete(&self, uid: &Uid, item: &Item, policy: Propagation) -> Result<(), Error> {
+        let (path, object) = self.locate(item)?;
+        let options = DeleteOptions::default()
+            .propagation(policy)
+            .uid(&**uid)
+            .revision(&*item.revision);
+        let sent = self.context.client.send(Request::delete(path, &options)).await;
+        sent.map_err(|e| Error::request("delete dependent", object, e))
     }
 
     async fn patch(&self, item: &Item, mut metadata: Value) -> Result<(), Error> {
-        let (request, object) = self.request(item)?;
-        let fail = |e| Error::request("patch metadata of", object.clone(), e);
+        let (path, object) = self.locate(item)?;
         metadata["resourceVersion"] = json!(item.revision);
-        let params = PatchParams {
-            field_manager: Some(NAME.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = json!({"metadata": metadata});
-        let request = request
-            .patch(item.key.name(), &params, &Patch::Merge(&patch))
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        self.context.client.request::<Value>(request).await.map_err(fail)?;
-        Ok(())
+        let request = Request::patch(path, Patch::Merge, &json!({"metadata": metadata})).manager(NAME);
+        let sent = self.context.client.send(request).await;
+        sent.map_err(|e| Error::request("patch metadata of", object, e))
     }
 
     async fn drop_references(&self, item: &Item, uids: &[String]) -> Result<(), Error> {

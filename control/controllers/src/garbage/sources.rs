@@ -5,19 +5,12 @@ use super::graph::Item;
 use crate::discovery::Kind;
 use crate::informer::{Informer, Key, Object};
 use crate::sync::lock;
+use barepod_client::types::ObjectMeta;
+use barepod_client::{Event, PartialObject, Selection, watch};
 use futures_util::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
-use kube::api::DynamicObject;
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Event, watcher};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
-
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 impl Garbage {
     /// Connects every kind; the tasks are the watches, the result waits until all have been listed once.
@@ -26,7 +19,7 @@ impl Garbage {
         let mut waits = Vec::new();
         for (index, kind) in kinds.iter().enumerate() {
             let c = &context;
-            match (kind.resource.group.as_str(), kind.resource.plural.as_str()) {
+            match (kind.group.as_str(), kind.plural.as_str()) {
                 ("", "pods") => self.listen(index, &c.pods).await,
                 ("", "nodes") => self.listen(index, &c.nodes).await,
                 ("", "namespaces") => self.listen(index, &c.namespaces).await,
@@ -64,49 +57,27 @@ impl Garbage {
     }
 
     async fn watch(self: Arc<Self>, index: usize, kind: Kind, first: tokio::sync::oneshot::Sender<()>) {
-        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.context.client.clone(), &kind.resource);
+        let selection = Selection::all(kind.resource()).metadata();
+        let mut events = watch::<PartialObject>(self.context.client.clone(), selection);
         let mut first = Some(first);
-        let mut strategy = watcher::InitialListStrategy::StreamingList;
-        let mut delay = FIRST_DELAY;
         let mut known: HashMap<Key, ObjectMeta> = HashMap::new();
-        loop {
-            let config = watcher::Config {
-                initial_list_strategy: strategy.clone(),
-                ..watcher::Config::default()
-            };
-            let mut incoming: Vec<ObjectMeta> = Vec::new();
-            let mut events = std::pin::pin!(watcher(api.clone(), config));
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(Event::Init) => incoming.clear(),
-                    Ok(Event::InitApply(object)) => incoming.push(slim(object.metadata)),
-                    Ok(Event::InitDone) => {
-                        delay = FIRST_DELAY;
-                        self.replace(index, &mut known, std::mem::take(&mut incoming));
-                        first.take().map(|done| done.send(()));
-                    }
-                    Ok(Event::Apply(object)) => {
-                        delay = FIRST_DELAY;
-                        let meta = slim(object.metadata);
-                        self.set(index, &meta);
-                        known.insert(Key::of(&meta), only_uid(&meta));
-                    }
-                    Ok(Event::Delete(object)) => {
-                        known.remove(&Key::of(&object.metadata));
-                        self.remove(&object.metadata);
-                    }
-                    Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))
-                        if matches!(status.code, 400 | 422)
-                            && strategy == watcher::InitialListStrategy::StreamingList =>
-                    {
-                        strategy = watcher::InitialListStrategy::ListWatch;
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::debug!(kind = kind.name(), %error, ?delay, "metadata watch failed, will retry");
-                        tokio::time::sleep(delay).await;
-                        delay = (delay * 2).min(LONGEST_DELAY);
-                    }
+        let mut incoming: Vec<ObjectMeta> = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Init => incoming.clear(),
+                Event::InitApply(object) => incoming.push(slim(object.metadata)),
+                Event::InitDone => {
+                    self.replace(index, &mut known, std::mem::take(&mut incoming));
+                    first.take().map(|done| done.send(()));
+                }
+                Event::Apply(object) => {
+                    let meta = slim(object.metadata);
+                    self.set(index, &meta);
+                    known.insert(Key::of(&meta), only_uid(&meta));
+                }
+                Event::Delete(object) => {
+                    known.remove(&Key::of(&object.metadata));
+                    self.remove(&object.metadata);
                 }
             }
         }
@@ -144,7 +115,6 @@ impl Garbage {
 /// Only what the graph keeps.
 fn slim(meta: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
-        managed_fields: None,
         annotations: None,
         labels: None,
         ..meta

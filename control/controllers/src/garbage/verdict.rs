@@ -1,8 +1,8 @@
 //! What is to become of one object, as far as its owners and dependents decide.
 
 use super::graph::{FOREGROUND, Graph, Item, ORPHAN, Uid};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::PropagationPolicy;
+use barepod_client::Propagation;
+use barepod_client::types::OwnerReference;
 
 /// The decision.
 #[derive(Debug, PartialEq)]
@@ -11,7 +11,7 @@ pub(super) enum Verdict {
     /// These owners are not in the graph: ask the server whether they exist, then decide again.
     LookUp(Vec<OwnerReference>),
     /// Delete it.
-    Delete(PropagationPolicy),
+    Delete(Propagation),
     /// Some owner remains: keep it, without its references to these.
     DropReferences(Vec<String>),
     /// No dependent blocks it any more: take the foreground finalizer off.
@@ -58,13 +58,13 @@ pub(super) fn decide(graph: &Graph, uid: &str, namespaced: Scope<'_>) -> Verdict
         };
     }
     if !waiting.is_empty() && graph.dependents(uid).next().is_some() {
-        return Verdict::Delete(PropagationPolicy::Foreground);
+        return Verdict::Delete(Propagation::Foreground);
     }
     // What the finalizers already ask for stays.
     Verdict::Delete(match () {
-        () if item.holds(ORPHAN) => PropagationPolicy::Orphan,
-        () if item.holds(FOREGROUND) => PropagationPolicy::Foreground,
-        () => PropagationPolicy::Background,
+        () if item.holds(ORPHAN) => Propagation::Orphan,
+        () if item.holds(FOREGROUND) => Propagation::Foreground,
+        () => Propagation::Background,
     })
 }
 
@@ -104,7 +104,7 @@ mod tests {
         graph.set("p", item("p", &[owner("rs", true)]));
         assert_eq!(decided(&graph, "p"), Verdict::LookUp(vec![owner("rs", true)]));
         graph.set_absent("rs");
-        assert_eq!(decided(&graph, "p"), Verdict::Delete(PropagationPolicy::Background));
+        assert_eq!(decided(&graph, "p"), Verdict::Delete(Propagation::Background));
         assert_eq!(decided(&graph, "unknown"), Verdict::Nothing);
     }
 
@@ -129,10 +129,10 @@ mod tests {
         assert_eq!(decided(&graph, "d"), Verdict::Wait(vec!["rs".into()]));
         assert_eq!(
             decided(&graph, "rs"),
-            Verdict::Delete(PropagationPolicy::Foreground),
+            Verdict::Delete(Propagation::Foreground),
             "it has dependents itself"
         );
-        assert_eq!(decided(&graph, "free"), Verdict::Delete(PropagationPolicy::Background));
+        assert_eq!(decided(&graph, "free"), Verdict::Delete(Propagation::Background));
         graph.remove("rs");
         assert_eq!(decided(&graph, "d"), Verdict::Release);
     }
@@ -144,7 +144,7 @@ mod tests {
         foreign.key = Key::new("other", "a");
         graph.set("a", foreign);
         graph.set("p", item("p", &[owner("a", true)]));
-        assert_eq!(decided(&graph, "p"), Verdict::Delete(PropagationPolicy::Background));
+        assert_eq!(decided(&graph, "p"), Verdict::Delete(Propagation::Background));
         assert_eq!(
             decide(&graph, "p", &|_| false),
             Verdict::Nothing,

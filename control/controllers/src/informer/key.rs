@@ -1,6 +1,6 @@
 //! The name of an object within its kind.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use barepod_client::types::ObjectMeta;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,10 +18,7 @@ impl Key {
     }
 
     pub(crate) fn of(meta: &ObjectMeta) -> Self {
-        Self::new(
-            meta.namespace.as_deref().unwrap_or_default(),
-            meta.name.as_deref().unwrap_or_default(),
-        )
+        Self::new(meta.namespace(), meta.name())
     }
 
     fn parts(&self) -> (&str, &str) {

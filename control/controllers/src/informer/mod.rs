@@ -11,8 +11,7 @@ pub(crate) use key::Key;
 pub(crate) use state::Change;
 
 use crate::sync::lock;
-use kube::Resource;
-use serde::de::DeserializeOwned;
+use barepod_client::types::ObjectMeta;
 use state::State;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -23,9 +22,7 @@ use tokio::sync::watch as signal;
 pub(crate) struct IndexId(pub(crate) usize);
 
 /// What the cache needs to know about a kind.
-pub(crate) trait Object:
-    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
-{
+pub(crate) trait Object: barepod_client::Object + Clone + Debug + Sync {
     /// Drops what no controller reads, before the object is cached.
     fn trim(&mut self) {
         trim_meta(self.meta_mut());
@@ -35,9 +32,8 @@ pub(crate) trait Object:
     fn index(&self, _add: &mut dyn FnMut(IndexId, &str)) {}
 }
 
-/// Drops the bulky parts of the metadata.
-pub(crate) fn trim_meta(meta: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) {
-    meta.managed_fields = None;
+/// Drops the bulky part of the metadata.
+pub(crate) fn trim_meta(meta: &mut ObjectMeta) {
     if let Some(annotations) = &mut meta.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }

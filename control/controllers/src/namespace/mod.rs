@@ -82,16 +82,12 @@ impl Namespaces {
     }
 
     async fn report(&self, key: &Key, namespace: &Namespace, remains: &Remains) -> Result<(), Error> {
-        let known = namespace
-            .status
-            .as_ref()
-            .and_then(|s| s.conditions.clone())
-            .unwrap_or_default();
+        let known = &namespace.status.conditions;
         // An empty namespace is gone in a moment: saying so would cost a write for nobody.
         if known.is_empty() && remains.is_empty() {
             return Ok(());
         }
-        let Some(conditions) = plan::conditions(&known, remains, Timestamp::now()) else {
+        let Some(conditions) = plan::conditions(known, remains, Timestamp::now()) else {
             return Ok(());
         };
         let patch = json!({"status": {"conditions": conditions}});
@@ -130,6 +126,5 @@ impl Namespaces {
 
 /// Whether it is being deleted and waits for this controller.
 fn is_leaving(namespace: &Namespace) -> bool {
-    let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.as_ref());
-    namespace.metadata.deletion_timestamp.is_some() && finalizers.is_some_and(|f| f.iter().any(|f| f == FINALIZER))
+    namespace.metadata.deletion_timestamp.is_some() && namespace.spec.finalizers.iter().any(|f| f == FINALIZER)
 }

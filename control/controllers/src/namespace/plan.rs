@@ -1,8 +1,8 @@
 //! What is left in a namespace, in the words of its conditions.
 
+use crate::objects::NamespaceCondition;
+use barepod_client::types::Time;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::NamespaceCondition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 
 /// What a sweep over all kinds found.

@@ -3,12 +3,10 @@
 use super::plan::Remains;
 use crate::api::Error;
 use crate::discovery::{Kind, discover};
+use barepod_client::types::ObjectMeta;
+use barepod_client::{Client, DeleteOptions, PartialObject, Request};
 use futures_util::future::join_all;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions};
-use kube::core::{PartialObjectMeta, Request, Resource};
-use serde_json::Value;
+use serde::Deserialize;
 
 /// One pass over all namespaced kinds.
 pub(super) async fn sweep(client: &Client, namespace: &str) -> Remains {
@@ -45,24 +43,16 @@ async fn empty(client: &Client, namespace: &str, kind: &Kind) -> Result<Vec<Obje
     if present.is_empty() {
         return Ok(present);
     }
-    let path = DynamicObject::url_path(&kind.resource, Some(namespace));
+    let resource = kind.resource();
     let fail = |e| Error::request("delete all", format!("{} in namespace {namespace}", kind.name()), e);
     if kind.collection {
-        let request = Request::new(path)
-            .delete_collection(&DeleteParams::background(), &ListParams::default())
-            .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-        client.request::<Value>(request).await.map_err(fail)?;
+        let request = Request::delete(resource.collection(namespace), &DeleteOptions::background());
+        client.send(request).await.map_err(fail)?;
     } else {
         for meta in &present {
-            let uid = meta.uid.clone();
-            let params = DeleteParams::background().preconditions(Preconditions {
-                uid,
-                resource_version: None,
-            });
-            let request = Request::new(path.clone())
-                .delete(meta.name.as_deref().unwrap_or_default(), &params)
-                .map_err(|e| fail(kube::Error::BuildRequest(e)))?;
-            match client.request::<Value>(request).await.map_err(fail) {
+            let options = DeleteOptions::background().uid(meta.uid());
+            let request = Request::delete(resource.path(namespace, meta.name()), &options);
+            match client.send(request).await.map_err(fail) {
                 Err(error) if !error.is_not_found() && !error.is_conflict() => return Err(error),
                 _ => {}
             }
@@ -71,13 +61,14 @@ async fn empty(client: &Client, namespace: &str, kind: &Kind) -> Result<Vec<Obje
     list(client, namespace, kind).await
 }
 
+#[derive(Deserialize)]
+struct List {
+    items: Vec<PartialObject>,
+}
+
 async fn list(client: &Client, namespace: &str, kind: &Kind) -> Result<Vec<ObjectMeta>, Error> {
-    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind.resource);
-    let answer = api.list_metadata(&ListParams::default()).await;
-    let objects = answer.map_err(|e| Error::request("list", format!("{} in namespace {namespace}", kind.name()), e))?;
-    Ok(objects
-        .items
-        .into_iter()
-        .map(|o: PartialObjectMeta<DynamicObject>| o.metadata)
-        .collect())
+    let request = Request::get(kind.resource().collection(namespace)).metadata_list();
+    let answer = client.read::<List>(request).await;
+    let list = answer.map_err(|e| Error::request("list", format!("{} in namespace {namespace}", kind.name()), e))?;
+    Ok(list.items.into_iter().map(|object| object.metadata).collect())
 }

@@ -1,9 +1,9 @@
 //! The conditions of a node that is silent, and the taints that follow from conditions.
 
 use crate::objects::Node;
+use barepod_client::types::Time;
+use barepod_client::types::{NodeCondition, Taint};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{NodeCondition, Taint};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 /// The conditions a node reports about itself.
@@ -24,12 +24,7 @@ const BY_CONDITION: [(&str, &str, &str); 6] = [
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 pub(super) fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
-    node.status
-        .as_ref()?
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|c| c.type_ == kind)
+    node.status.conditions.iter().find(|c| c.type_ == kind)
 }
 
 /// The strategic merge patch that makes the conditions of a silent node Unknown; `None` if they are.
@@ -59,7 +54,7 @@ pub(super) fn unknown(node: &Node, now: Timestamp) -> Option<Value> {
 
 /// The taints the node should have; `None` if it has them. Taints of others stay.
 pub(super) fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
-    let present = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
+    let present = node.spec.taints.clone();
     let ready = condition(node, "Ready").map(|c| c.status.as_str());
     let mut wanted: Vec<(&str, &str)> = BY_CONDITION
         .iter()
@@ -71,7 +66,7 @@ pub(super) fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
         Some("Unknown") => wanted.push((UNREACHABLE, "NoExecute")),
         _ => {}
     }
-    if node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true) {
+    if node.spec.unschedulable == Some(true) {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
     }
     let ours = |taint: &Taint| {

@@ -11,9 +11,9 @@ use crate::pods::disrupt;
 use crate::queue::{Again, Queue};
 use crate::recorder::Events;
 use crate::scheduler::tolerates;
+use barepod_client::DeleteOptions;
+use barepod_client::types::Taint;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Taint;
-use kube::api::DeleteParams;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ impl Eviction {
         self.events
             .normal(&*pod, "TaintManagerEviction", format!("Marking for deletion Pod {key}"));
         let message = "Taint manager: deleting due to NoExecute taint";
-        let params = DeleteParams::default();
+        let params = DeleteOptions::default();
         disrupt(
             &self.writer,
             &self.context.pods,
@@ -111,7 +111,7 @@ impl Eviction {
 }
 
 fn no_execute(node: &Node) -> Vec<Taint> {
-    let taints = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or_default();
+    let taints = &node.spec.taints;
     taints.iter().filter(|t| t.effect == "NoExecute").cloned().collect()
 }
 

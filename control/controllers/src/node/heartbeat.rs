@@ -1,7 +1,7 @@
 //! When each node was last heard of, by this machine's clock: the clocks of nodes are not to be trusted.
 
 use crate::objects::{Lease, Node};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use barepod_client::types::{MicroTime, Time};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ impl Heartbeats {
         if lease.metadata.namespace.as_deref() != Some(LEASES) {
             return None;
         }
-        let renewed = lease.spec.as_ref().and_then(|s| s.renew_time.clone())?;
+        let renewed = lease.spec.renew_time.clone()?;
         let node = lease.metadata.name.clone()?;
         let heard = self.of(&node, now);
         if heard.renewed.as_ref() == Some(&renewed) {

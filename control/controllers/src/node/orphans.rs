@@ -9,7 +9,7 @@ use crate::objects::{Node, Pod};
 use crate::pods::disrupt;
 use crate::queue::{Again, Queue};
 use crate::sync::lock;
-use kube::api::DeleteParams;
+use barepod_client::DeleteOptions;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -93,7 +93,7 @@ impl Orphans {
                 other => drop(other?),
             }
         }
-        let now = DeleteParams::default().grace_period(0);
+        let now = DeleteOptions::default().grace_period(0);
         disrupt(&self.writer, &self.context.pods, &pod, "DeletionByPodGC", message, now).await?;
         Ok(None)
     }

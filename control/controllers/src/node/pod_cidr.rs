@@ -87,7 +87,7 @@ impl PodCidrs {
 
 /// The IPv4 networks a node has.
 fn assigned(node: &Node) -> Vec<Ipv4Cidr> {
-    let Some(spec) = &node.spec else { return Vec::new() };
+    let spec = &node.spec;
     spec.pod_cidrs
         .iter()
         .flatten()

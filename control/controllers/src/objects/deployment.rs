@@ -1,14 +1,14 @@
 //! What the controllers read of a Deployment.
 
-use super::{nullable, resource};
+use super::nullable;
 use crate::informer::{IndexId, Object};
-use k8s_openapi::api::apps::v1::{DeploymentStatus, DeploymentStrategy};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use serde::Deserialize;
+use barepod_client::types::{IntOrString, LabelSelector, ObjectMeta, Time};
+use barepod_client::{api_struct, object};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
-resource!(Deployment, "apps", "v1", "deployments");
+object!(Deployment, "apps", "v1", "deployments");
 
 /// A Deployment; its template is kept as it came.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -34,6 +34,56 @@ pub(crate) struct DeploymentSpec {
     pub(crate) selector: LabelSelector,
     pub(crate) strategy: Option<DeploymentStrategy>,
     pub(crate) template: Arc<Value>,
+}
+
+api_struct! {
+    /// How old pods are replaced.
+    #[derive(Deserialize)]
+    pub(crate) struct DeploymentStrategy {} optional {
+        #[serde(rename = "type")]
+        type_: String,
+        rolling_update: RollingUpdate,
+    }
+}
+
+api_struct! {
+    /// How far a rolling update may go at a time.
+    #[derive(Deserialize)]
+    pub(crate) struct RollingUpdate {} optional {
+        max_surge: IntOrString,
+        max_unavailable: IntOrString,
+    }
+}
+
+api_struct! {
+    /// How far a rollout is.
+    #[derive(Serialize, Deserialize)]
+    pub(crate) struct DeploymentStatus {} optional {
+        observed_generation: i64,
+        replicas: i32,
+        updated_replicas: i32,
+        ready_replicas: i32,
+        available_replicas: i32,
+        unavailable_replicas: i32,
+        terminating_replicas: i32,
+        collision_count: i32,
+        conditions: Vec<DeploymentCondition>,
+    }
+}
+
+api_struct! {
+    /// One thing that is so of a rollout, or not.
+    #[derive(Serialize, Deserialize)]
+    pub(crate) struct DeploymentCondition {
+        #[serde(rename = "type")]
+        type_: String,
+        status: String,
+    } optional {
+        reason: String,
+        message: String,
+        last_update_time: Time,
+        last_transition_time: Time,
+    }
 }
 
 impl Deployment {

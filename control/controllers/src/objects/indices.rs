@@ -1,35 +1,21 @@
-//! How the kinds of `k8s-openapi` are cached.
+//! How the kinds without a file of their own are cached.
 
 use super::{ConfigMap, EndpointSlice, Endpoints, Lease, Namespace, Node, Service, ServiceAccount};
-use crate::informer::{IndexId, Object, trim_meta};
+use crate::informer::{IndexId, Object};
 
 impl Object for Namespace {}
 impl Object for ServiceAccount {}
 impl Object for Endpoints {}
 impl Object for Lease {}
-
 impl Object for ConfigMap {}
-
-impl Object for Node {
-    fn trim(&mut self) {
-        trim_meta(&mut self.metadata);
-        if let Some(status) = &mut self.status {
-            status.images = None;
-            status.volumes_in_use = None;
-            status.volumes_attached = None;
-        }
-    }
-}
+impl Object for Node {}
 
 /// By namespace.
 pub(crate) const SERVICES_BY_NAMESPACE: IndexId = IndexId(0);
 
 impl Object for Service {
     fn index(&self, add: &mut dyn FnMut(IndexId, &str)) {
-        add(
-            SERVICES_BY_NAMESPACE,
-            self.metadata.namespace.as_deref().unwrap_or_default(),
-        );
+        add(SERVICES_BY_NAMESPACE, self.metadata.namespace());
     }
 }
 
@@ -41,10 +27,8 @@ pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 impl Object for EndpointSlice {
     fn index(&self, add: &mut dyn FnMut(IndexId, &str)) {
-        let service = self.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_NAME));
-        if let Some(service) = service {
-            let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
-            add(SLICES_BY_SERVICE, &format!("{namespace}/{service}"));
+        if let Some(service) = self.metadata.label(SERVICE_NAME) {
+            add(SLICES_BY_SERVICE, &format!("{}/{service}", self.metadata.namespace()));
         }
     }
 }

@@ -1,62 +1,23 @@
 //! The kinds the controllers read.
 //!
-//! Pods and the kinds with a pod template are read through slim structs of our own: only the fields some controller
-//! looks at are decoded and kept, and a template stays the JSON it came as, so that nothing in it is ever lost. The
-//! other kinds are those of `k8s-openapi`.
+//! All are slim structs: only the fields some controller looks at are decoded and kept, and a template stays the JSON it
+//! came as, so that nothing in it is ever lost.
 
 mod deployment;
+mod endpoints;
 mod indices;
+mod namespace;
 mod pod;
 mod replica_set;
 mod replication_controller;
 
-pub(crate) use deployment::Deployment;
+pub(crate) use barepod_client::types::{ConfigMap, EndpointSlice, Lease, Node, Service, nullable};
+pub(crate) use deployment::{Deployment, DeploymentCondition, DeploymentStatus};
+pub(crate) use endpoints::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints};
 pub(crate) use indices::{SERVICE_NAME, SERVICES_BY_NAMESPACE, SLICES_BY_SERVICE};
-pub(crate) use pod::{Container, Pod, ResourceRequirements};
-pub(crate) use replica_set::ReplicaSet;
+pub(crate) use namespace::{Namespace, NamespaceCondition, ServiceAccount};
+pub(crate) use pod::{
+    Container, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm,
+};
+pub(crate) use replica_set::{ReplicaSet, ReplicaStatus};
 pub(crate) use replication_controller::ReplicationController;
-
-pub(crate) use k8s_openapi::api::coordination::v1::Lease;
-pub(crate) use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Service, ServiceAccount};
-pub(crate) use k8s_openapi::api::discovery::v1::EndpointSlice;
-
-use serde::{Deserialize, Deserializer};
-
-/// Reads `null` as the default value, as Kubernetes does.
-pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// Makes a slim struct a resource of the API.
-macro_rules! resource {
-    ($kind:ident, $group:literal, $version:literal, $plural:literal) => {
-        impl kube::Resource for $kind {
-            type DynamicType = ();
-            type Scope = kube::core::NamespaceResourceScope;
-
-            fn kind(_: &()) -> std::borrow::Cow<'_, str> {
-                stringify!($kind).into()
-            }
-            fn group(_: &()) -> std::borrow::Cow<'_, str> {
-                $group.into()
-            }
-            fn version(_: &()) -> std::borrow::Cow<'_, str> {
-                $version.into()
-            }
-            fn plural(_: &()) -> std::borrow::Cow<'_, str> {
-                $plural.into()
-            }
-            fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-pub(crate) use resource;

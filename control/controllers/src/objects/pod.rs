@@ -1,15 +1,16 @@
 //! What scheduler and controllers read of a Pod.
 
-use super::{nullable, resource};
+use super::nullable;
 use crate::informer::{IndexId, Object, trim_meta};
 use crate::owner;
-use k8s_openapi::api::core::v1::{ContainerPort, NodeAffinity, PodCondition, PodIP, PodSchedulingGate, Toleration};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use barepod_client::types::{
+    ContainerPort, ObjectMeta, PodCondition, PodIp, Quantity, ResourceRequirements, Time, Toleration,
+};
+use barepod_client::{api_struct, object};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-resource!(Pod, "", "v1", "pods");
+object!(Pod, "", "v1", "pods");
 
 /// A Pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -29,7 +30,7 @@ pub(crate) struct PodSpec {
     pub(crate) node_name: Option<Box<str>>,
     pub(crate) scheduler_name: Option<Box<str>>,
     #[serde(deserialize_with = "nullable")]
-    pub(crate) scheduling_gates: Vec<PodSchedulingGate>,
+    pub(crate) scheduling_gates: Vec<serde::de::IgnoredAny>,
     pub(crate) priority: Option<i32>,
     pub(crate) node_selector: Option<BTreeMap<String, String>>,
     pub(crate) affinity: Option<Box<Affinity>>,
@@ -53,6 +54,52 @@ pub(crate) struct Affinity {
     pub(crate) node_affinity: Option<NodeAffinity>,
 }
 
+api_struct! {
+    /// Which nodes are wanted.
+    #[derive(Deserialize)]
+    pub(crate) struct NodeAffinity {} optional {
+        required_during_scheduling_ignored_during_execution: NodeSelector,
+        preferred_during_scheduling_ignored_during_execution: Vec<PreferredSchedulingTerm>,
+    }
+}
+
+api_struct! {
+    /// Any of these.
+    #[derive(Deserialize)]
+    pub(crate) struct NodeSelector {
+        node_selector_terms: Vec<NodeSelectorTerm>,
+    }
+}
+
+api_struct! {
+    /// All of these.
+    #[derive(Deserialize)]
+    pub(crate) struct NodeSelectorTerm {} optional {
+        match_expressions: Vec<NodeSelectorRequirement>,
+        match_fields: Vec<NodeSelectorRequirement>,
+    }
+}
+
+api_struct! {
+    /// One requirement of a label or field.
+    #[derive(Deserialize)]
+    pub(crate) struct NodeSelectorRequirement {
+        key: String,
+        operator: String,
+    } optional {
+        values: Vec<String>,
+    }
+}
+
+api_struct! {
+    /// Nodes that are rather wanted.
+    #[derive(Deserialize)]
+    pub(crate) struct PreferredSchedulingTerm {
+        preference: NodeSelectorTerm,
+        weight: i32,
+    }
+}
+
 /// The part of a container that takes room on a node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -63,14 +110,6 @@ pub(crate) struct Container {
     pub(crate) restart_policy: Option<Box<str>>,
 }
 
-/// Requests and limits.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct ResourceRequirements {
-    pub(crate) requests: Option<BTreeMap<String, Quantity>>,
-    pub(crate) limits: Option<BTreeMap<String, Quantity>>,
-}
-
 /// The part of a pod's status that says whether it counts.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -79,7 +118,7 @@ pub(crate) struct PodStatus {
     #[serde(rename = "podIP")]
     pub(crate) pod_ip: Option<Box<str>>,
     #[serde(rename = "podIPs", deserialize_with = "nullable")]
-    pub(crate) pod_ips: Vec<PodIP>,
+    pub(crate) pod_ips: Vec<PodIp>,
     #[serde(deserialize_with = "nullable")]
     pub(crate) conditions: Vec<PodCondition>,
     #[serde(deserialize_with = "nullable")]

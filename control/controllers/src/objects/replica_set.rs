@@ -1,15 +1,15 @@
 //! What the controllers read of a ReplicaSet.
 
-use super::{nullable, resource};
+use super::nullable;
 use crate::informer::{IndexId, Object};
 use crate::owner;
-use k8s_openapi::api::apps::v1::ReplicaSetStatus;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use serde::Deserialize;
+use barepod_client::types::{LabelSelector, ObjectMeta, Time};
+use barepod_client::{api_struct, object};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
-resource!(ReplicaSet, "apps", "v1", "replicasets");
+object!(ReplicaSet, "apps", "v1", "replicasets");
 
 /// A ReplicaSet; its template is kept as it came.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -19,7 +19,7 @@ pub(crate) struct ReplicaSet {
     #[serde(deserialize_with = "nullable")]
     pub(crate) spec: ReplicaSetSpec,
     #[serde(deserialize_with = "nullable")]
-    pub(crate) status: ReplicaSetStatus,
+    pub(crate) status: ReplicaStatus,
 }
 
 /// How many pods of which form.
@@ -30,6 +30,34 @@ pub(crate) struct ReplicaSetSpec {
     pub(crate) min_ready_seconds: Option<i32>,
     pub(crate) selector: LabelSelector,
     pub(crate) template: Arc<Value>,
+}
+
+api_struct! {
+    /// What became of it; a ReplicationController has the same.
+    #[derive(Serialize, Deserialize)]
+    pub(crate) struct ReplicaStatus {
+        replicas: i32,
+    } optional {
+        fully_labeled_replicas: i32,
+        ready_replicas: i32,
+        available_replicas: i32,
+        observed_generation: i64,
+        conditions: Vec<ReplicaCondition>,
+    }
+}
+
+api_struct! {
+    /// One thing that is so of it, or not.
+    #[derive(Serialize, Deserialize)]
+    pub(crate) struct ReplicaCondition {
+        #[serde(rename = "type")]
+        type_: String,
+        status: String,
+    } optional {
+        reason: String,
+        message: String,
+        last_transition_time: Time,
+    }
 }
 
 impl ReplicaSet {

@@ -1,15 +1,15 @@
 //! What the controllers read of a ReplicationController.
 
-use super::{nullable, resource};
+use super::{ReplicaStatus, nullable};
 use crate::informer::{IndexId, Object};
-use k8s_openapi::api::core::v1::ReplicationControllerStatus;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use barepod_client::object;
+use barepod_client::types::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-resource!(ReplicationController, "", "v1", "replicationcontrollers");
+object!(ReplicationController, "", "v1", "replicationcontrollers");
 
 /// A ReplicationController; its template is kept as it came.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -19,7 +19,7 @@ pub(crate) struct ReplicationController {
     #[serde(deserialize_with = "nullable")]
     pub(crate) spec: ReplicationControllerSpec,
     #[serde(deserialize_with = "nullable")]
-    pub(crate) status: ReplicationControllerStatus,
+    pub(crate) status: ReplicaStatus,
 }
 
 /// How many pods of which form.

@@ -2,9 +2,9 @@
 //! message become one, and an object that has too many goes silent for a while.
 
 use super::{Note, Severity};
+use barepod_client::types::ObjectReference;
+use barepod_client::types::Time;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

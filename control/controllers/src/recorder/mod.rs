@@ -3,13 +3,11 @@
 mod aggregate;
 
 use crate::api::Error;
+use crate::informer::Object;
 use aggregate::{Aggregator, Write};
+use barepod_client::types::ObjectReference;
+use barepod_client::{Client, Patch, Request};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::Request;
-use kube::{Client, Resource};
-use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -62,23 +60,25 @@ impl Recorder {
 }
 
 impl Events {
-    pub(crate) fn normal<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &'static str, message: String) {
+    pub(crate) fn normal<K: Object>(&self, object: &K, reason: &'static str, message: String) {
         self.take(object, Severity::Normal, reason, message);
     }
 
-    pub(crate) fn warning<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &'static str, message: String) {
+    pub(crate) fn warning<K: Object>(&self, object: &K, reason: &'static str, message: String) {
         self.take(object, Severity::Warning, reason, message);
     }
 
-    fn take<K: Resource<DynamicType = ()>>(
-        &self,
-        object: &K,
-        severity: Severity,
-        reason: &'static str,
-        message: String,
-    ) {
-        let mut regarding = object.object_ref(&());
-        regarding.resource_version = object.meta().resource_version.clone();
+    fn take<K: Object>(&self, object: &K, severity: Severity, reason: &'static str, message: String) {
+        let meta = object.meta();
+        let regarding = ObjectReference {
+            api_version: Some(K::RESOURCE.api_version()),
+            kind: Some(K::RESOURCE.kind.to_owned()),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            field_path: None,
+        };
         let note = Note {
             component: self.component,
             regarding: Arc::new(regarding),
@@ -121,27 +121,12 @@ async fn write_all(client: Client, mut notes: mpsc::Receiver<Note>) {
 }
 
 async fn send(client: &Client, write: &Write, new: bool) -> Result<(), Error> {
-    let events = Request::new(format!("/api/v1/namespaces/{}/events", write.namespace));
-    let fail = |e| Error::request("write event", write.name.clone(), e);
+    let events = format!("/api/v1/namespaces/{}/events", write.namespace);
     let request = if new {
-        let body = serde_json::to_vec(&write.body()).map_err(|e| fail(kube::Error::SerdeError(e)))?;
-        events.create(
-            &PostParams {
-                field_manager: Some(write.component().to_owned()),
-                ..PostParams::default()
-            },
-            body,
-        )
+        Request::create(events, write.body().to_string().into_bytes())
     } else {
-        let params = PatchParams {
-            field_manager: Some(write.component().to_owned()),
-            ..PatchParams::default()
-        };
-        events.patch(&write.name, &params, &Patch::Merge(write.change()))
+        Request::patch(format!("{events}/{}", write.name), Patch::Merge, &write.change())
     };
-    client
-        .request::<Value>(request.map_err(|e| fail(kube::Error::BuildRequest(e)))?)
-        .await
-        .map_err(fail)?;
-    Ok(())
+    let sent = client.send(request.manager(write.component())).await;
+    sent.map_err(|e| Error::request("write event", write.name.clone(), e))
 }

@@ -16,9 +16,9 @@ use crate::objects::Pod;
 use crate::owner as owners;
 use crate::queue::{Again, Queue};
 use crate::recorder::Events;
+use barepod_client::DeleteOptions;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use kube::api::DeleteParams;
 pub(crate) use owner::Replicated;
 use status::Failure;
 use std::sync::Arc;
@@ -143,7 +143,7 @@ impl<K: Replicated> Replicas<K> {
         let deletions = pods.iter().map(|pod| async {
             let key = Key::of(&pod.metadata);
             self.writer
-                .delete(&self.context.pods, &key, pod.uid(), DeleteParams::default())
+                .delete(&self.context.pods, &key, pod.uid(), DeleteOptions::default())
                 .await?;
             self.events
                 .normal(owner, "SuccessfulDelete", format!("Deleted pod: {}", pod.name()));

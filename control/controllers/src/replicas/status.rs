@@ -2,8 +2,8 @@
 
 use super::owner::Replicated;
 use super::plan::Counts;
+use barepod_client::types::Time;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 /// A failure to create or delete pods, reported as the condition ReplicaFailure.

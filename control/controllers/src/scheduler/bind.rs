@@ -5,8 +5,8 @@ use super::waiting::Candidate;
 use crate::api::{Error, Part};
 use crate::objects::Pod;
 use crate::sync::lock;
+use barepod_client::types::Time;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 impl Scheduler {

@@ -6,8 +6,7 @@
 use super::request::{Footprint, HostPort};
 use super::resources::Amounts;
 use crate::objects::{Node, Pod};
-use crate::quantity;
-use k8s_openapi::api::core::v1::Taint;
+use barepod_client::types::{Quantity, Taint};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -35,17 +34,13 @@ pub(super) struct NodeFacts {
 
 impl NodeFacts {
     pub(super) fn of(node: &Node) -> Self {
-        let allocatable = node
-            .status
-            .as_ref()
-            .and_then(|s| s.allocatable.clone())
-            .unwrap_or_default();
-        let pods = allocatable.get("pods").and_then(quantity::units);
+        let allocatable = node.status.allocatable.clone().unwrap_or_default();
+        let pods = allocatable.get("pods").and_then(Quantity::units);
         Self {
             name: node.metadata.name.clone().unwrap_or_default(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
-            taints: node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default(),
-            unschedulable: node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true),
+            taints: node.spec.taints.clone(),
+            unschedulable: node.spec.unschedulable == Some(true),
             allocatable: Amounts::from_list(&allocatable),
             allowed_pods: pods.and_then(|p| usize::try_from(p).ok()).unwrap_or(0),
         }

@@ -5,7 +5,7 @@ use super::node_selector;
 use super::request::Request;
 use super::taints;
 use crate::selector;
-use k8s_openapi::api::core::v1::Taint;
+use barepod_client::types::Taint;
 
 /// Which changes of the cluster can make a node fit that did not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Node selectors and node affinity.
 
-use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
+use crate::objects::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 use std::collections::BTreeMap;
 
 /// Whether one of the terms matches the node.

@@ -2,7 +2,8 @@
 
 use super::resources::{Amounts, requests};
 use crate::objects::Pod;
-use k8s_openapi::api::core::v1::{NodeSelector, PreferredSchedulingTerm, Toleration};
+use crate::objects::{NodeSelector, PreferredSchedulingTerm};
+use barepod_client::types::Toleration;
 use std::collections::BTreeMap;
 
 /// A port of the node that a pod takes.

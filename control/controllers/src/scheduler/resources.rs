@@ -1,8 +1,7 @@
 //! Amounts of resources: what a pod asks for and what a node has.
 
-use crate::objects::{Container, Pod, ResourceRequirements};
-use crate::quantity;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use crate::objects::{Container, Pod};
+use barepod_client::types::{Quantity, ResourceRequirements};
 use std::collections::BTreeMap;
 
 /// What a container without requests counts as when nodes are ranked, so that such pods spread, too.
@@ -23,14 +22,10 @@ impl Amounts {
         let mut amounts = Self::default();
         for (name, quantity) in list {
             match name.as_str() {
-                "cpu" => amounts.milli_cpu = quantity::milli(quantity).unwrap_or(0),
-                "memory" => amounts.memory = quantity::units(quantity).unwrap_or(0),
+                "cpu" => amounts.milli_cpu = quantity.milli().unwrap_or(0),
+                "memory" => amounts.memory = quantity.units().unwrap_or(0),
                 "pods" => {}
-                other => drop(
-                    amounts
-                        .others
-                        .insert(other.into(), quantity::units(quantity).unwrap_or(0)),
-                ),
+                other => drop(amounts.others.insert(other.into(), quantity.units().unwrap_or(0))),
             }
         }
         amounts

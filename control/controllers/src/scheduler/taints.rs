@@ -1,6 +1,6 @@
 //! Taints and tolerations.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use barepod_client::types::{Taint, Toleration};
 
 /// Whether the toleration is for the taint.
 pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {

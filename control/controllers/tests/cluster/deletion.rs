@@ -1,6 +1,7 @@
 //! Garbage collection and namespaces.
 
 use crate::support::{Cluster, Objects};
+use barepod_client::{DeleteOptions, Propagation};
 use serde_json::{Value, json};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/web";
@@ -17,7 +18,10 @@ async fn deployed() -> Cluster {
 async fn foreground_deletion_removes_dependents_first() {
     let cluster = deployed().await;
     cluster
-        .delete(DEPLOYMENT, json!({"propagationPolicy": "Foreground"}))
+        .delete(
+            DEPLOYMENT,
+            DeleteOptions::default().propagation(Propagation::Foreground),
+        )
         .await;
     cluster
         .until("apps/v1/Deployment", "no Deployment", Objects::is_empty)
@@ -30,7 +34,9 @@ async fn foreground_deletion_removes_dependents_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orphans_stay_without_their_reference() {
     let cluster = deployed().await;
-    cluster.delete(DEPLOYMENT, json!({"propagationPolicy": "Orphan"})).await;
+    cluster
+        .delete(DEPLOYMENT, DeleteOptions::default().propagation(Propagation::Orphan))
+        .await;
     cluster
         .until("apps/v1/Deployment", "no Deployment", Objects::is_empty)
         .await;
@@ -74,7 +80,7 @@ async fn any_kind_is_collected_once_its_owner_is_gone() {
     cluster
         .until("v1/Secret", "the stray to go", |all| all.keys().eq(["default/kept"]))
         .await;
-    cluster.delete(&format!("{maps}/owner"), json!({})).await;
+    cluster.delete(&format!("{maps}/owner"), DeleteOptions::default()).await;
     cluster.until("v1/Secret", "the kept to go", Objects::is_empty).await;
     cluster.stop().await;
 }
@@ -109,7 +115,9 @@ async fn a_namespace_goes_with_all_it_has() {
     let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
     cluster.post("/api/v1/namespaces/shop/configmaps", held).await;
 
-    cluster.delete("/api/v1/namespaces/shop", json!({})).await;
+    cluster
+        .delete("/api/v1/namespaces/shop", DeleteOptions::default())
+        .await;
     let waits = |all: &Objects| {
         all["/shop"]["status"]["conditions"]
             .to_string()

@@ -1,6 +1,7 @@
 //! Networks, health and loss of nodes.
 
 use crate::support::{Cluster, Objects, is};
+use barepod_client::DeleteOptions;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -75,7 +76,7 @@ async fn pods_of_a_deleted_node_are_removed_and_replaced() {
     cluster.deploy("web", 2, json!({})).await;
     let bound = |all: &Objects| all.values().filter(|p| p["spec"]["nodeName"] == "lost").count() == 2;
     cluster.until("v1/Pod", "bound pods", bound).await;
-    cluster.delete("/api/v1/nodes/lost", json!({})).await;
+    cluster.delete("/api/v1/nodes/lost", DeleteOptions::default()).await;
     cluster.hollow_node("next", 2).await;
     let moved = |all: &Objects| all.len() == 2 && all.values().all(|p| p["spec"]["nodeName"] == "next");
     cluster.until("v1/Pod", "replacements", moved).await;

@@ -1,6 +1,7 @@
 //! Which pods are bound where, and what users are told of those that are not.
 
 use crate::support::{Cluster, Objects, template};
+use barepod_client::DeleteOptions;
 use serde_json::{Value, json};
 
 fn pod(name: &str, spec: Value) -> Value {
@@ -53,7 +54,7 @@ async fn a_pod_waits_for_room_and_gets_it() {
     };
     cluster.until("v1/Event", "an event", event).await;
 
-    cluster.delete(&format!("{PODS}/early"), json!({})).await;
+    cluster.delete(&format!("{PODS}/early"), DeleteOptions::default()).await;
     let pods = cluster.until("v1/Pod", "room", bound("default/large")).await;
     let conditions = pods["default/large"]["status"]["conditions"].as_array().unwrap();
     assert!(

@@ -1,6 +1,7 @@
 //! EndpointSlices and Endpoints.
 
 use crate::support::{Cluster, Objects, template};
+use barepod_client::DeleteOptions;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -58,7 +59,9 @@ async fn endpoints_follow_the_pods() {
         .until("discovery.k8s.io/v1/EndpointSlice", "1 endpoint", ready(1))
         .await;
 
-    cluster.delete(&format!("{SERVICES}/web"), json!({})).await;
+    cluster
+        .delete(&format!("{SERVICES}/web"), DeleteOptions::default())
+        .await;
     cluster
         .until("discovery.k8s.io/v1/EndpointSlice", "no slices", |all| {
             slice_of(all, "web").is_empty()
@@ -124,7 +127,7 @@ async fn endpoints_written_by_hand_are_mirrored() {
         .until("discovery.k8s.io/v1/EndpointSlice", "a mirror", mirrored)
         .await;
     cluster
-        .delete("/api/v1/namespaces/default/endpoints/db", json!({}))
+        .delete("/api/v1/namespaces/default/endpoints/db", DeleteOptions::default())
         .await;
     cluster
         .until("discovery.k8s.io/v1/EndpointSlice", "no mirror", |all| {

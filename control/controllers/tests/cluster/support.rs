@@ -1,14 +1,13 @@
 //! A cluster for a test: engine, store in a temporary directory, controllers, and hollow nodes.
 
+use barepod_client::types::ObjectMeta;
+use barepod_client::{Client, DeleteOptions, Event, Patch, Read, Request, Resource, Selection, watch};
 use barepod_control::engine::Engine;
 use barepod_control::inprocess::InProcess;
 use barepod_controllers::Options;
 use barepod_kinds::Settings;
 use barepod_store::Embedded;
 use futures_util::StreamExt;
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,71 +80,43 @@ impl Cluster {
         self.controllers = start(&mut self.tasks, &self.engine, &self.options);
     }
 
-    async fn send(&self, method: &str, path: &str, content: &str, body: Vec<u8>) -> kube::Result<Value> {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", content);
-        self.client.request(request.body(body).unwrap()).await
+    async fn send(&self, request: Request) -> Value {
+        let shown = format!("{request:?}");
+        let sent = self.client.read(request).await;
+        sent.unwrap_or_else(|e| panic!("{shown}: {}", e.chain()))
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Value {
-        let sent = self
-            .send("POST", path, "application/json", body.to_string().into_bytes())
-            .await;
-        sent.unwrap_or_else(|e| panic!("POST {path}: {e}"))
+        self.send(Request::create(path, body.to_string().into_bytes())).await
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        self.send("GET", path, "application/json", Vec::new())
-            .await
-            .unwrap_or_else(|e| panic!("GET {path}: {e}"))
+        self.send(Request::get(path)).await
     }
 
     pub async fn merge(&self, path: &str, body: Value) -> Value {
-        let sent = self
-            .send(
-                "PATCH",
-                path,
-                "application/merge-patch+json",
-                body.to_string().into_bytes(),
-            )
-            .await;
-        sent.unwrap_or_else(|e| panic!("PATCH {path}: {e}"))
+        self.send(Request::patch(path, Patch::Merge, &body)).await
     }
 
     pub async fn strategic(&self, path: &str, body: Value) -> Value {
-        let content = "application/strategic-merge-patch+json";
-        let sent = self.send("PATCH", path, content, body.to_string().into_bytes()).await;
-        sent.unwrap_or_else(|e| panic!("PATCH {path}: {e}"))
+        self.send(Request::patch(path, Patch::Strategic, &body)).await
     }
 
-    pub async fn delete(&self, path: &str, options: Value) -> Value {
-        let sent = self
-            .send("DELETE", path, "application/json", options.to_string().into_bytes())
-            .await;
-        sent.unwrap_or_else(|e| panic!("DELETE {path}: {e}"))
-    }
-
-    fn api(&self, kind: &str) -> Api<DynamicObject> {
-        let (api_version, kind) = kind.rsplit_once('/').unwrap();
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
-        Api::all_with(self.client.clone(), &ApiResource::from_gvk(&gvk))
+    pub async fn delete(&self, path: &str, options: DeleteOptions) -> Value {
+        self.send(Request::delete(path, &options)).await
     }
 
     /// Waits by a watch until all objects of a kind, such as `apps/v1/ReplicaSet`, are as wanted.
     pub async fn until(&self, kind: &str, what: &str, wanted: impl Fn(&Objects) -> bool) -> Objects {
         let mut objects = Objects::new();
-        let mut events = std::pin::pin!(watcher(self.api(kind), watcher::Config::default()));
+        let mut events = watch::<Whole>(self.client.clone(), Selection::all(resource(kind)));
         let mut listed = false;
         let wait = async {
             loop {
-                let event = events.next().await.unwrap().unwrap();
-                match event {
+                match events.next().await.unwrap() {
                     Event::Init => objects.clear(),
                     Event::InitApply(object) | Event::Apply(object) => {
-                        drop(objects.insert(name(&object), value(object)))
+                        drop(objects.insert(name(&object), object.value))
                     }
                     Event::Delete(object) => drop(objects.remove(&name(&object))),
                     Event::InitDone => listed = true,
@@ -272,49 +243,62 @@ pub fn is(object: &Value, condition: &str, status: &str) -> bool {
     conditions.is_some_and(|list| list.iter().any(|c| c["type"] == condition && c["status"] == status))
 }
 
-fn name(object: &DynamicObject) -> String {
-    let meta = &object.metadata;
-    format!(
-        "{}/{}",
-        meta.namespace.as_deref().unwrap_or_default(),
-        meta.name.as_deref().unwrap_or_default()
-    )
+/// An object with everything in it.
+struct Whole {
+    metadata: ObjectMeta,
+    value: Value,
 }
 
-fn value(object: DynamicObject) -> Value {
-    serde_json::to_value(object).unwrap()
+impl Read for Whole {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        let value: Value = serde_json::from_str(json)?;
+        let metadata = serde_json::from_value(value["metadata"].clone())?;
+        Ok(Self { metadata, value })
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+fn name(object: &Whole) -> String {
+    format!("{}/{}", object.metadata.namespace(), object.metadata.name())
+}
+
+/// Of a kind such as `apps/v1/ReplicaSet`.
+fn resource(kind: &str) -> Resource<'_> {
+    let (api_version, kind) = kind.rsplit_once('/').unwrap();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let known = barepod_schema::resources()
+        .iter()
+        .find(|it| it.group == group && it.kind == kind);
+    Resource {
+        group,
+        version,
+        plural: known.unwrap().plural,
+        kind,
+    }
 }
 
 /// Runs and ends pods at once, as far as the API can tell.
 async fn hollow_agent(client: Client, node: &'static str, subnet: u8) {
-    let pods: Api<DynamicObject> = Api::all_with(
-        client.clone(),
-        &ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
-    );
-    let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
-    let mut events = std::pin::pin!(watcher(pods, config));
+    let selection = Selection::all(resource("v1/Pod")).fields(format!("spec.nodeName={node}"));
+    let mut events = watch::<Whole>(client.clone(), selection);
     let mut next = 1;
     let mut work = JoinSet::new();
     while let Some(event) = events.next().await {
         while work.try_join_next().is_some() {}
-        let (Event::InitApply(pod) | Event::Apply(pod)) = event.unwrap() else {
+        let (Event::InitApply(pod) | Event::Apply(pod)) = event else {
             continue;
         };
-        let path = format!(
-            "/api/v1/namespaces/{}/pods/{}",
-            pod.metadata.namespace.as_deref().unwrap(),
-            pod.metadata.name.as_deref().unwrap()
-        );
-        let request = |method: &str, path: &str, content: &str, body: Value| {
-            let request = http::Request::builder()
-                .method(method)
-                .uri(path)
-                .header("content-type", content);
-            request.body(body.to_string().into_bytes()).unwrap()
-        };
+        let path = resource("v1/Pod").path(pod.metadata.namespace(), pod.metadata.name());
         let request = if pod.metadata.deletion_timestamp.is_some() {
-            request("DELETE", &path, "application/json", json!({"gracePeriodSeconds": 0}))
-        } else if pod.data["status"]["phase"] != "Running" {
+            Request::delete(path, &DeleteOptions::default().grace_period(0))
+        } else if pod.value["status"]["phase"] != "Running" {
             let ip = format!("10.244.{subnet}.{next}");
             next += 1;
             let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -322,19 +306,14 @@ async fn hollow_agent(client: Client, node: &'static str, subnet: u8) {
                 "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
                 "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
             }});
-            request(
-                "PATCH",
-                &format!("{path}/status"),
-                "application/strategic-merge-patch+json",
-                status,
-            )
+            Request::patch(format!("{path}/status"), Patch::Strategic, &status)
         } else {
             continue;
         };
         let client = client.clone();
         work.spawn(async move {
             // The pod may be gone by now.
-            let _ = client.request::<Value>(request).await;
+            let _ = client.send(request).await;
         });
     }
 }

@@ -1,6 +1,7 @@
 //! ReplicaSets, ReplicationControllers and Deployments.
 
 use crate::support::{Cluster, Objects, is, template};
+use barepod_client::DeleteOptions;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -30,7 +31,10 @@ async fn a_deployment_of_a_hundred_and_its_end() {
 
     let start = Instant::now();
     cluster
-        .delete("/apis/apps/v1/namespaces/default/deployments/web", json!({}))
+        .delete(
+            "/apis/apps/v1/namespaces/default/deployments/web",
+            DeleteOptions::default(),
+        )
         .await;
     cluster.until("v1/Pod", "no pods", Objects::is_empty).await;
     eprintln!("100 pods gone after {:?}", start.elapsed());
@@ -229,7 +233,10 @@ async fn pods_that_vanish_are_replaced_and_strangers_adopted() {
         .unwrap();
     let name = victim["metadata"]["name"].as_str().unwrap().to_owned();
     cluster
-        .delete(&format!("/api/v1/namespaces/default/pods/{name}"), json!({}))
+        .delete(
+            &format!("/api/v1/namespaces/default/pods/{name}"),
+            DeleteOptions::default(),
+        )
         .await;
     let gone = format!("default/{name}");
     cluster
