@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
-use serde_json::json;
+use barepod_client::types::Time;
+use barepod_client::{Client, Patch, Request};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::kinds::Pod;
 use crate::pods::shape;
 use crate::{files, time};
 
@@ -104,86 +103,67 @@ struct Posted {
 async fn post(client: Client, node_name: Arc<str>, mut notes: mpsc::Receiver<Note>) {
     let mut known: HashMap<Note, Posted> = HashMap::new();
     while let Some(note) = notes.recv().await {
-        let api = Api::<Event>::namespaced(client.clone(), &note.about.namespace);
+        let events = format!("/api/v1/namespaces/{}/events", note.about.namespace);
         if known.len() > REMEMBERED {
             known.clear();
         }
         if let Some(posted) = known.get_mut(&note) {
             posted.count += 1;
-            let patch = json!({"count": posted.count, "lastTimestamp": time::now()});
-            match api
-                .patch(&posted.name, &PatchParams::default(), &Patch::Merge(patch))
-                .await
-            {
-                Ok(_) => continue,
+            let change = json!({"count": posted.count, "lastTimestamp": time::now()});
+            let request = Request::patch(format!("{events}/{}", posted.name), Patch::Merge, &change);
+            match client.send(request).await {
+                Ok(()) => continue,
                 // It has expired: a new one is made.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) if error.code() == Some(404) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "event not counted");
+                    tracing::debug!(error = error.chain(), "event not counted");
                     continue;
                 }
             }
         }
-        let event = event(&note, &node_name, time::now());
-        match api.create(&PostParams::default(), &event).await {
-            Ok(made) => {
-                known.insert(
-                    note,
-                    Posted {
-                        name: made.metadata.name.unwrap_or_default(),
-                        count: 1,
-                    },
-                );
-            }
-            Err(error) => tracing::debug!(%error, reason = note.reason, "event not posted"),
+        let name = format!("{}.{}", note.about.name, &files::random_id()[..16]);
+        let event = event(&note, &name, &node_name, &time::now());
+        match client
+            .send(Request::create(events, event.to_string().into_bytes()))
+            .await
+        {
+            Ok(()) => drop(known.insert(note, Posted { name, count: 1 })),
+            Err(error) => tracing::debug!(error = error.chain(), reason = note.reason, "event not posted"),
         }
     }
 }
 
-fn event(note: &Note, node_name: &str, now: Time) -> Event {
-    let About {
-        kind,
-        namespace,
-        name,
-        uid,
-        field,
-    } = &note.about;
-    Event {
-        metadata: ObjectMeta {
-            name: Some(format!("{name}.{}", &files::random_id()[..16])),
-            namespace: Some(namespace.clone()),
-            ..ObjectMeta::default()
+fn event(note: &Note, name: &str, node_name: &str, now: &Time) -> Value {
+    let about = &note.about;
+    let level = match note.level {
+        Level::Normal => "Normal",
+        Level::Warning => "Warning",
+    };
+    let mut event = json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": about.namespace},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": about.kind,
+            "name": about.name,
+            "namespace": about.namespace,
+            "uid": about.uid,
         },
-        involved_object: ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some((*kind).into()),
-            name: Some(name.clone()),
-            namespace: (*kind == "Pod").then(|| namespace.clone()),
-            uid: Some(uid.clone()),
-            field_path: field.clone(),
-            ..ObjectReference::default()
-        },
-        reason: Some(note.reason.into()),
-        message: Some(note.message.clone()),
-        type_: Some(
-            if note.level == Level::Normal {
-                "Normal"
-            } else {
-                "Warning"
-            }
-            .into(),
-        ),
-        count: Some(1),
-        first_timestamp: Some(now.clone()),
-        last_timestamp: Some(now),
-        source: Some(EventSource {
-            component: Some("kubelet".into()),
-            host: Some(node_name.to_owned()),
-        }),
-        reporting_component: Some("kubelet".into()),
-        reporting_instance: Some(node_name.to_owned()),
-        ..Event::default()
+        "reason": note.reason,
+        "message": note.message,
+        "type": level,
+        "count": 1,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "source": {"component": "kubelet", "host": node_name},
+        "reportingComponent": "kubelet",
+        "reportingInstance": node_name,
+    });
+    if let Some(field) = &about.field {
+        event["involvedObject"]["fieldPath"] = json!(field);
     }
+    event
 }
 
 #[cfg(test)]
@@ -205,9 +185,11 @@ mod tests {
             reason: "BackOff",
             message: "m".into(),
         };
-        let event = event(&note, "node", time::now());
-        assert_eq!(event.involved_object.field_path.as_deref(), Some("spec.containers{c}"));
-        assert_eq!(event.type_.as_deref(), Some("Warning"));
-        assert!(event.metadata.name.unwrap().starts_with("p."));
+        let event = event(&note, "p.1", "node", &time::now());
+        assert_eq!(event["involvedObject"]["fieldPath"], "spec.containers{c}");
+        assert_eq!(
+            (&event["type"], &event["metadata"]["name"]),
+            (&json!("Warning"), &json!("p.1"))
+        );
     }
 }

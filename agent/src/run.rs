@@ -1,15 +1,13 @@
 //! Brings the agent up: lock, listener, drivers, tasks; and down again.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use barepod_client::{Client, Kubeconfig};
 use barepod_images::ImageStore;
 use barepod_netplugin::Ipv4Net;
-use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -77,7 +75,7 @@ pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Out
             .with_context(|| format!("open image store {}", image_dir.display()))?
     };
     let images = Images::new(store);
-    let client = client(&config.kubeconfig).await?;
+    let client = Kubeconfig::read(&config.kubeconfig).and_then(|it| Client::of(&it))?;
     let machine = {
         let config = config.clone();
         blocking(move || node::Machine::detect(&config)).await
@@ -194,16 +192,6 @@ async fn serve(
             "the node API is not served any more; start the agent again"
         );
     }
-}
-
-async fn client(kubeconfig: &Path) -> Result<Client> {
-    let shown = || format!("use kubeconfig {}", kubeconfig.display());
-    let file = Kubeconfig::read_from(kubeconfig).with_context(shown)?;
-    let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-        .await
-        .with_context(shown)?;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    Client::try_from(config).with_context(shown)
 }
 
 /// Waits for the signal, holding nothing of it.

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use barepod_client::Client;
 use barepod_netplugin::Attachment;
-use kube::Client;
 use tokio::sync::watch;
 
 use crate::config::Config;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Pod, Toleration};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use barepod_client::Read;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
+use crate::kinds::Pod;
 use crate::pods::mirror::{HASH, SOURCE};
 use crate::shared::blocking;
 use crate::sys::{InotifyFd, changed, register};
@@ -119,7 +120,7 @@ fn read_dir(dir: &Path, node_name: &str, mut known: BTreeMap<PathBuf, File>) -> 
 /// The pods of one file, as this node runs them.
 fn parse(text: &str, path: &Path, node_name: &str) -> Result<Vec<Pod>, Error> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let documents: Vec<serde_json::Value> =
+    let documents: Vec<Value> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Error::Parse(error.to_string()))?;
     let pods = documents.into_iter().filter(|it| !it.is_null()).enumerate();
     pods.map(|(index, document)| complete(document, path, index, node_name))
@@ -128,22 +129,26 @@ fn parse(text: &str, path: &Path, node_name: &str) -> Result<Vec<Pod>, Error> {
 
 /// Checks a manifest and gives it name, UID and marks. The UID follows from node, file and content: the same manifest
 /// is the same pod after a restart of the agent, a changed one is another pod.
-fn complete(document: serde_json::Value, path: &Path, index: usize, node_name: &str) -> Result<Pod, Error> {
+fn complete(mut document: Value, path: &Path, index: usize, node_name: &str) -> Result<Pod, Error> {
     let kind = document["kind"].as_str().unwrap_or("Pod");
     if kind != "Pod" {
         return Err(Error::Kind(kind.to_owned()));
     }
+    // A list in the place of an object would be read by position.
+    for part in ["metadata", "spec"] {
+        if !matches!(document[part], Value::Object(_) | Value::Null) {
+            return Err(Error::Parse(format!("{part} is not an object")));
+        }
+    }
     let content = document.to_string();
-    let mut pod: Pod = serde_json::from_value(document).map_err(|error| Error::Parse(error.to_string()))?;
-    let hash = Sha256::digest(format!("{node_name}\n{}\n{index}\n{content}", path.display()).as_bytes());
-    let hex = files::hex(&hash[..16]);
-    let name = pod
+    let wrong = |error: serde_json::Error| Error::Parse(error.to_string());
+    let as_written = Pod::read(&content).map_err(wrong)?;
+    let name = as_written
         .metadata
         .name
-        .clone()
         .filter(|it| !it.is_empty())
         .ok_or(Error::Missing("metadata.name"))?;
-    let spec = pod.spec.as_mut().ok_or(Error::Missing("spec"))?;
+    let spec = as_written.spec.ok_or(Error::Missing("spec"))?;
     if spec.containers.is_empty() {
         return Err(Error::Missing("spec.containers"));
     }
@@ -154,27 +159,35 @@ fn complete(document: serde_json::Value, path: &Path, index: usize, node_name: &
     if all().any(|it| it.image.as_deref().unwrap_or_default().is_empty()) {
         return Err(Error::Missing("a container's image"));
     }
-    spec.node_name = Some(node_name.to_owned());
+    let hash = Sha256::digest(format!("{node_name}\n{}\n{index}\n{content}", path.display()).as_bytes());
+    let hex = files::hex(&hash[..16]);
+    let meta = &mut document["metadata"];
+    meta["name"] = json!(format!("{name}-{node_name}"));
+    meta["uid"] = json!(uuid(&hex));
+    or_insert(&mut meta["namespace"], || json!("default"));
+    or_insert(&mut meta["creationTimestamp"], || json!(modified(path)));
+    meta["annotations"][HASH] = json!(hex);
+    meta["annotations"][SOURCE] = json!("file");
+    document["spec"]["nodeName"] = json!(node_name);
     // A static pod is bound to its node, whatever the node's state.
-    let everything = Toleration {
-        operator: Some("Exists".into()),
-        effect: Some("NoExecute".into()),
-        ..Toleration::default()
-    };
-    spec.tolerations.get_or_insert_default().push(everything);
-    let meta = &mut pod.metadata;
-    meta.name = Some(format!("{name}-{node_name}"));
-    meta.namespace.get_or_insert_with(|| "default".into());
-    meta.uid = Some(uuid(&hex));
-    meta.creation_timestamp.get_or_insert_with(|| modified(path));
-    let annotations = meta.annotations.get_or_insert_default();
-    annotations.insert(HASH.into(), hex);
-    annotations.insert(SOURCE.into(), "file".into());
-    pod.status = None;
-    Ok(pod)
+    let tolerations = &mut document["spec"]["tolerations"];
+    or_insert(tolerations, || json!([]));
+    if let Some(list) = tolerations.as_array_mut() {
+        list.push(json!({"operator": "Exists", "effect": "NoExecute"}));
+    }
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("status");
+    }
+    Pod::read(&document.to_string()).map_err(wrong)
 }
 
-fn modified(path: &Path) -> Time {
+fn or_insert(field: &mut Value, value: impl FnOnce() -> Value) {
+    if field.is_null() {
+        *field = value();
+    }
+}
+
+fn modified(path: &Path) -> barepod_client::types::Time {
     let at = std::fs::metadata(path).and_then(|it| it.modified()).ok();
     at.and_then(|at| jiff::Timestamp::try_from(at).ok())
         .map_or_else(time::now, time::truncate)
@@ -194,6 +207,7 @@ fn uuid(hex: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::VolumeSource;
 
     const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers: [{name: c, image: i}]\n  volumes: [{name: v, configMap: {name: m, defaultMode: 0644}}]\n";
 
@@ -206,15 +220,13 @@ mod tests {
         let pod = one(GOOD).unwrap();
         assert_eq!(pod.metadata.name.as_deref(), Some("web-n1"));
         assert_eq!(pod.metadata.namespace.as_deref(), Some("default"));
-        let spec = pod.spec.as_ref().unwrap();
-        assert_eq!(spec.node_name.as_deref(), Some("n1"));
+        let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
+        assert!(matches!(&volume.source, VolumeSource::ConfigMap(it) if it.default_mode == Some(0o644)));
+        let whole: Value = serde_json::from_str(pod.text.as_str()).unwrap();
+        assert_eq!(whole["spec"]["nodeName"], "n1");
         assert_eq!(
-            spec.volumes.as_ref().unwrap()[0]
-                .config_map
-                .as_ref()
-                .unwrap()
-                .default_mode,
-            Some(0o644)
+            whole["spec"]["tolerations"],
+            json!([{"operator": "Exists", "effect": "NoExecute"}])
         );
         let uid = pod.metadata.uid.clone().unwrap();
         assert_eq!(uid.len(), 36);

@@ -1,7 +1,7 @@
 //! Times as the API has them: UTC, whole seconds.
 
+use barepod_client::types::Time;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Now, in whole seconds.
 pub fn now() -> Time {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use barepod_streams::{Error, ExecRequest, LogSource, Node, Session};
 use futures_util::future::BoxFuture;
-use k8s_openapi::api::core::v1::Pod;
 use tokio::net::TcpStream;
 
 use crate::pods::registry::{ContainerView, Registry, View};
@@ -41,15 +40,12 @@ fn container<'a>(view: &'a View, name: &str) -> Result<&'a ContainerView, Error>
 
 impl Node for NodeApi {
     fn pods(&self) -> serde_json::Value {
-        let items: Vec<Pod> = self
-            .registry
-            .all()
-            .iter()
-            .map(|view| Pod {
-                status: view.status.clone(),
-                ..(*view.pod).clone()
-            })
-            .collect();
+        let item = |view: &Arc<View>| -> Option<serde_json::Value> {
+            let mut pod: serde_json::Value = serde_json::from_str(view.pod.text.as_str()).ok()?;
+            pod["status"] = serde_json::json!(view.status);
+            Some(pod)
+        };
+        let items: Vec<_> = self.registry.all().iter().filter_map(item).collect();
         serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
     }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::kinds::Container;
 use barepod_images::{Image, ImageStore};
-use k8s_openapi::api::core::v1::Container;
 
 use super::network::chain;
 use crate::pods::observed::Waiting;

@@ -1,10 +1,8 @@
 //! The node's Lease: renewing it says that the agent lives, at the price of one small object.
 
+use barepod_client::types::{Lease, MicroTime};
+use barepod_client::{Client, Error, Object, Patch, Request};
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
 use serde_json::json;
 
 /// Where node leases are.
@@ -13,36 +11,26 @@ const NAMESPACE: &str = "kube-node-lease";
 const DURATION_SECS: i32 = 40;
 
 /// Renews the lease, making it if there is none.
-pub async fn renew(client: &Client, node_name: &str, node_uid: &str) -> kube::Result<()> {
-    let api = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
+pub async fn renew(client: &Client, node_name: &str, node_uid: &str) -> Result<(), Error> {
     let now = MicroTime(Timestamp::now());
-    let patch = json!({"spec": {"holderIdentity": node_name, "leaseDurationSeconds": DURATION_SECS, "renewTime": now}});
-    match api
-        .patch(node_name, &PatchParams::default(), &Patch::Merge(patch))
+    let spec = json!({"holderIdentity": node_name, "leaseDurationSeconds": DURATION_SECS, "renewTime": now});
+    let path = Lease::RESOURCE.path(NAMESPACE, node_name);
+    match client
+        .send(Request::patch(path, Patch::Merge, &json!({"spec": spec})))
         .await
     {
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
-        result => return result.map(drop),
+        Err(error) if error.code() == Some(404) => {}
+        result => return result,
     }
-    let owner = OwnerReference {
-        api_version: "v1".into(),
-        kind: "Node".into(),
-        name: node_name.into(),
-        uid: node_uid.into(),
-        ..OwnerReference::default()
-    };
-    let lease = Lease {
-        metadata: ObjectMeta {
-            name: Some(node_name.into()),
-            owner_references: Some(vec![owner]),
-            ..ObjectMeta::default()
+    let lease = json!({
+        "apiVersion": Lease::RESOURCE.api_version(),
+        "kind": "Lease",
+        "metadata": {
+            "name": node_name,
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node_name, "uid": node_uid}],
         },
-        spec: Some(LeaseSpec {
-            holder_identity: Some(node_name.into()),
-            lease_duration_seconds: Some(DURATION_SECS),
-            renew_time: Some(now),
-            ..LeaseSpec::default()
-        }),
-    };
-    api.create(&PostParams::default(), &lease).await.map(drop)
+        "spec": spec,
+    });
+    let path = Lease::RESOURCE.collection(NAMESPACE);
+    client.send(Request::create(path, lease.to_string().into_bytes())).await
 }

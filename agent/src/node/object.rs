@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-    NodeSystemInfo,
-};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use barepod_client::types::{NodeCondition, Time};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::host::{Machine, Pressure, system};
 use crate::config::Config;
@@ -30,16 +27,12 @@ pub fn labels(config: &Config) -> BTreeMap<String, String> {
 }
 
 /// A new Node.
-pub fn node(config: &Config) -> Node {
-    Node {
-        metadata: ObjectMeta {
-            name: Some(config.node_name.clone()),
-            labels: Some(labels(config)),
-            ..ObjectMeta::default()
-        },
-        spec: Some(NodeSpec::default()),
-        status: None,
-    }
+pub fn node(config: &Config) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": config.node_name, "labels": labels(config)},
+    })
 }
 
 /// What the node says of itself.
@@ -53,13 +46,21 @@ pub struct State {
     pub images: Vec<ContainerImage>,
 }
 
+/// An image that is on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerImage {
+    names: Vec<String>,
+    size_bytes: u64,
+}
+
 /// Names and sizes for the node's status, the largest first.
 pub fn images(list: Vec<barepod_images::Image>) -> Vec<ContainerImage> {
     let mut list: Vec<ContainerImage> = list
         .into_iter()
         .map(|it| ContainerImage {
-            names: Some(it.digests.into_iter().chain(it.references).collect()),
-            size_bytes: i64::try_from(it.size_bytes).ok(),
+            names: it.digests.into_iter().chain(it.references).collect(),
+            size_bytes: it.size_bytes,
         })
         .collect();
     list.sort_by(|a, b| (b.size_bytes, &a.names).cmp(&(a.size_bytes, &b.names)));
@@ -67,63 +68,44 @@ pub fn images(list: Vec<barepod_images::Image>) -> Vec<ContainerImage> {
     list
 }
 
-/// The status; `before` keeps its transition times where nothing changed.
-pub fn status(
-    config: &Config,
-    machine: &Machine,
-    state: &State,
-    before: Option<&NodeStatus>,
-    now: &Time,
-) -> NodeStatus {
+/// The status; `before`, its conditions as they are known, keep their transition times where nothing changed.
+pub fn status(config: &Config, machine: &Machine, state: &State, before: &[NodeCondition], now: &Time) -> Value {
     let (kernel_version, architecture, os_image, machine_id, system_uuid) = system();
-    let quantity = |cpu: String, memory: i64, storage: i64| {
-        BTreeMap::from([
-            ("cpu".to_owned(), Quantity(cpu)),
-            ("memory".to_owned(), Quantity(format!("{}Ki", memory / 1024))),
-            (
-                "ephemeral-storage".to_owned(),
-                Quantity(format!("{}Ki", storage / 1024)),
-            ),
-            ("pods".to_owned(), Quantity(config.max_pods.to_string())),
-        ])
-    };
     let host = &machine.host;
-    let address = |type_: &str, address: String| NodeAddress {
-        type_: type_.to_owned(),
-        address,
+    let quantity = |memory: i64, storage: i64| {
+        json!({
+            "cpu": machine.cpus.to_string(),
+            "memory": format!("{}Ki", memory / 1024),
+            "ephemeral-storage": format!("{}Ki", storage / 1024),
+            "pods": config.max_pods.to_string(),
+        })
     };
-    NodeStatus {
-        capacity: Some(quantity(machine.cpus.to_string(), machine.memory, machine.storage)),
-        allocatable: Some(quantity(machine.cpus.to_string(), host.memory, host.storage)),
-        addresses: Some(vec![
-            address("InternalIP", host.ip.to_string()),
-            address("Hostname", config.node_name.clone()),
-        ]),
-        conditions: Some(conditions(state, before, now)),
-        daemon_endpoints: Some(NodeDaemonEndpoints {
-            kubelet_endpoint: Some(DaemonEndpoint {
-                port: config.listen.port().into(),
-            }),
-        }),
-        images: Some(state.images.clone()),
-        node_info: Some(NodeSystemInfo {
-            architecture,
-            boot_id: host.boot_id.clone(),
-            container_runtime_version: concat!("barepod://", env!("CARGO_PKG_VERSION")).into(),
-            kernel_version,
-            kube_proxy_version: String::new(),
-            kubelet_version: VERSION.into(),
-            machine_id,
-            operating_system: "linux".into(),
-            os_image,
-            system_uuid,
-            swap: None,
-        }),
-        ..NodeStatus::default()
-    }
+    json!({
+        "capacity": quantity(machine.memory, machine.storage),
+        "allocatable": quantity(host.memory, host.storage),
+        "addresses": [
+            {"type": "InternalIP", "address": host.ip},
+            {"type": "Hostname", "address": config.node_name},
+        ],
+        "conditions": conditions(state, before, now),
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.listen.port()}},
+        "images": state.images,
+        "nodeInfo": {
+            "architecture": architecture,
+            "bootID": host.boot_id,
+            "containerRuntimeVersion": concat!("barepod://", env!("CARGO_PKG_VERSION")),
+            "kernelVersion": kernel_version,
+            "kubeProxyVersion": "",
+            "kubeletVersion": VERSION,
+            "machineID": machine_id,
+            "operatingSystem": "linux",
+            "osImage": os_image,
+            "systemUUID": system_uuid,
+        },
+    })
 }
 
-fn conditions(state: &State, before: Option<&NodeStatus>, now: &Time) -> Vec<NodeCondition> {
+fn conditions(state: &State, before: &[NodeCondition], now: &Time) -> Vec<NodeCondition> {
     let pressure = |kind, holds, (bad, good): (&'static str, &'static str), text: &'static str| {
         let message = if holds {
             format!("node is short of {text}")
@@ -161,11 +143,7 @@ fn conditions(state: &State, before: Option<&NodeStatus>, now: &Time) -> Vec<Nod
     all.into_iter()
         .map(|(kind, holds, reason, message)| {
             let status = if holds { "True" } else { "False" };
-            let known = before
-                .and_then(|it| it.conditions.as_ref())
-                .into_iter()
-                .flatten()
-                .find(|it| it.type_ == kind && it.status == status);
+            let known = before.iter().find(|it| it.type_ == kind && it.status == status);
             NodeCondition {
                 type_: kind.into(),
                 status: status.into(),
@@ -200,17 +178,14 @@ mod tests {
             images: Vec::new(),
         };
         let early = time::parse("2020-01-01T00:00:00Z");
-        let first = NodeStatus {
-            conditions: Some(conditions(&state, None, &early)),
-            ..NodeStatus::default()
-        };
+        let first = conditions(&state, &[], &early);
         let later = time::now();
         let second = conditions(
             &State {
                 not_ready: None,
                 ..state
             },
-            Some(&first),
+            &first,
             &later,
         );
         let get = |kind: &str| second.iter().find(|it| it.type_ == kind).unwrap();

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use barepod_client::types::{Node, NodeCondition};
+use barepod_client::{Client, Error, Event, Object, Patch, Request, Selection, watch as watch_objects};
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeStatus};
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::host::{Machine, Pressure};
+use super::object::ContainerImage;
 use super::{lease, object};
 use crate::config::Config;
 use crate::drivers::images::Images;
 use crate::pods::backoff::Retry;
-use crate::reconnect::Reconnect;
 use crate::shared::blocking;
 use crate::time;
 
@@ -56,10 +54,10 @@ pub async fn run(reporter: Reporter, mut shutdown: watch::Receiver<bool>) {
 
 impl Reporter {
     async fn report(mut self) {
-        let mut status = None;
-        let node = self.register_patiently(&mut status).await;
+        let mut known = Vec::new();
+        let node = self.register_patiently(&mut known).await;
         let mut uid = node.metadata.uid.clone().unwrap_or_default();
-        let assigned = node.spec.as_ref().and_then(|it| it.pod_cidr.clone());
+        let assigned = node.spec.pod_cidr.clone();
         let mut waiting = assigned.is_none().then(|| {
             tokio::spawn(wait_for_cidr(
                 self.client.clone(),
@@ -85,21 +83,21 @@ impl Reporter {
                 }
             };
             if renew && let Err(error) = lease::renew(&self.client, &self.config.node_name, &uid).await {
-                tracing::warn!(%error, "lease not renewed");
+                tracing::warn!(error = error.chain(), "lease not renewed");
             }
             let now = self.observe(listed.take()).await;
             listed = Some(now.images.clone());
             if state.as_ref() == Some(&now) && written.elapsed() < REFRESH {
                 continue;
             }
-            match self.write(&now, &mut status).await {
+            match self.write(&now, &mut known).await {
                 Ok(()) => {
                     state = Some(now);
                     written = Instant::now();
                 }
-                Err(kube::Error::Api(error)) if error.code == 404 => {
+                Err(error) if error.code() == Some(404) => {
                     tracing::warn!("the node's object is gone; it is registered again");
-                    let node = self.register_patiently(&mut status).await;
+                    let node = self.register_patiently(&mut known).await;
                     uid = node.metadata.uid.clone().unwrap_or_default();
                     state = None;
                     if waiting.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
@@ -111,7 +109,7 @@ impl Reporter {
                     }
                     tick.reset_immediately();
                 }
-                Err(error) => tracing::warn!(%error, "node status not written"),
+                Err(error) => tracing::warn!(error = error.chain(), "node status not written"),
             }
         }
     }
@@ -131,19 +129,16 @@ impl Reporter {
         blocking(look).await
     }
 
-    async fn write(&self, state: &object::State, status: &mut Option<NodeStatus>) -> kube::Result<()> {
-        let next = object::status(&self.config, &self.machine, state, status.as_ref(), &time::now());
-        let api = Api::<Node>::all(self.client.clone());
-        let patch = Patch::Strategic(json!({"status": next}));
-        let node = api
-            .patch_status(&self.config.node_name, &PatchParams::default(), &patch)
-            .await?;
-        *status = node.status.or(Some(next));
+    async fn write(&self, state: &object::State, known: &mut Vec<NodeCondition>) -> Result<(), Error> {
+        let next = object::status(&self.config, &self.machine, state, known, &time::now());
+        let path = Node::RESOURCE.path("", &self.config.node_name) + "/status";
+        let request = Request::patch(path, Patch::Strategic, &json!({"status": next}));
+        *known = self.client.object::<Node>(request).await?.status.conditions;
         Ok(())
     }
 
     /// Until the API answers.
-    async fn register_patiently(&self, status: &mut Option<NodeStatus>) -> Node {
+    async fn register_patiently(&self, known: &mut Vec<NodeCondition>) -> Node {
         let mut retry = Retry::new(Duration::from_millis(100), Duration::from_secs(7));
         loop {
             match self.register().await {
@@ -151,60 +146,49 @@ impl Reporter {
                     let uid = node.metadata.uid.clone().unwrap_or_default();
                     tracing::info!(node = self.config.node_name, "node registered");
                     self.registered.send_replace(Some((self.config.node_name.clone(), uid)));
-                    status.clone_from(&node.status);
+                    known.clone_from(&node.status.conditions);
                     return node;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "node not registered; it is tried again");
+                    tracing::warn!(error = error.chain(), "node not registered; it is tried again");
                     tokio::time::sleep(retry.step()).await;
                 }
             }
         }
     }
 
-    async fn register(&self) -> kube::Result<Node> {
-        let api = Api::<Node>::all(self.client.clone());
-        let name = &self.config.node_name;
-        match api.create(&PostParams::default(), &object::node(&self.config)).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
+    async fn register(&self) -> Result<Node, Error> {
+        let new = object::node(&self.config).to_string().into_bytes();
+        let made = self
+            .client
+            .object(Request::create(Node::RESOURCE.collection(""), new))
+            .await;
+        match made {
+            Err(error) if error.code() == Some(409) => {}
             result => return result,
         }
-        let node = api.get(name).await?;
+        let path = Node::RESOURCE.path("", &self.config.node_name);
+        let node: Node = self.client.object(Request::get(path.as_str())).await?;
         let labels = object::labels(&self.config);
-        let known = node.metadata.labels.as_ref();
-        if labels
-            .iter()
-            .all(|(key, value)| known.and_then(|it| it.get(key)) == Some(value))
-        {
+        let is_known = |(key, value): (&String, &String)| node.metadata.label(key) == Some(value);
+        if labels.iter().all(is_known) {
             return Ok(node);
         }
-        api.patch(
-            name,
-            &PatchParams::default(),
-            &Patch::Merge(json!({"metadata": {"labels": labels}})),
-        )
-        .await
+        let change = json!({"metadata": {"labels": labels}});
+        self.client.object(Request::patch(path, Patch::Merge, &change)).await
     }
 }
 
 /// Waits until the control service has given the node its share of the pod addresses.
 async fn wait_for_cidr(client: Client, node_name: String, pod_cidr: watch::Sender<Option<String>>) {
-    let config = watcher::Config::default()
-        .fields(&format!("metadata.name={node_name}"))
-        .streaming_lists();
-    let mut events = watcher(Api::<Node>::all(client), config)
-        .backoff(Reconnect::default())
-        .boxed();
+    let selection = Selection::all(Node::RESOURCE).fields(format!("metadata.name={node_name}"));
+    let mut events = watch_objects::<Node>(client, selection);
     while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => {
-                if let Some(cidr) = node.spec.and_then(|it| it.pod_cidr) {
-                    pod_cidr.send_replace(Some(cidr));
-                    return;
-                }
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "watch of the node interrupted"),
+        if let Event::Apply(node) | Event::InitApply(node) = event
+            && let Some(cidr) = node.spec.pod_cidr
+        {
+            pod_cidr.send_replace(Some(cidr));
+            return;
         }
     }
 }

@@ -4,17 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, future, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use barepod_client::types::{ConfigMap, Secret};
+use barepod_client::{Client, Error, Event, Object, Request, Selection, watch as watch_objects};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
 use super::{Data, Key, Kind, Objects};
-use crate::reconnect::Reconnect;
 use crate::slots::Slots;
 
-/// The watch opens a connection of its own; a pod that is just starting is not made to wait for that.
+/// A pod that is just starting has more urgent requests to make.
 const WATCH_AFTER: Duration = Duration::from_secs(1);
 
 /// Gets objects; shared by all pods of the node.
@@ -48,7 +46,7 @@ impl Cache {
     }
 
     /// The objects as they are now.
-    pub async fn fetch(&self, keys: BTreeSet<Key>) -> kube::Result<Objects> {
+    pub async fn fetch(&self, keys: BTreeSet<Key>) -> Result<Objects, Error> {
         let get = |key: Key| async move { self.get(&key).await.map(|data| (key, data)) };
         stream::iter(keys.into_iter().map(get))
             .buffer_unordered(8)
@@ -56,27 +54,25 @@ impl Cache {
             .await
     }
 
-    async fn get(&self, key: &Key) -> kube::Result<Option<Arc<Data>>> {
+    async fn get(&self, key: &Key) -> Result<Option<Arc<Data>>, Error> {
         self.slots.run(self.get_now(key)).await
     }
 
-    async fn get_now(&self, key: &Key) -> kube::Result<Option<Arc<Data>>> {
-        let client = self.client.clone();
-        let data: Option<Data> = match key.kind {
-            Kind::ConfigMap => Api::<ConfigMap>::namespaced(client, &key.namespace)
-                .get_opt(&key.name)
-                .await?
-                .map(Into::into),
-            Kind::Secret => Api::<Secret>::namespaced(client, &key.namespace)
-                .get_opt(&key.name)
-                .await?
-                .map(Into::into),
+    async fn get_now(&self, key: &Key) -> Result<Option<Arc<Data>>, Error> {
+        let data = match key.kind {
+            Kind::ConfigMap => self.find::<ConfigMap>(key).await?,
+            Kind::Secret => self.find::<Secret>(key).await?,
         };
         Ok(data.map(Arc::new))
     }
 
+    async fn find<K: Object + Into<Data>>(&self, key: &Key) -> Result<Option<Data>, Error> {
+        let request = Request::get(K::RESOURCE.path(&key.namespace, &key.name));
+        Ok(self.client.find::<K>(request).await?.map(Into::into))
+    }
+
     /// The object as it is now, and from now on. A watch is shared by everybody who asks for the same object.
-    pub async fn subscribe(&self, key: Key) -> kube::Result<Feed> {
+    pub async fn subscribe(&self, key: Key) -> Result<Feed, Error> {
         if let Some(value) = self.known(&key) {
             return Ok(Feed { key, value });
         }
@@ -127,64 +123,35 @@ async fn keep_fresh(cache: Cache, key: Key, sender: watch::Sender<Option<Arc<Dat
 
 async fn follow(client: Client, key: &Key, sender: &watch::Sender<Option<Arc<Data>>>) {
     tokio::time::sleep(WATCH_AFTER).await;
-    let config = watcher::Config::default()
-        .fields(&format!("metadata.name={}", key.name))
-        .streaming_lists();
     match key.kind {
-        Kind::ConfigMap => {
-            drain(
-                watcher(Api::<ConfigMap>::namespaced(client, &key.namespace), config),
-                key,
-                sender,
-            )
-            .await
-        }
-        Kind::Secret => {
-            drain(
-                watcher(Api::<Secret>::namespaced(client, &key.namespace), config),
-                key,
-                sender,
-            )
-            .await
-        }
+        Kind::ConfigMap => follow_kind::<ConfigMap>(client, key, sender).await,
+        Kind::Secret => follow_kind::<Secret>(client, key, sender).await,
     }
 }
 
-async fn drain<K>(
-    events: impl stream::Stream<Item = watcher::Result<watcher::Event<K>>>,
-    key: &Key,
-    sender: &watch::Sender<Option<Arc<Data>>>,
-) where
-    K: Into<Data>,
-{
+async fn follow_kind<K: Object + Into<Data>>(client: Client, key: &Key, sender: &watch::Sender<Option<Arc<Data>>>) {
+    let selection = Selection::within(K::RESOURCE, &key.namespace).fields(format!("metadata.name={}", key.name));
+    let mut events = watch_objects::<K>(client, selection);
     let mut seen = false;
-    events
-        .backoff(Reconnect::default())
-        .for_each(|event| {
-            let next = match event {
-                Ok(watcher::Event::Init) => {
-                    seen = false;
-                    return future::ready(());
-                }
-                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                    seen = true;
-                    Some(Arc::new(object.into()))
-                }
-                Ok(watcher::Event::InitDone) if seen => return future::ready(()),
-                Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => None,
-                Err(error) => {
-                    tracing::warn!(%key, %error, "watch interrupted");
-                    return future::ready(());
-                }
-            };
-            sender.send_if_modified(|current| {
-                let changed = *current != next;
-                if changed {
-                    *current = next;
-                }
-                changed
-            });
-            future::ready(())
-        })
-        .await;
+    while let Some(event) = events.next().await {
+        let next = match event {
+            Event::Init => {
+                seen = false;
+                continue;
+            }
+            Event::Apply(object) | Event::InitApply(object) => {
+                seen = true;
+                Some(Arc::new(object.into()))
+            }
+            Event::InitDone if seen => continue,
+            Event::InitDone | Event::Delete(_) => None,
+        };
+        sender.send_if_modified(|current| {
+            let changed = *current != next;
+            if changed {
+                *current = next;
+            }
+            changed
+        });
+    }
 }

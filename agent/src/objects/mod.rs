@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use barepod_client::types::{ByteString, ConfigMap, Secret};
 
 pub use cache::{Cache, Feed};
 
@@ -85,45 +85,28 @@ impl Data {
 
 impl From<ConfigMap> for Data {
     fn from(object: ConfigMap) -> Self {
+        let texts = object.data.unwrap_or_default().into_iter();
         Self {
             version: object.metadata.resource_version.unwrap_or_default(),
-            values: object
-                .data
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(key, value)| (key, value.into_bytes()))
-                .collect(),
-            binary: object
-                .binary_data
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(key, value)| (key, value.0))
-                .collect(),
+            values: texts.map(|(key, value)| (key, value.into_bytes())).collect(),
+            binary: bytes(object.binary_data),
         }
     }
 }
 
 impl From<Secret> for Data {
     fn from(object: Secret) -> Self {
-        let mut values: BTreeMap<_, _> = object
-            .data
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, value)| (key, value.0))
-            .collect();
-        values.extend(
-            object
-                .string_data
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(key, value)| (key, value.into_bytes())),
-        );
         Self {
             version: object.metadata.resource_version.unwrap_or_default(),
-            values,
+            values: bytes(object.data),
             binary: BTreeMap::new(),
         }
     }
+}
+
+fn bytes(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Vec<u8>> {
+    let data = data.unwrap_or_default().into_iter();
+    data.map(|(key, value)| (key, value.0)).collect()
 }
 
 /// A set of objects as they were at one moment; `None` is one that does not exist.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::kinds::Pod;
 use barepod_runtime::protocol::{ContainerState, Phase, SandboxState};
-use k8s_openapi::api::core::v1::Pod;
 
 use super::observed::{Failure, Observed, Seen, State, Step, Termination};
 use super::ops::end::{self, Words};

@@ -11,17 +11,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use barepod_client::{Error, Event, Object, Selection, watch as watch_objects};
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::adopt::{self, Found};
-use super::worker::{self, Desired, Inherited, Reported};
+use super::worker::{self, Desired, Inherited};
 use super::{mirror, shape};
-use crate::reconnect::Reconnect;
+use crate::kinds::Pod;
 use crate::shared::{SharedRef, blocking};
 
 /// How long a failed change of a mirror pod waits for its next try.
@@ -41,7 +39,7 @@ struct Manager {
     api_read: bool,
     collected: bool,
     mirrors: BTreeMap<String, Arc<Pod>>,
-    mirroring: JoinSet<(String, kube::Result<()>)>,
+    mirroring: JoinSet<(String, Result<(), Error>)>,
     /// Names whose mirror is being changed, and whether to look again afterwards.
     mirror_busy: HashMap<String, bool>,
     node: watch::Receiver<Option<(String, String)>>,
@@ -74,10 +72,8 @@ pub async fn run(
         manager.adopted(found);
     }
     let selector = format!("spec.nodeName={}", manager.shared.config.node_name);
-    let config = watcher::Config::default().fields(&selector).streaming_lists();
-    let mut events = watcher(Api::<Pod>::all(manager.shared.client.clone()), config)
-        .backoff(Reconnect::default())
-        .boxed();
+    let selection = Selection::all(Pod::RESOURCE).fields(selector);
+    let mut events = watch_objects(manager.shared.client.clone(), selection);
     let mut node = manager.node.clone();
     loop {
         tokio::select! {
@@ -87,10 +83,7 @@ pub async fn run(
                 Ok(uid) => manager.finished(&uid),
                 Err(error) => tracing::error!(%error, "pod worker failed"),
             },
-            Some(event) = events.next() => match event {
-                Ok(event) => manager.heard(event),
-                Err(error) => tracing::warn!(%error, "watch of pods interrupted"),
-            },
+            Some(event) = events.next() => manager.heard(event),
             Some(pods) = manifests.recv() => manager.manifests(pods),
             Some(done) = manager.mirroring.join_next() => manager.mirrored(done),
             Ok(()) = node.changed() => manager.mirror_all(),
@@ -118,17 +111,16 @@ impl Manager {
             .spawn(worker::run(Arc::clone(&self.shared), receiver, inherited));
     }
 
-    fn heard(&mut self, event: watcher::Event<Pod>) {
+    fn heard(&mut self, event: Event<Pod>) {
         match event {
-            watcher::Event::Init => self.listing = Some(HashSet::new()),
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.applied(pod),
-            watcher::Event::Delete(pod) => self.deleted(&pod),
-            watcher::Event::InitDone => self.listed_all(),
+            Event::Init => self.listing = Some(HashSet::new()),
+            Event::InitApply(pod) | Event::Apply(pod) => self.applied(pod),
+            Event::Delete(pod) => self.deleted(&pod),
+            Event::InitDone => self.listed_all(),
         }
     }
 
-    fn applied(&mut self, mut pod: Pod) {
-        pod.metadata.managed_fields = None;
+    fn applied(&mut self, pod: Pod) {
         let pod = Arc::new(pod);
         let uid = shape::uid(&pod).to_owned();
         if let Some(listing) = &mut self.listing {
@@ -140,14 +132,10 @@ impl Manager {
             return self.mirror(&name);
         }
         self.listed.insert(uid.clone());
-        let reported = Some(Reported {
-            uid: uid.clone(),
-            status: pod.status.clone(),
-        });
         let desired = Desired {
+            reported: Some(Arc::clone(&pod)),
             pod,
             gone: false,
-            reported,
             from_manifest: false,
         };
         match self.workers.get(&uid) {
@@ -265,14 +253,10 @@ impl Manager {
         if let (mirror::Step::Keep, Some(pod), Some(mirror)) = (&step, &static_pod, &mirror)
             && let Some(worker) = self.workers.get(shape::uid(pod))
         {
-            let reported = Some(Reported {
-                uid: shape::uid(mirror).to_owned(),
-                status: mirror.status.clone(),
-            });
             worker.send_if_modified(|known| {
-                let changed = known.reported.as_ref().map(|it| &it.uid) != reported.as_ref().map(|it| &it.uid);
+                let changed = known.reported.as_ref().map(|it| shape::uid(it)) != Some(shape::uid(mirror));
                 if changed {
-                    known.reported = reported;
+                    known.reported = Some(Arc::clone(mirror));
                 }
                 changed
             });
@@ -298,7 +282,7 @@ impl Manager {
         });
     }
 
-    fn mirrored(&mut self, done: Result<(String, kube::Result<()>), tokio::task::JoinError>) {
+    fn mirrored(&mut self, done: Result<(String, Result<(), Error>), tokio::task::JoinError>) {
         match done {
             Ok((name, Ok(()))) => {
                 // What it led to is seen by the watch, now or already.
@@ -307,7 +291,11 @@ impl Manager {
                 }
             }
             Ok((name, Err(error))) => {
-                tracing::warn!(pod = name, %error, "mirror pod not changed; it is tried again");
+                tracing::warn!(
+                    pod = name,
+                    error = error.chain(),
+                    "mirror pod not changed; it is tried again"
+                );
                 self.mirror_busy.remove(&name);
                 self.mirror(&name);
             }

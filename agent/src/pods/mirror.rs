@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::{Api, Client};
+use barepod_client::{Client, DeleteOptions, Error, Object, Request};
+use serde_json::{Value, json};
 
 use super::shape;
+use crate::kinds::Pod;
 
 /// Set on a mirror pod, with the hash of its static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -19,11 +18,11 @@ pub const SOURCE: &str = "kubernetes.io/config.source";
 
 /// The hash a mirror pod carries; `None` for other pods.
 pub fn mirrored_hash(pod: &Pod) -> Option<&str> {
-    pod.metadata.annotations.as_ref()?.get(MIRROR).map(String::as_str)
+    pod.metadata.annotation(MIRROR)
 }
 
 fn hash(pod: &Pod) -> Option<&str> {
-    pod.metadata.annotations.as_ref()?.get(HASH).map(String::as_str)
+    pod.metadata.annotation(HASH)
 }
 
 /// What has to be done for a name.
@@ -52,70 +51,57 @@ pub fn step(static_pod: Option<&Arc<Pod>>, mirror: Option<&Arc<Pod>>) -> Step {
 }
 
 /// Does it. An object that is there already, or gone already, is no error.
-pub async fn act(client: Client, step: Step, node: Option<(String, String)>) -> kube::Result<()> {
-    let ok = |error| match error {
-        kube::Error::Api(status) if matches!(status.code, 404 | 409) => Ok(()),
-        error => Err(error),
-    };
-    match step {
-        Step::Keep => Ok(()),
+pub async fn act(client: Client, step: Step, node: Option<(String, String)>) -> Result<(), Error> {
+    let request = match step {
+        Step::Keep => return Ok(()),
         Step::Create(pod) => {
-            let api = Api::<Pod>::namespaced(client, shape::namespace(&pod));
-            api.create(&PostParams::default(), &mirror_of(&pod, node))
-                .await
-                .map(drop)
-                .or_else(ok)
+            let body = mirror_of(&pod, node);
+            let path = Pod::RESOURCE.collection(shape::namespace(&pod));
+            Request::create(path, body.to_string().into_bytes())
         }
-        Step::Delete(mirror) => {
-            let api = Api::<Pod>::namespaced(client, shape::namespace(&mirror));
-            let preconditions = Preconditions {
-                uid: mirror.metadata.uid.clone(),
-                resource_version: None,
-            };
-            let params = DeleteParams {
-                grace_period_seconds: Some(0),
-                preconditions: Some(preconditions),
-                ..DeleteParams::default()
-            };
-            api.delete(shape::name(&mirror), &params).await.map(drop).or_else(ok)
-        }
+        Step::Delete(mirror) => delete(&mirror),
+    };
+    match client.send(request).await {
+        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+        result => result,
     }
 }
 
-/// The object to create; `node` is the node's name and UID.
-fn mirror_of(pod: &Pod, node: Option<(String, String)>) -> Pod {
-    let mut mirror = pod.clone();
-    mirror.status = None;
-    mirror.metadata.uid = None;
-    mirror.metadata.resource_version = None;
-    let hash = hash(pod).unwrap_or_default().to_owned();
-    mirror
-        .metadata
-        .annotations
-        .get_or_insert_default()
-        .insert(MIRROR.into(), hash);
-    mirror.metadata.owner_references = node.map(|(name, uid)| {
-        vec![OwnerReference {
-            api_version: "v1".into(),
-            kind: "Node".into(),
-            name,
-            uid,
-            controller: Some(true),
-            block_owner_deletion: None,
-        }]
-    });
+/// Deletes this very object for good.
+pub fn delete(pod: &Pod) -> Request {
+    let path = Pod::RESOURCE.path(shape::namespace(pod), shape::name(pod));
+    let options = DeleteOptions::default().grace_period(0).uid(shape::uid(pod));
+    Request::delete(path, &options)
+}
+
+/// The object to create, with every field of the manifest; `node` is the node's name and UID.
+fn mirror_of(pod: &Pod, node: Option<(String, String)>) -> Value {
+    let mut mirror: Value = serde_json::from_str(pod.text.as_str()).expect("the pod was read from this text");
+    mirror["apiVersion"] = json!("v1");
+    mirror["kind"] = json!("Pod");
+    let meta = &mut mirror["metadata"];
+    if let Some(meta) = meta.as_object_mut() {
+        meta.remove("uid");
+        meta.remove("resourceVersion");
+    }
+    meta["annotations"][MIRROR] = json!(hash(pod).unwrap_or_default());
+    meta["ownerReferences"] = match node {
+        Some((name, uid)) => {
+            json!([{"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid, "controller": true}])
+        }
+        None => Value::Null,
+    };
     mirror
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use barepod_client::Read;
 
-    fn pod(annotations: serde_json::Value) -> Arc<Pod> {
-        Arc::new(
-            serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u", "annotations": annotations}})).unwrap(),
-        )
+    fn pod(annotations: Value) -> Arc<Pod> {
+        let text = json!({"metadata": {"name": "p", "uid": "u", "annotations": annotations}, "spec": {"x": 1}});
+        Arc::new(Pod::read(&text.to_string()).unwrap())
     }
 
     #[test]
@@ -133,8 +119,12 @@ mod tests {
     #[test]
     fn mirror_is_owned_by_the_node() {
         let mirror = mirror_of(&pod(json!({HASH: "1"})), Some(("n".into(), "node-uid".into())));
-        assert_eq!(mirrored_hash(&mirror), Some("1"));
-        assert!(mirror.metadata.uid.is_none());
-        assert_eq!(mirror.metadata.owner_references.unwrap()[0].uid, "node-uid");
+        assert_eq!(mirrored_hash(&Pod::read(&mirror.to_string()).unwrap()), Some("1"));
+        assert!(mirror["metadata"].get("uid").is_none());
+        assert_eq!(mirror["metadata"]["ownerReferences"][0]["uid"], "node-uid");
+        assert_eq!(
+            mirror["spec"]["x"], 1,
+            "what the agent does not read is there all the same"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use barepod_client::types::Time;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;

@@ -12,7 +12,7 @@
 
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use crate::kinds::{Container, Pod};
 
 use super::observed::{Failure, Observed, Seen, State, Step};
 use super::shape::{self, Role};

@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use oci_spec::runtime::Process;
 use tokio::sync::watch;
 
 use super::shape;
 use crate::drivers::monitor::Monitor;
+use crate::kinds::{Pod, PodStatus};
 
 /// One pod.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct View {
     /// Its object.
     pub pod: Arc<Pod>,
     /// Its status, as this node sees it.
-    pub status: Option<PodStatus>,
+    pub status: Option<Arc<PodStatus>>,
     /// Its monitor, while the sandbox lives.
     pub monitor: Option<Monitor>,
     /// Its network namespace, unless that is the node's.

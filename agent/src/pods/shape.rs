@@ -1,6 +1,6 @@
 //! Reading a pod's specification: which containers it has, in which role, and when they are restarted.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use crate::kinds::{Container, Pod, PodSpec};
 
 use super::observed::Termination;
 

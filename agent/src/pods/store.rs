@@ -16,13 +16,14 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use barepod_client::Read;
+use barepod_client::types::Time;
 use oci_spec::runtime::Process;
 use serde::{Deserialize, Serialize};
 
 use super::observed::{Failure, Observed, Seen, State, Termination};
 use crate::files;
+use crate::kinds::Pod;
 
 /// What is remembered of a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,18 +184,17 @@ impl Store {
 
     /// Writes the object, making the directory. Blocking.
     pub fn write_pod(&self, pod: &Pod) -> io::Result<()> {
-        let text = serde_json::to_vec(pod)?;
         let written = self.written();
         if written.closed {
             return Ok(());
         }
         files::make_private_dir(&self.dir)?;
-        files::write_atomic(&self.dir.join("pod.json"), &text, 0o600)
+        files::write_atomic(&self.dir.join("pod.json"), pod.text.as_str().as_bytes(), 0o600)
     }
 
     /// Reads both; without a readable state, an empty one. Blocking.
     pub fn read(&self) -> io::Result<(Pod, Stored)> {
-        let pod = serde_json::from_slice(&std::fs::read(self.dir.join("pod.json"))?)?;
+        let pod = Pod::read(&std::fs::read_to_string(self.dir.join("pod.json"))?)?;
         let state = std::fs::read(self.dir.join("state.json"))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok());

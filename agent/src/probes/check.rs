@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::kinds::{ContainerPort, ExecAction, HttpGetAction, LifecycleHandler, Probe, TcpSocketAction};
+use barepod_client::types::IntOrString;
 use barepod_runtime::protocol::Request;
-use k8s_openapi::api::core::v1::{ContainerPort, ExecAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oci_spec::runtime::Process;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -39,9 +39,9 @@ pub enum Check {
     /// Run a command in the container; it must exit with 0.
     Exec(ExecAction),
     /// Make an HTTP request; the answer must be 2xx or 3xx.
-    Http(HTTPGetAction),
+    Http(HttpGetAction),
     /// Open a connection.
-    Tcp(TCPSocketAction),
+    Tcp(TcpSocketAction),
     /// Let time pass.
     Sleep(Duration),
     /// Something this agent cannot do.
@@ -156,7 +156,7 @@ fn pipe() -> std::io::Result<(tokio::net::unix::pipe::Receiver, OwnedFd)> {
     ))
 }
 
-async fn get(target: &Target, action: &HTTPGetAction) -> Result<(), String> {
+async fn get(target: &Target, action: &HttpGetAction) -> Result<(), String> {
     let headers: Vec<(String, String)> = action
         .http_headers
         .iter()

@@ -5,7 +5,7 @@ mod http;
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use crate::kinds::{Container, Pod, Probe};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 

@@ -1,50 +1,50 @@
 //! Services and EndpointSlices → the node's proxy rules. A burst of changes is one change of the rules: while one is
 //! being made, all that comes is gathered for the next.
 
+mod known;
 mod rules;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use barepod_client::types::{EndpointSlice, Service};
+use barepod_client::{Client, Event, Object, Selection, watch as watch_objects};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
 use tokio::sync::watch;
 
 use crate::drivers::network;
+use crate::kinds::Pod;
 use crate::pods::backoff::Retry;
 use crate::pods::shape;
-use crate::reconnect::Reconnect;
 use crate::spec::services::{self, Variables};
+use known::Known;
 
 /// How long a pod from the API waits for Services to be known; they come over the same API.
 const SERVICES: Duration = Duration::from_secs(2);
 
 /// The Services, for environment variables.
 #[derive(Clone)]
-pub struct Services(Store<Service>);
+pub struct Services {
+    known: Arc<RwLock<Known<Service>>>,
+    complete: watch::Receiver<bool>,
+}
 
 impl Services {
+    fn read(&self) -> RwLockReadGuard<'_, Known<Service>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Variables of the Services that the pod sees. Waits a little for the first list; a static pod does not.
     pub async fn variables(&self, pod: &Pod) -> Variables {
-        let manifest = pod
-            .metadata
-            .annotations
-            .as_ref()
-            .is_some_and(|it| it.contains_key(crate::pods::mirror::SOURCE));
-        if !manifest {
-            let _ = tokio::time::timeout(SERVICES, self.0.wait_until_ready()).await;
+        if pod.metadata.annotation(crate::pods::mirror::SOURCE).is_none() {
+            let mut complete = self.complete.clone();
+            let _ = tokio::time::timeout(SERVICES, complete.wait_for(|it| *it)).await;
         }
-        let known = self.0.state();
         let links = shape::spec(pod).enable_service_links.unwrap_or(true);
-        services::variables(known.iter().map(|it| &**it), shape::namespace(pod), links)
+        services::variables(self.read().all(), shape::namespace(pod), links)
     }
 }
 
@@ -67,74 +67,55 @@ impl Routes {
 
 /// The task's side of [`Services`] and [`Routes`].
 pub struct Proxy {
-    services: Writer<Service>,
+    services: Services,
+    complete: watch::Sender<bool>,
+    slices: Known<EndpointSlice>,
     routes: watch::Sender<HashSet<Ipv4Addr>>,
+    dirty: bool,
 }
 
 /// Makes both sides.
 pub fn channel() -> (Proxy, Services, Routes) {
-    let (store, writer) = reflector::store();
+    let (complete, completed) = watch::channel(false);
     let (routes, routed) = watch::channel(HashSet::new());
-    (
-        Proxy {
-            services: writer,
-            routes,
-        },
-        Services(store),
-        Routes(routed),
-    )
-}
-
-type Slices = BTreeMap<(String, String), Arc<EndpointSlice>>;
-
-struct State {
-    writer: Writer<Service>,
-    services: Store<Service>,
-    services_read: bool,
-    slices: Slices,
-    listing: Option<Slices>,
-    slices_read: bool,
-    dirty: bool,
+    let services = Services {
+        known: Arc::default(),
+        complete: completed,
+    };
+    let proxy = Proxy {
+        services: services.clone(),
+        complete,
+        slices: Known::default(),
+        routes,
+        dirty: false,
+    };
+    (proxy, services, Routes(routed))
 }
 
 /// Runs until `shutdown`.
 pub async fn run(
-    proxy: Proxy,
+    mut proxy: Proxy,
     client: Client,
     node_name: String,
     mut network: watch::Receiver<Option<network::Handle>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let config = || watcher::Config::default().streaming_lists();
-    let mut services = watcher(Api::<Service>::all(client.clone()), config())
-        .backoff(Reconnect::default())
-        .boxed();
-    let mut slices = watcher(Api::<EndpointSlice>::all(client), config())
-        .backoff(Reconnect::default())
-        .boxed();
-    let mut state = State {
-        services: proxy.services.as_reader(),
-        writer: proxy.services,
-        services_read: false,
-        slices: Slices::new(),
-        listing: None,
-        slices_read: false,
-        dirty: false,
-    };
+    let mut services = watch_objects(client.clone(), Selection::all(Service::RESOURCE));
+    let mut slices = watch_objects(client, Selection::all(EndpointSlice::RESOURCE));
     let mut retry = Retry::new(Duration::from_millis(200), Duration::from_secs(30));
     loop {
         tokio::select! {
             _ = shutdown.wait_for(|it| *it) => return,
-            Some(event) = services.next() => state.service(event),
-            Some(event) = slices.next() => state.slice(event),
+            Some(event) = services.next() => proxy.service(event),
+            Some(event) = slices.next() => proxy.slice(event),
             Ok(()) = network.changed() => {}
         }
-        state.drain(&mut services, &mut slices);
-        while state.dirty && state.services_read && state.slices_read {
+        proxy.drain(&mut services, &mut slices);
+        while proxy.dirty && proxy.is_complete() {
             let handle = network.borrow().clone();
             let Some(handle) = handle else { break };
-            state.dirty = false;
-            let (ports, routed) = state.rules(&node_name);
+            proxy.dirty = false;
+            let (ports, routed) = proxy.rules(&node_name);
             match handle.sync(ports).await {
                 Ok(()) => {
                     retry.reset();
@@ -142,24 +123,28 @@ pub async fn run(
                 }
                 Err(error) => {
                     tracing::error!(%error, "proxy rules not changed; it is tried again");
-                    state.dirty = true;
+                    proxy.dirty = true;
                     tokio::select! {
                         _ = shutdown.wait_for(|it| *it) => return,
                         () = tokio::time::sleep(retry.step()) => {}
                     }
                 }
             }
-            state.drain(&mut services, &mut slices);
+            proxy.drain(&mut services, &mut slices);
         }
     }
 }
 
-impl State {
+impl Proxy {
+    fn is_complete(&self) -> bool {
+        *self.complete.borrow() && self.slices.is_complete()
+    }
+
     /// Takes what has arrived and waits for nothing.
     fn drain(
         &mut self,
-        services: &mut BoxStream<'_, watcher::Result<watcher::Event<Service>>>,
-        slices: &mut BoxStream<'_, watcher::Result<watcher::Event<EndpointSlice>>>,
+        services: &mut BoxStream<'_, Event<Service>>,
+        slices: &mut BoxStream<'_, Event<EndpointSlice>>,
     ) {
         while let Some(Some(event)) = services.next().now_or_never() {
             self.service(event);
@@ -169,58 +154,20 @@ impl State {
         }
     }
 
-    fn service(&mut self, event: watcher::Result<watcher::Event<Service>>) {
-        match event {
-            Ok(event) => {
-                let event = event.modify(|it| it.metadata.managed_fields = None);
-                self.writer.apply_watcher_event(&event);
-                self.services_read |= matches!(event, watcher::Event::InitDone);
-                self.dirty |= !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
-            }
-            Err(error) => tracing::warn!(%error, "watch of services interrupted"),
+    fn service(&mut self, event: Event<Service>) {
+        let mut known = self.services.known.write().unwrap_or_else(PoisonError::into_inner);
+        self.dirty |= known.take(event);
+        if known.is_complete() && !*self.complete.borrow() {
+            self.complete.send_replace(true);
         }
     }
 
-    fn slice(&mut self, event: watcher::Result<watcher::Event<EndpointSlice>>) {
-        let key = |it: &EndpointSlice| {
-            (
-                it.metadata.namespace.clone().unwrap_or_default(),
-                it.metadata.name.clone().unwrap_or_default(),
-            )
-        };
-        let slim = |mut it: EndpointSlice| {
-            it.metadata.managed_fields = None;
-            Arc::new(it)
-        };
-        match event {
-            Ok(watcher::Event::Init) => self.listing = Some(Slices::new()),
-            Ok(watcher::Event::InitApply(slice)) => {
-                self.listing.get_or_insert_default().insert(key(&slice), slim(slice));
-            }
-            Ok(watcher::Event::InitDone) => {
-                self.slices = self.listing.take().unwrap_or_default();
-                self.slices_read = true;
-                self.dirty = true;
-            }
-            Ok(watcher::Event::Apply(slice)) => {
-                self.slices.insert(key(&slice), slim(slice));
-                self.dirty = true;
-            }
-            Ok(watcher::Event::Delete(slice)) => {
-                self.slices.remove(&key(&slice));
-                self.dirty = true;
-            }
-            Err(error) => tracing::warn!(%error, "watch of endpoint slices interrupted"),
-        }
+    fn slice(&mut self, event: Event<EndpointSlice>) {
+        self.dirty |= self.slices.take(event);
     }
 
     fn rules(&self, node_name: &str) -> (Vec<barepod_netplugin::ServicePort>, HashSet<Ipv4Addr>) {
-        let services = self.services.state();
-        let ports = rules::service_ports(
-            services.iter().map(|it| &**it),
-            self.slices.values().map(|it| &**it),
-            node_name,
-        );
-        (ports, rules::ready_addresses(self.slices.values().map(|it| &**it)))
+        let ports = rules::service_ports(self.services.read().all(), self.slices.all(), node_name);
+        (ports, rules::ready_addresses(self.slices.all()))
     }
 }

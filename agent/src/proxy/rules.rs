@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use barepod_client::types::{Endpoint, EndpointSlice, Service, ServicePort as Port};
 use barepod_netplugin::{Protocol, ServicePort};
-use k8s_openapi::api::core::v1::{Service, ServicePort as Port, ServiceSpec};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 /// Label of a slice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -27,7 +26,7 @@ pub fn service_ports<'a>(
 ) -> Vec<ServicePort> {
     let mut by_service: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
     for slice in slices.filter(|it| it.address_type == "IPv4") {
-        let service = slice.metadata.labels.as_ref().and_then(|it| it.get(SERVICE_NAME));
+        let service = slice.metadata.label(SERVICE_NAME);
         if let (Some(service), Some(namespace)) = (service, slice.metadata.namespace.as_deref()) {
             by_service.entry((namespace, service)).or_default().push(slice);
         }
@@ -38,13 +37,12 @@ pub fn service_ports<'a>(
         else {
             continue;
         };
-        let Some(spec) = &service.spec else { continue };
         let slices = by_service
             .get(&(namespace, name))
             .map(Vec::as_slice)
             .unwrap_or_default();
-        for port in spec.ports.iter().flatten() {
-            out.extend(of_port(namespace, name, service, spec, port, slices, node_name));
+        for port in &service.spec.ports {
+            out.extend(of_port(namespace, name, service, port, slices, node_name));
         }
     }
     out.sort_by(|a, b| (&a.name, a.protocol).cmp(&(&b.name, b.protocol)));
@@ -55,11 +53,11 @@ fn of_port(
     namespace: &str,
     name: &str,
     service: &Service,
-    spec: &ServiceSpec,
     port: &Port,
     slices: &[&EndpointSlice],
     node_name: &str,
 ) -> Vec<ServicePort> {
+    let spec = &service.spec;
     if spec.type_.as_deref() == Some("ExternalName") {
         return Vec::new();
     }
@@ -71,7 +69,7 @@ fn of_port(
         .node_port
         .and_then(|it| u16::try_from(it).ok())
         .filter(|it| *it != 0);
-    let external_ips = external(service, spec);
+    let external_ips = external(service);
     if cluster_ip.is_none() && node_port.is_none() && external_ips.is_empty() {
         return Vec::new();
     }
@@ -118,14 +116,9 @@ fn of_port(
     if needed { vec![inside, outside] } else { vec![inside] }
 }
 
-fn external(service: &Service, spec: &ServiceSpec) -> Vec<Ipv4Addr> {
-    let balancer = service
-        .status
-        .iter()
-        .flat_map(|it| it.load_balancer.iter())
-        .flat_map(|it| it.ingress.iter().flatten());
-    let given = spec
-        .external_ips
+fn external(service: &Service) -> Vec<Ipv4Addr> {
+    let balancer = service.status.load_balancer.ingress.iter();
+    let given = (service.spec.external_ips)
         .iter()
         .flatten()
         .chain(balancer.filter_map(|it| it.ip.as_ref()));
@@ -151,12 +144,11 @@ fn targets(slices: &[&EndpointSlice], port_name: &str, node_name: &str) -> Vec<T
         let port = slice
             .ports
             .iter()
-            .flatten()
             .find(|it| it.name.as_deref().unwrap_or_default() == port_name);
         let Some(port) = port.and_then(|it| it.port).and_then(|it| u16::try_from(it).ok()) else {
             continue;
         };
-        for endpoint in slice.endpoints.iter().flatten() {
+        for endpoint in &slice.endpoints {
             let Some(address) = address(endpoint) else { continue };
             let target = Target {
                 at: SocketAddrV4::new(address, port),
@@ -194,7 +186,7 @@ fn is_ending_but_serving(endpoint: &Endpoint) -> bool {
 /// Every address that some slice says is ready.
 pub fn ready_addresses<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> HashSet<Ipv4Addr> {
     slices
-        .flat_map(|it| it.endpoints.iter().flatten())
+        .flat_map(|it| &it.endpoints)
         .filter(|it| is_ready(it))
         .filter_map(address)
         .collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
+use crate::kinds::{Container, EnvVar, Pod};
 
 use super::expand::expand;
 use super::fields::{self, Facts};

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use crate::kinds::{Container, Pod, ResourceFieldSelector};
+use barepod_client::types::Quantity;
 
 use crate::pods::shape;
-use crate::quantity;
 
 /// What is known of the pod's place beside its object.
 #[derive(Debug, Clone, Default)]
@@ -101,9 +100,9 @@ pub fn resource(container: &Container, selector: &ResourceFieldSelector, facts: 
     let (amount, unit, per) = match name {
         "cpu" => {
             let amount = found
-                .and_then(|it| quantity::milli(&it))
+                .and_then(|it| it.milli())
                 .unwrap_or(default(facts.allocatable_cpu_milli));
-            (amount, divisor.map(|it| (quantity::milli(it), bad(it))), 1_000)
+            (amount, divisor.map(|it| (it.milli(), bad(it))), 1_000)
         }
         "memory" | "ephemeral-storage" => {
             let node = if name == "memory" {
@@ -111,12 +110,12 @@ pub fn resource(container: &Container, selector: &ResourceFieldSelector, facts: 
             } else {
                 facts.allocatable_storage
             };
-            let amount = found.and_then(|it| quantity::value(&it)).unwrap_or(default(node));
-            (amount, divisor.map(|it| (quantity::value(it), bad(it))), 1)
+            let amount = found.and_then(|it| it.units()).unwrap_or(default(node));
+            (amount, divisor.map(|it| (it.units(), bad(it))), 1)
         }
         _ if name.starts_with("hugepages-") => {
-            let amount = found.and_then(|it| quantity::value(&it)).unwrap_or(0);
-            (amount, divisor.map(|it| (quantity::value(it), bad(it))), 1)
+            let amount = found.and_then(|it| it.units()).unwrap_or(0);
+            (amount, divisor.map(|it| (it.units(), bad(it))), 1)
         }
         _ => return Err(unsupported()),
     };

@@ -13,9 +13,9 @@ pub mod signal;
 
 use std::path::Path;
 
+use crate::kinds::{Container, Pod};
 use barepod_images::user::User as ImageUser;
 use barepod_runtime::spec as defaults;
-use k8s_openapi::api::core::v1::{Container, Pod};
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, Mount, Process, Root, Spec, User};
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, VolumeMount};
+use crate::kinds::{Container, VolumeMount};
 use oci_spec::runtime::Mount;
 
 use super::Error;

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use crate::kinds::{Container, Pod};
+use barepod_client::types::Quantity;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 use crate::pods::shape;
-use crate::quantity;
 
 /// Length of a CPU bandwidth period, in microseconds.
 const PERIOD_US: u64 = 100_000;
@@ -58,13 +57,13 @@ fn amounts(container: &Container) -> Amounts {
     };
     let limits = resources.and_then(|it| it.limits.as_ref());
     let requests = resources.and_then(|it| it.requests.as_ref());
-    let cpu_limit = get(limits, "cpu", quantity::milli);
-    let memory_limit = get(limits, "memory", quantity::value);
+    let cpu_limit = get(limits, "cpu", Quantity::milli);
+    let memory_limit = get(limits, "memory", Quantity::units);
     // A limit without a request requests as much; the API defaults it so, a static pod's manifest was not defaulted.
     Amounts {
-        cpu_request: get(requests, "cpu", quantity::milli).or(cpu_limit),
+        cpu_request: get(requests, "cpu", Quantity::milli).or(cpu_limit),
         cpu_limit,
-        memory_request: get(requests, "memory", quantity::value).or(memory_limit),
+        memory_request: get(requests, "memory", Quantity::units).or(memory_limit),
         memory_limit,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext};
+use crate::kinds::{Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext};
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxSeccomp};
 
 use super::Error;

@@ -1,6 +1,6 @@
 //! The environment variables by which containers find Services without DNS.
 
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use barepod_client::types::{Service, ServicePort};
 
 /// Variables with their values.
 pub type Variables = Vec<(String, String)>;
@@ -35,9 +35,8 @@ pub fn variables<'a>(
 }
 
 fn of_service(name: &str, service: &Service) -> Vec<(String, String)> {
-    let Some(spec) = &service.spec else { return Vec::new() };
-    let ip = spec.cluster_ip.as_deref().unwrap_or_default();
-    let ports = spec.ports.as_deref().unwrap_or_default();
+    let ip = service.spec.cluster_ip.as_deref().unwrap_or_default();
+    let ports = &service.spec.ports;
     let (Some(first), false) = (ports.first(), ip.is_empty() || ip == "None") else {
         return Vec::new();
     };

@@ -1,6 +1,6 @@
 //! Which signal asks a container to end.
 
-use k8s_openapi::api::core::v1::Container;
+use crate::kinds::Container;
 
 /// SIGTERM.
 const DEFAULT: i32 = 15;

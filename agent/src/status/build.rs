@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::{
+use crate::kinds::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    HostIP, Pod, PodCondition, PodIP, PodStatus,
+    Pod, PodCondition, PodIp, PodStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use barepod_client::types::Time;
 
 use crate::pods::observed::{Observed, Seen, State, Step, Termination};
 use crate::pods::plan;
@@ -42,9 +42,9 @@ pub fn build(pod: &Pod, seen: &Observed, before: Option<&PodStatus>, place: &Pla
         conditions: Some(conditions(pod, seen, phase, before, place)),
         container_statuses: list(|role| role == Role::Main),
         init_container_statuses: list(|role| role != Role::Main),
-        host_ips: host_ip.clone().map(|ip| vec![HostIP { ip }]),
+        host_ips: host_ip.clone().map(|ip| vec![PodIp { ip }]),
         host_ip,
-        pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
+        pod_ips: ip.clone().map(|ip| vec![PodIp { ip }]),
         pod_ip: ip,
         phase: Some(phase.into()),
         reason: seen.failure.as_ref().map(|it| it.reason.clone()),

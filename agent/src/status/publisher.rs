@@ -1,14 +1,13 @@
 //! Sends one pod's status: one patch at a time, the newest state always next, nothing when nothing changed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::Client;
-use kube::api::{Patch, PatchParams};
-use kube::core::Request;
+use barepod_client::{Client, Error, Object, Patch, Request, Status};
 use serde_json::{Value, json};
 
 use super::diff::diff;
+use crate::kinds::{Pod, PodStatus};
 use crate::laps::Laps;
 use crate::pods::backoff::Retry;
 use crate::pods::shape;
@@ -29,11 +28,11 @@ pub struct Subject {
 #[derive(Debug)]
 pub struct Publisher {
     /// What the API is known to have.
-    base: Value,
+    base: Option<Arc<PodStatus>>,
     /// What it should have.
-    wanted: Option<Value>,
+    wanted: Option<Arc<PodStatus>>,
     /// The status last asked for.
-    last: Option<PodStatus>,
+    last: Option<Arc<PodStatus>>,
     in_flight: bool,
     dirty_since: Option<Instant>,
     retry: Retry,
@@ -45,22 +44,22 @@ pub struct Publisher {
 pub struct Patching {
     client: Client,
     subject: Subject,
-    status: Value,
+    status: Arc<PodStatus>,
     patch: Value,
 }
 
 /// How a patch went.
 #[derive(Debug)]
 pub struct Sent {
-    status: Value,
-    result: Result<(), kube::Error>,
+    status: Arc<PodStatus>,
+    result: Result<(), Error>,
 }
 
 impl Publisher {
     /// For a pod whose status in the API is `known`.
-    pub fn new(known: Option<&PodStatus>) -> Self {
+    pub fn new(known: Option<PodStatus>) -> Self {
         Self {
-            base: known.map_or(Value::Null, value),
+            base: known.map(Arc::new),
             wanted: None,
             last: None,
             in_flight: false,
@@ -72,25 +71,24 @@ impl Publisher {
     }
 
     /// The status last asked for.
-    pub fn last(&self) -> Option<&PodStatus> {
-        self.last.as_ref()
+    pub fn last(&self) -> Option<Arc<PodStatus>> {
+        self.last.clone()
     }
 
     /// The API's object is another one now, with this status.
-    pub fn rebase(&mut self, known: Option<&PodStatus>) {
-        self.base = known.map_or(Value::Null, value);
+    pub fn rebase(&mut self, known: Option<PodStatus>) {
+        self.base = known.map(Arc::new);
         self.gone = false;
-        self.wanted = self.last.as_ref().map(value);
+        self.wanted.clone_from(&self.last);
     }
 
     /// Asks for a status. Whether it differs from the one asked for before.
     pub fn set(&mut self, status: PodStatus, now: Instant) -> bool {
-        if self.last.as_ref() == Some(&status) {
+        if self.last.as_deref() == Some(&status) {
             return false;
         }
-        let new = value(&status);
-        self.last = Some(status);
-        self.wanted = Some(new);
+        self.last = Some(Arc::new(status));
+        self.wanted.clone_from(&self.last);
         self.dirty_since.get_or_insert(now);
         true
     }
@@ -111,7 +109,7 @@ impl Publisher {
         }
         let status = self.wanted.take()?;
         self.dirty_since = None;
-        let patch = diff(&self.base, &status)?;
+        let patch = diff(&value(self.base.as_deref()), &value(Some(&*status)))?;
         self.in_flight = true;
         self.retry_at = None;
         let patch = json!({"metadata": {"uid": subject.uid}, "status": patch});
@@ -136,16 +134,12 @@ impl Publisher {
         self.in_flight = false;
         match sent.result {
             Ok(()) => {
-                self.base = sent.status;
+                self.base = Some(sent.status);
                 self.retry.reset();
             }
-            // The object is gone, or another one has its name: nobody is left to tell.
-            Err(kube::Error::Api(status)) if status.code == 404 => self.gone = true,
-            Err(kube::Error::Api(status)) if status.code == 409 && status.message.to_lowercase().contains("uid") => {
-                self.gone = true
-            }
+            Err(error) if is_gone(&error) => self.gone = true,
             Err(error) => {
-                tracing::warn!(%error, "status not written; it is tried again");
+                tracing::warn!(error = error.chain(), "status not written; it is tried again");
                 // A newer one may have been asked for meanwhile.
                 self.wanted.get_or_insert(sent.status);
                 self.retry_at = Some(now + self.retry.step());
@@ -175,32 +169,32 @@ impl Patching {
             patch,
         } = self;
         let laps = Laps::begin(&subject.uid);
-        let url = format!("/api/v1/namespaces/{}/pods", subject.namespace);
-        let request = async {
-            let request = Request::new(url)
-                .patch_subresource(
-                    "status",
-                    &subject.name,
-                    &PatchParams::default(),
-                    &Patch::Strategic(patch),
-                )
-                .map_err(kube::Error::BuildRequest)?;
-            // The answer is the whole pod, which the watch brings anyway.
-            client.request::<serde::de::IgnoredAny>(request).await.map(drop)
-        };
-        let result = slots.run(request).await;
+        let path = Pod::RESOURCE.path(&subject.namespace, &subject.name) + "/status";
+        // The answer is the whole pod, which the watch brings anyway.
+        let result = slots
+            .run(client.send(Request::patch(path, Patch::Strategic, &patch)))
+            .await;
         laps.done("status");
         Sent { status, result }
     }
 }
 
-fn value(status: &PodStatus) -> Value {
+fn value(status: Option<&PodStatus>) -> Value {
     serde_json::to_value(status).expect("a status has text keys only")
+}
+
+/// The object is gone, or another one has its name: nobody is left to tell.
+fn is_gone(error: &Error) -> bool {
+    let of_another = |it: &Status| it.code == 409 && it.message.to_lowercase().contains("uid");
+    error.code() == Some(404) || error.status().is_some_and(of_another)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use barepod_client::{Body, Transport};
+    use bytes::Bytes;
+    use futures_util::future::BoxFuture;
 
     fn status(phase: &str) -> PodStatus {
         PodStatus {
@@ -218,28 +212,15 @@ mod tests {
     }
 
     fn client() -> Client {
-        Client::new(tower_stub, "n")
+        Client::new(Never)
     }
 
-    use tower_stub::tower_stub;
+    /// A server that is never asked.
+    struct Never;
 
-    mod tower_stub {
-        use kube::client::Body;
-        /// A service that is never called.
-        #[expect(non_upper_case_globals, reason = "a value that stands for a service")]
-        pub const tower_stub: Never = Never;
-        #[derive(Clone)]
-        pub struct Never;
-        impl tower::Service<http::Request<Body>> for Never {
-            type Response = http::Response<Body>;
-            type Error = std::io::Error;
-            type Future = std::future::Pending<Result<Self::Response, Self::Error>>;
-            fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-                std::task::Poll::Ready(Ok(()))
-            }
-            fn call(&mut self, _: http::Request<Body>) -> Self::Future {
-                std::future::pending()
-            }
+    impl Transport for Never {
+        fn send(&self, _: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>, Error>> {
+            Box::pin(std::future::pending())
         }
     }
 
@@ -247,7 +228,7 @@ mod tests {
     async fn one_patch_at_a_time_and_the_newest_next() {
         let client = client();
         let now = Instant::now();
-        let mut it = Publisher::new(Some(&status("Pending")));
+        let mut it = Publisher::new(Some(status("Pending")));
         assert!(it.set(status("Running"), now));
         assert!(!it.set(status("Running"), now));
         let first = it.next(&client, subject(), false, now).unwrap();
@@ -291,7 +272,7 @@ mod tests {
         it.sent(
             Sent {
                 status: first.status,
-                result: Err(kube::Error::LinesCodecMaxLineLengthExceeded),
+                result: Err(Error::Late(Duration::ZERO)),
             },
             now,
         );
@@ -302,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn unchanged_status_is_settled_without_a_patch() {
-        let mut it = Publisher::new(Some(&status("Running")));
+        let mut it = Publisher::new(Some(status("Running")));
         it.set(status("Running"), Instant::now());
         assert!(it.next(&client(), subject(), false, Instant::now()).is_none());
         assert!(it.settled());

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::DownwardAPIVolumeSource;
+use crate::kinds::DownwardApiVolumeSource;
 
 use super::payload::{self, DEFAULT_MODE, Payload};
 use super::{Context, Error, Volume, atomic, make_dir};
 
-pub(super) struct DownwardApi<'a>(pub &'a DownwardAPIVolumeSource);
+pub(super) struct DownwardApi<'a>(pub &'a DownwardApiVolumeSource);
 
 impl Volume for DownwardApi<'_> {
     fn set_up(&self, cx: &Context<'_>, dir: &Path) -> Result<PathBuf, Error> {
@@ -38,7 +38,7 @@ mod tests {
         let pod = serde_json::from_value(json!({"metadata": {"name": "p", "labels": {"a": "b"}},
             "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "2"}}}]}}))
         .unwrap();
-        let source: DownwardAPIVolumeSource = serde_json::from_value(json!({"items": [
+        let source: DownwardApiVolumeSource = serde_json::from_value(json!({"items": [
             {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
             {"path": "cpu", "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu"}}]}))
         .unwrap();

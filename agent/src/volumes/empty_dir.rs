@@ -3,29 +3,30 @@
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
+use barepod_client::types::Quantity;
 
 use super::{Context, Error, Volume, io, make_dir, mount_tmpfs};
-use crate::quantity;
+use crate::kinds::EmptyDirVolumeSource;
 
-pub(super) struct EmptyDir<'a>(pub Option<&'a EmptyDirVolumeSource>);
+pub(super) struct EmptyDir<'a>(pub &'a EmptyDirVolumeSource);
 
 impl Volume for EmptyDir<'_> {
     fn set_up(&self, cx: &Context<'_>, dir: &Path) -> Result<PathBuf, Error> {
         let fresh = !dir.try_exists().map_err(io("look at", dir))?;
         make_dir(dir, 0o777)?;
-        match self.0.and_then(|it| it.medium.as_deref()).unwrap_or_default() {
+        match self.0.medium.as_deref().unwrap_or_default() {
             "" => {}
             "Memory" => {
                 let limit = self
                     .0
-                    .and_then(|it| it.size_limit.as_ref())
-                    .and_then(quantity::value)
+                    .size_limit
+                    .as_ref()
+                    .and_then(Quantity::units)
                     .filter(|it| *it > 0);
                 let size = limit.unwrap_or(cx.facts.allocatable_memory).max(1);
                 mount_tmpfs(dir, &format!("size={size},mode=0777"))?;
             }
-            _ => return Err(Error::Unsupported("emptyDir with huge pages")),
+            _ => return Err(Error::Unsupported("emptyDir with huge pages".into())),
         }
         if fresh {
             own(dir, cx.fs_group())?;
@@ -61,10 +62,11 @@ mod tests {
             facts: &Facts::default(),
             objects: &Objects::new(),
         };
-        let path = EmptyDir(None).set_up(&cx, &dir.path().join("v")).unwrap();
+        let none = EmptyDirVolumeSource::default();
+        let path = EmptyDir(&none).set_up(&cx, &dir.path().join("v")).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o777);
         std::fs::write(path.join("f"), "x").unwrap();
-        EmptyDir(None).set_up(&cx, &path).unwrap();
+        EmptyDir(&none).set_up(&cx, &path).unwrap();
         assert!(path.join("f").exists());
     }
 }

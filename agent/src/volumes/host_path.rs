@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use k8s_openapi::api::core::v1::HostPathVolumeSource;
+use crate::kinds::HostPathVolumeSource;
 
 use super::{Context, Error, Volume, io, make_dir};
 
@@ -48,7 +48,7 @@ impl Volume for HostPath<'_> {
             "Socket" => must("a socket", FileType::is_socket)?,
             "CharDevice" => must("a character device", FileType::is_char_device)?,
             "BlockDevice" => must("a block device", FileType::is_block_device)?,
-            _ => return Err(Error::Unsupported("hostPath with an unknown type")),
+            _ => return Err(Error::Unsupported("hostPath with an unknown type".into())),
         }
         Ok(path)
     }

@@ -17,8 +17,7 @@ pub mod subpath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Pod, Volume as VolumeSpec};
-
+use crate::kinds::{Pod, Volume as VolumeSpec, VolumeSource};
 use crate::objects::{Key, Objects};
 use crate::pods::shape;
 use crate::spec::fields::{self, Facts};
@@ -56,7 +55,7 @@ pub enum Error {
     },
     /// A kind of volume this agent does not have.
     #[error("volumes of kind {0} are not supported")]
-    Unsupported(&'static str),
+    Unsupported(String),
     /// The kernel or the file system refused.
     #[error("{operation} {path}: {source}")]
     Io {
@@ -149,10 +148,15 @@ pub fn references(pod: &Pod) -> BTreeSet<Key> {
 
 /// Whether volumes show something of the pod object itself, so that they change when its labels do.
 pub fn follow_pod(pod: &Pod) -> bool {
-    shape::spec(pod).volumes.iter().flatten().any(|volume| {
-        let projected = volume.projected.iter().flat_map(|it| it.sources.iter().flatten());
-        volume.downward_api.is_some() || projected.into_iter().any(|it| it.downward_api.is_some())
-    })
+    shape::spec(pod)
+        .volumes
+        .iter()
+        .flatten()
+        .any(|volume| match &volume.source {
+            VolumeSource::DownwardApi(_) => true,
+            VolumeSource::Projected(it) => it.sources.iter().flatten().any(|it| it.downward_api.is_some()),
+            _ => false,
+        })
 }
 
 /// Makes every volume of the pod, or brings them up to date.
@@ -179,56 +183,15 @@ pub fn set_up(cx: &Context<'_>, pod_dir: &Path) -> Result<Volumes, Failed> {
 }
 
 fn of(spec: &VolumeSpec) -> Result<Box<dyn Volume + '_>, Error> {
-    if let Some(it) = &spec.host_path {
-        return Ok(Box::new(host_path::HostPath(it)));
-    }
-    if let Some(it) = &spec.config_map {
-        return Ok(Box::new(config_map::ConfigMap(it)));
-    }
-    if let Some(it) = &spec.secret {
-        return Ok(Box::new(secret::Secret(it)));
-    }
-    if let Some(it) = &spec.downward_api {
-        return Ok(Box::new(downward_api::DownwardApi(it)));
-    }
-    if let Some(it) = &spec.projected {
-        return Ok(Box::new(projected::Projected(it)));
-    }
-    match unsupported(spec) {
-        Some(kind) => Err(Error::Unsupported(kind)),
-        // A volume without a source is an emptyDir.
-        None => Ok(Box::new(empty_dir::EmptyDir(spec.empty_dir.as_ref()))),
-    }
-}
-
-fn unsupported(spec: &VolumeSpec) -> Option<&'static str> {
-    let kinds = [
-        (spec.persistent_volume_claim.is_some(), "persistentVolumeClaim"),
-        (spec.ephemeral.is_some(), "ephemeral"),
-        (spec.csi.is_some(), "csi"),
-        (spec.nfs.is_some(), "nfs"),
-        (spec.iscsi.is_some(), "iscsi"),
-        (spec.fc.is_some(), "fc"),
-        (spec.image.is_some(), "image"),
-        (spec.git_repo.is_some(), "gitRepo"),
-        (spec.flex_volume.is_some(), "flexVolume"),
-        (spec.cephfs.is_some(), "cephfs"),
-        (spec.rbd.is_some(), "rbd"),
-        (spec.glusterfs.is_some(), "glusterfs"),
-        (spec.aws_elastic_block_store.is_some(), "awsElasticBlockStore"),
-        (spec.gce_persistent_disk.is_some(), "gcePersistentDisk"),
-        (spec.azure_disk.is_some(), "azureDisk"),
-        (spec.azure_file.is_some(), "azureFile"),
-        (spec.cinder.is_some(), "cinder"),
-        (spec.vsphere_volume.is_some(), "vsphereVolume"),
-        (spec.portworx_volume.is_some(), "portworxVolume"),
-        (spec.photon_persistent_disk.is_some(), "photonPersistentDisk"),
-        (spec.quobyte.is_some(), "quobyte"),
-        (spec.scale_io.is_some(), "scaleIO"),
-        (spec.storageos.is_some(), "storageos"),
-        (spec.flocker.is_some(), "flocker"),
-    ];
-    kinds.into_iter().find(|(present, _)| *present).map(|(_, kind)| kind)
+    Ok(match &spec.source {
+        VolumeSource::EmptyDir(it) => Box::new(empty_dir::EmptyDir(it)),
+        VolumeSource::HostPath(it) => Box::new(host_path::HostPath(it)),
+        VolumeSource::ConfigMap(it) => Box::new(config_map::ConfigMap(it)),
+        VolumeSource::Secret(it) => Box::new(secret::Secret(it)),
+        VolumeSource::DownwardApi(it) => Box::new(downward_api::DownwardApi(it)),
+        VolumeSource::Projected(it) => Box::new(projected::Projected(it)),
+        VolumeSource::Unsupported(kind) => return Err(Error::Unsupported(kind.clone())),
+    })
 }
 
 /// Mounts a tmpfs at `dir` unless something is mounted there.

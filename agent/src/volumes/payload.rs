@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath};
+use crate::kinds::{Container, DownwardApiVolumeFile, KeyToPath};
 
 use super::{Context, Error};
 use crate::objects::{Data, Key};
@@ -85,7 +85,7 @@ pub fn add_object(
 pub fn add_downward(
     payload: &mut Payload,
     cx: &Context<'_>,
-    files: &[DownwardAPIVolumeFile],
+    files: &[DownwardApiVolumeFile],
     default_mode: u32,
 ) -> Result<(), Error> {
     for file in files {

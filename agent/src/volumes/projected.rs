@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::ProjectedVolumeSource;
+use crate::kinds::ProjectedVolumeSource;
 
 use super::payload::{self, DEFAULT_MODE, Payload};
 use super::{Context, Error, Volume, atomic, make_dir, mount_tmpfs};
@@ -43,13 +43,13 @@ impl Volume for Projected<'_> {
                 payload::add_downward(&mut files, cx, it.items.as_deref().unwrap_or_default(), mode)?;
             }
             if source.service_account_token.is_some() {
-                return Err(Error::Unsupported("projected serviceAccountToken"));
+                return Err(Error::Unsupported("projected serviceAccountToken".into()));
             }
             if source.cluster_trust_bundle.is_some() {
-                return Err(Error::Unsupported("projected clusterTrustBundle"));
+                return Err(Error::Unsupported("projected clusterTrustBundle".into()));
             }
             if source.pod_certificate.is_some() {
-                return Err(Error::Unsupported("projected podCertificate"));
+                return Err(Error::Unsupported("projected podCertificate".into()));
             }
         }
         make_dir(dir, 0o755)?;

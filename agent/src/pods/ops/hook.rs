@@ -1,6 +1,6 @@
 //! Lifecycle hooks.
 
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
+use crate::kinds::{Container, LifecycleHandler};
 
 use crate::probes::check::{Check, Target};
 

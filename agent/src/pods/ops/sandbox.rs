@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::kinds::Pod;
 use barepod_netplugin::{HostPort, Protocol};
 use barepod_runtime::protocol::{Event, NamespaceMode, SandboxConfig};
-use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{mpsc, watch};
 
 use super::remove;

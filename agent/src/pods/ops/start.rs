@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::kinds::{Container, Pod};
+use barepod_client::types::Time;
 use barepod_images::user;
 use barepod_runtime::protocol::{ContainerConfig, Overlay, Reason};
-use k8s_openapi::api::core::v1::{Container, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::watch;
 
 use super::sandbox::Sandbox;

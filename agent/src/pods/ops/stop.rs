@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{LifecycleHandler, Pod};
+use crate::kinds::{LifecycleHandler, Pod};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::kinds::Pod;
 use futures_util::future;
-use k8s_openapi::api::core::v1::Pod;
 
 use crate::fault;
 use crate::objects::{Feed, Objects};

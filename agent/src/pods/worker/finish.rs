@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, Client};
+use barepod_client::{Client, Error};
 
+use super::super::mirror;
 use super::super::observed::Step;
-use super::super::shape;
 use super::Worker;
 use super::outcome::Outcome;
+use crate::kinds::Pod;
 use crate::shared::blocking;
 
 impl Worker {
@@ -53,12 +52,16 @@ impl Worker {
         });
     }
 
-    pub(super) fn deleted(&mut self, result: Result<(), kube::Error>) {
+    pub(super) fn deleted(&mut self, result: Result<(), Error>) {
         self.deleting_object = false;
         match result {
             Ok(()) => self.finished = true,
             Err(error) => {
-                tracing::warn!(pod = self.uid, %error, "pod not deleted in the API; it is tried again");
+                tracing::warn!(
+                    pod = self.uid,
+                    error = error.chain(),
+                    "pod not deleted in the API; it is tried again"
+                );
                 self.delete_delay = Some(self.sandbox_retry.step());
             }
         }
@@ -66,22 +69,9 @@ impl Worker {
 }
 
 /// Deletes the object for good. One that is gone, or was replaced by another of its name, is no error.
-async fn delete(client: Client, pod: &Pod) -> Result<(), kube::Error> {
-    let preconditions = Preconditions {
-        uid: Some(shape::uid(pod).to_owned()),
-        resource_version: None,
-    };
-    let params = DeleteParams {
-        grace_period_seconds: Some(0),
-        preconditions: Some(preconditions),
-        ..DeleteParams::default()
-    };
-    match Api::<Pod>::namespaced(client, shape::namespace(pod))
-        .delete(shape::name(pod), &params)
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(error),
+async fn delete(client: Client, pod: &Pod) -> Result<(), Error> {
+    match client.send(mirror::delete(pod)).await {
+        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+        result => result,
     }
 }

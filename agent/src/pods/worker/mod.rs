@@ -24,7 +24,6 @@ use barepod_runtime::protocol::{Event, Exit};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use oci_spec::runtime::Process;
 use tokio::sync::{mpsc, watch};
 
@@ -35,6 +34,7 @@ use super::ops::sandbox::Sandbox;
 use super::plan::plan;
 use super::shape;
 use super::store::{RunRecord, Store, Stored};
+use crate::kinds::{Pod, PodStatus};
 use crate::objects::Feed;
 use crate::probes::{self, Verdict};
 use crate::shared::SharedRef;
@@ -50,19 +50,10 @@ pub struct Desired {
     pub pod: Arc<Pod>,
     /// It is no longer wanted: its object, or its manifest, is gone.
     pub gone: bool,
-    /// Its status belongs to this object of the API: the pod itself, or a static pod's mirror.
-    pub reported: Option<Reported>,
+    /// Its status belongs to this object of the API: the pod itself, or a static pod's mirror, as first seen.
+    pub reported: Option<Arc<Pod>>,
     /// It comes from a manifest of this node.
     pub from_manifest: bool,
-}
-
-/// The object that shows the pod's status.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reported {
-    /// Its UID.
-    pub uid: String,
-    /// Its status as the API has it.
-    pub status: Option<PodStatus>,
 }
 
 /// What a worker begins with when the pod was here before this agent.
@@ -131,7 +122,7 @@ impl Worker {
         let now = desired.borrow_and_update().clone();
         let uid = shape::uid(&now.pod).to_owned();
         let store = Arc::new(Store::new(shared.config.pod_dir(&uid)));
-        let known = now.reported.as_ref().and_then(|it| it.status.clone());
+        let publisher = Publisher::new(reported_status(&now));
         let inherited = inherited.unwrap_or_else(|| Inherited {
             seen: fresh(&now.pod),
             ..Inherited::default()
@@ -151,7 +142,7 @@ impl Worker {
             ops: FuturesUnordered::new(),
             cancel: watch::channel(false).0,
             kill_at: watch::channel(None).0,
-            publisher: Publisher::new(known.as_ref()),
+            publisher,
             sandbox_retry: Retry::new(Duration::from_millis(500), Duration::from_secs(60)),
             volumes_retry: Retry::new(Duration::from_millis(500), Duration::from_secs(120)),
             start_retries: HashMap::new(),
@@ -246,9 +237,8 @@ impl Worker {
     fn consider(&mut self) {
         let next = self.desired.borrow_and_update().clone();
         let pod_changed = next.pod != self.now.pod;
-        if next.reported.as_ref().map(|it| &it.uid) != self.now.reported.as_ref().map(|it| &it.uid) {
-            self.publisher
-                .rebase(next.reported.as_ref().and_then(|it| it.status.as_ref()));
+        if reported_uid(&next) != reported_uid(&self.now) {
+            self.publisher.rebase(reported_status(&next));
         }
         self.now = next;
         let started = self.seen.start_time.get_or_insert_with(time::now).clone();
@@ -318,13 +308,10 @@ impl Worker {
             now: time::now(),
             instant: Instant::now(),
         };
-        let status = status::build(&self.now.pod, &self.seen, self.publisher.last(), &place);
+        let before = self.publisher.last();
+        let status = status::build(&self.now.pod, &self.seen, before.as_deref(), &place);
         self.publisher.set(status, place.instant);
-        let subject = self
-            .now
-            .reported
-            .as_ref()
-            .map(|it| status::Subject::new(&self.now.pod, &it.uid));
+        let subject = reported_uid(&self.now).map(|uid| status::Subject::new(&self.now.pod, uid));
         let busy = self.busy();
         if let Some(patch) = self.publisher.next(&self.shared.client, subject, busy, place.instant) {
             let slots = self.shared.slots.clone();
@@ -361,6 +348,14 @@ impl Worker {
             async move { Outcome::Written(crate::shared::blocking(move || store.write_state(version, &state)).await) },
         );
     }
+}
+
+fn reported_uid(desired: &Desired) -> Option<&str> {
+    desired.reported.as_ref().map(|it| shape::uid(it))
+}
+
+fn reported_status(desired: &Desired) -> Option<PodStatus> {
+    desired.reported.as_ref()?.status.clone()
 }
 
 /// A pod that this node sees for the first time.

@@ -72,7 +72,7 @@ pub enum Outcome {
     /// A file was written.
     Written(std::io::Result<()>),
     /// The object was deleted, or not: then it is tried again.
-    Deleted(Result<(), kube::Error>),
+    Deleted(Result<(), barepod_client::Error>),
 }
 
 impl Worker {

@@ -19,7 +19,10 @@ impl Worker {
         let containers =
             shape::containers(&self.now.pod).map(|(_, it)| (it.name.clone(), self.show_container(&it.name)));
         let view = View {
-            status: self.publisher.last().cloned().or_else(|| self.now.pod.status.clone()),
+            status: self
+                .publisher
+                .last()
+                .or_else(|| self.now.pod.status.clone().map(Arc::new)),
             containers: containers.collect(),
             pod: Arc::clone(&self.now.pod),
             monitor,
