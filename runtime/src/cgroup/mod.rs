@@ -8,6 +8,7 @@
 //! Nobody is ever moved into a cgroup by pid: that waits for an RCU grace period, 5 to 12 ms. A process is born there
 //! (v2, `CLONE_INTO_CGROUP`) or writes `0` into the v1 `tasks` file itself.
 
+mod adopt;
 mod devices;
 mod events;
 mod freeze;

@@ -128,6 +128,11 @@ pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
     rootfs::enter(&root)?;
     fault::point("init.entered");
     drop(root);
+    let program = super::prepare(process, stdio, process.terminal)?;
+    if !matches!(plan.gate, Gate::Open) {
+        // Whoever makes a container hears of a program that is not there before it is started.
+        program.look_ahead(process)?;
+    }
     match plan.gate {
         Gate::Open => {}
         Gate::Maker => channel.wait_for_start()?,
@@ -136,10 +141,9 @@ pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
     fault::point("init.started");
     let finish = Finish {
         process,
+        program,
         seccomp: linux.seccomp.as_ref(),
         labels,
-        stdio,
-        terminal: process.terminal,
         die_with_maker: plan.die_with_maker,
         runtime: plan.runtime,
         preserved: plan.preserved,

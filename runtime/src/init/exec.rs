@@ -128,10 +128,9 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
     }
     let finish = Finish {
         process,
+        program: super::prepare(process, stdio, terminal)?,
         seccomp: joined.seccomp,
         labels,
-        stdio,
-        terminal,
         die_with_maker: joined.die_with_maker,
         runtime: joined.runtime,
         preserved: joined.preserved,

@@ -61,10 +61,9 @@ pub enum Stdio {
 /// process inside the container's root to the user's program.
 struct Finish<'a> {
     process: &'a Process,
+    program: program::Program,
     seccomp: Option<&'a LinuxSeccomp>,
     labels: Vec<Label>,
-    stdio: [OwnedFd; 3],
-    terminal: bool,
     /// Die with the maker: nothing else would end a container whose PID namespace has no init of ours.
     die_with_maker: bool,
     runtime: Option<&'a std::fs::Metadata>,
@@ -76,16 +75,13 @@ impl Finish<'_> {
     fn run(self) -> Result<Infallible> {
         let Self {
             process,
+            program,
             seccomp,
             labels,
-            stdio,
-            terminal,
             die_with_maker,
             runtime,
             preserved,
         } = self;
-        let program = program::Program::new(process)?;
-        standard_files(stdio, terminal, process)?;
         // From here on all other descriptors are closed by the execution, whatever they are.
         close_on_exec_from(3 + preserved).during("mark", "descriptors close-on-exec")?;
         identity::set_limits(&process.rlimits)?;
@@ -117,6 +113,14 @@ impl Finish<'_> {
         }
         Err(program.execute(&found))
     }
+}
+
+/// Reads what is to be executed, and puts its standard files in place: whoever made the process may wait for the end of
+/// what it was given itself.
+fn prepare(process: &Process, stdio: [OwnedFd; 3], terminal: bool) -> Result<program::Program> {
+    let program = program::Program::new(process)?;
+    standard_files(stdio, terminal, process)?;
+    Ok(program)
 }
 
 /// Puts the three files in place. Pipes are given to the user, so that `/dev/stdout` can be opened.

@@ -1,10 +1,10 @@
 //! Finding and executing the program, in words that users of container engines know.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -61,7 +61,7 @@ impl Program {
     /// # Errors
     /// It is not there, or not executable.
     pub fn find(&self) -> Result<CString> {
-        let name = Path::new(std::ffi::OsStr::from_bytes(self.arguments[0].as_bytes()));
+        let name = Path::new(OsStr::from_bytes(self.arguments[0].as_bytes()));
         let said = || name.to_string_lossy();
         if name.as_os_str().as_bytes().contains(&b'/') {
             return match check(name) {
@@ -73,24 +73,49 @@ impl Program {
                 Err(error) => Err(Error::Exec(format!("exec: \"{}\": {}", said(), plain(&error.into())))),
             };
         }
-        let path = self
-            .environment
-            .iter()
-            .find_map(|variable| variable.as_bytes().strip_prefix(b"PATH="));
-        let path = path.unwrap_or(DEFAULT_PATH.as_bytes());
-        for dir in path.split(|byte| *byte == b':') {
-            let dir = Path::new(std::ffi::OsStr::from_bytes(dir));
-            // An empty entry would mean the working directory, which nobody wants to execute from by accident.
-            let candidate = dir.join(name);
-            if dir.is_absolute() && check(&candidate).is_ok() {
-                let candidate = CString::new(candidate.into_os_string().into_vec());
-                return candidate.map_err(|_| Error::Invalid("PATH contains a zero byte".to_owned()));
-            }
+        if let Some(found) = self.candidates().find(|candidate| check(candidate).is_ok()) {
+            return CString::new(found.into_os_string().into_vec())
+                .map_err(|_| Error::Invalid("PATH contains a zero byte".to_owned()));
         }
         Err(Error::Exec(format!(
             "exec: \"{}\": executable file not found in $PATH",
             said()
         )))
+    }
+
+    /// Looks the program up before the user changes. Only what nobody at all could execute is an error: what root may
+    /// not see, as on a file system without rights for root, the user may.
+    ///
+    /// # Errors
+    /// It is not there, or nobody may execute it.
+    pub fn look_ahead(&self, process: &Process) -> Result<()> {
+        let possible = |path: PathBuf| match fs::metadata(&path) {
+            Ok(metadata) => !metadata.is_dir() && metadata.permissions().mode() & 0o111 != 0,
+            Err(error) => !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)),
+        };
+        if enter_directory(&process.cwd).is_err() || self.candidates().any(possible) {
+            return Ok(());
+        }
+        self.find().map(drop)
+    }
+
+    /// Where it may be.
+    fn candidates(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let name = Path::new(OsStr::from_bytes(self.arguments[0].as_bytes()));
+        let here = name.as_os_str().as_bytes().contains(&b'/');
+        let path = self
+            .environment
+            .iter()
+            .find_map(|variable| variable.as_bytes().strip_prefix(b"PATH="));
+        let path = path.unwrap_or(DEFAULT_PATH.as_bytes());
+        // An empty entry would mean the working directory, which nobody wants to execute from by accident.
+        let dirs = path
+            .split(|byte| *byte == b':')
+            .map(|dir| Path::new(OsStr::from_bytes(dir)))
+            .filter(move |dir| !here && dir.is_absolute());
+        here.then(|| name.to_owned())
+            .into_iter()
+            .chain(dirs.map(move |dir| dir.join(name)))
     }
 
     /// Executes `found`; returns only if that failed.

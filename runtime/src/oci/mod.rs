@@ -7,6 +7,7 @@
 mod arguments;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod global;
@@ -16,10 +17,13 @@ mod list;
 mod namespaces;
 mod pause;
 mod preserved;
+mod ps;
 mod spec;
 mod start;
 mod state;
 mod terminal;
+mod update;
+mod usage;
 mod wait;
 
 use crate::error::{Error, Result, chain};
@@ -39,6 +43,11 @@ usage: barepod-runtime [--root DIR] [--log FILE] [--log-format text|json] [--deb
   delete [--force] ID
   pause ID
   resume ID
+  ps [--format table|json] ID [OPTIONS OF PS]
+  events [--stats] [--interval TIME] ID
+  update [--resources FILE|-] [--memory BYTES] [--memory-swap BYTES] [--memory-reservation BYTES] [--cpu-quota US]
+         [--cpu-period US] [--cpu-share N] [--cpu-burst US] [--cpu-idle 0|1] [--cpuset-cpus LIST] [--cpuset-mems LIST]
+         [--pids-limit N] [--blkio-weight N] ID
   list [--quiet] [--format table|json]
   spec [--bundle DIR] [--rootless]
   features
@@ -96,6 +105,9 @@ fn run(arguments: Vec<String>, global: &mut Global) -> Result<i32> {
         "delete" => delete::delete(global, rest),
         "pause" => pause::pause(global, rest),
         "resume" => pause::resume(global, rest),
+        "ps" => ps::ps(global, rest),
+        "events" => events::events(global, rest),
+        "update" => update::update(global, rest),
         "list" => list::list(global, rest),
         "spec" => spec::spec(rest),
         "features" => features::print(),
