@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -186,12 +186,31 @@ fn from_creation_to_deletion() {
 fn what_goes_wrong_is_told() {
     let bundle = Bundle::new("wrong", |document| document["process"]["args"] = json!(["no-such"]));
     let id = bundle.id.as_str();
+    let config = bundle.dir.join("config.json");
+    let wrong = fs::read_to_string(&config).unwrap();
+    assert!(
+        bundle
+            .bad(&["create", "--bundle", bundle.path(), id])
+            .contains("exec: \"no-such\": executable file not found in $PATH")
+    );
+    // What is seen only when it is executed is told to the one who starts it.
+    let script = bundle.dir.join("script");
+    fs::write(&script, "#!/no-such\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut document: Value = serde_json::from_str(&wrong).unwrap();
+    document["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "destination": "/tmp/script", "type": "bind", "source": script, "options": ["bind"] }));
+    document["process"]["args"] = json!(["/tmp/script"]);
+    fs::write(&config, document.to_string()).unwrap();
     bundle.good(&["create", "--bundle", bundle.path(), id]);
     assert!(
         bundle
             .bad(&["start", id])
-            .contains("exec: \"no-such\": executable file not found in $PATH")
+            .contains("exec /tmp/script: no such file or directory")
     );
+    fs::write(&config, wrong).unwrap();
     until("it has stopped", || (bundle.status() == "stopped").then_some(()));
     bundle.good(&["delete", id]);
     let log = bundle.dir.join("log");
