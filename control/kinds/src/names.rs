@@ -43,6 +43,9 @@ const LABEL_MESSAGE: &str = "a lowercase RFC 1123 label must consist of lower ca
 const SUBDOMAIN_MESSAGE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
     '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation \
     is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const WILDCARD_MESSAGE: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, \
+    which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. \
+    '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL1035_MESSAGE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start \
     with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used \
     for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
@@ -99,6 +102,14 @@ pub fn label_errors(value: &str) -> Vec<String> {
 /// Messages for an RFC 1123 subdomain (253 bytes).
 pub fn subdomain_errors(value: &str) -> Vec<String> {
     checked(value, 253, value.split('.').all(label_syntax), SUBDOMAIN_MESSAGE)
+}
+
+/// Messages for a subdomain whose first label is `*`.
+pub fn wildcard_subdomain_errors(value: &str) -> Vec<String> {
+    match value.strip_prefix("*.") {
+        Some(rest) => checked(value, 253, rest.split('.').all(label_syntax), WILDCARD_MESSAGE),
+        None => vec![WILDCARD_MESSAGE.to_owned()],
+    }
 }
 
 /// Messages for an RFC 1035 label (63 bytes).
@@ -261,15 +272,31 @@ pub fn ipv4_net(value: &str) -> Option<(Ipv4Addr, u8)> {
 
 /// Whether a value is a network in CIDR notation, of either family.
 pub fn is_cidr(value: &str) -> bool {
-    let Some((address, length)) = value.split_once('/') else {
-        return false;
-    };
-    let limit = match address.parse() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.parse::<u8>().is_ok_and(|l| l <= limit)
+    cidr(value).is_some()
+}
+
+/// Reads a network in CIDR notation, of either family.
+pub fn cidr(value: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = value.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let limit = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.parse::<u8>().ok().filter(|l| *l <= limit)?;
+    Some((address, length))
+}
+
+/// Whether a network holds an address of its own family.
+pub fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            u32::from(network) & mask == u32::from(address) & mask
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            u128::from(network) & mask == u128::from(address) & mask
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

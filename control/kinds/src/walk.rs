@@ -6,9 +6,12 @@ use serde_json::{Map, Value};
 
 use crate::path::Path;
 
+/// Parts of objects that are never absent, only empty.
+const ALWAYS: [&str; 4] = ["metadata", "roleRef", "spec", "status"];
+
 /// Shows `visit` the value at every place of the pattern, `None` where it is absent (as `null` is).
 ///
-/// A place whose surroundings are absent is no place, except right below the root: an object without `spec` is
+/// A place whose surroundings are absent is no place, except in the parts that every object has: one without `spec` is
 /// one with an empty `spec`.
 pub fn each(obj: &Value, pattern: &str, visit: &mut dyn FnMut(Option<&Value>, &Path<'_>)) {
     go(Some(obj), pattern, None, 0, visit);
@@ -49,7 +52,10 @@ fn go(
         }
     }
     let (name, rest) = split(rest);
-    let below = value.and_then(|v| v.get(name));
+    let below = value.and_then(|v| v.get(name)).filter(|v| !v.is_null());
+    if depth == 0 && below.is_none() && !rest.is_empty() && !ALWAYS.contains(&name) {
+        return;
+    }
     match path {
         None => go(below, rest, Some(&Path::new(name)), depth + 1, visit),
         Some(path) => go(below, rest, Some(&path.child(name)), depth + 1, visit),

@@ -9,9 +9,12 @@ pub mod endpoints;
 pub mod event;
 pub mod lease;
 pub mod namespace;
+pub mod networking;
 pub mod node;
 pub mod pod;
+pub mod policy;
 pub mod priority_class;
+pub mod rbac;
 pub mod replica_set;
 pub mod replication_controller;
 pub mod secret;
@@ -109,17 +112,21 @@ static ROWS: &[Row] = &[
         "prioritylevelconfigurations",
         &JUST_STORED,
     ),
-    row("networking.k8s.io", "ingressclasses", &JUST_STORED),
-    row("networking.k8s.io", "ingresses", &JUST_STORED),
-    row("networking.k8s.io", "ipaddresses", &JUST_STORED),
-    row("networking.k8s.io", "networkpolicies", &JUST_STORED),
-    row("networking.k8s.io", "servicecidrs", &JUST_STORED),
+    row("networking.k8s.io", "ingressclasses", &networking::INGRESS_CLASS),
+    row("networking.k8s.io", "ingresses", &networking::INGRESS),
+    row("networking.k8s.io", "ipaddresses", &networking::IP_ADDRESS),
+    row("networking.k8s.io", "networkpolicies", &networking::NETWORK_POLICY),
+    row("networking.k8s.io", "servicecidrs", &networking::SERVICE_CIDR),
     row("node.k8s.io", "runtimeclasses", &JUST_STORED),
-    row("policy", "poddisruptionbudgets", &JUST_STORED),
-    row("rbac.authorization.k8s.io", "clusterrolebindings", &JUST_STORED),
-    row("rbac.authorization.k8s.io", "clusterroles", &JUST_STORED),
-    row("rbac.authorization.k8s.io", "rolebindings", &JUST_STORED),
-    row("rbac.authorization.k8s.io", "roles", &JUST_STORED),
+    row("policy", "poddisruptionbudgets", &policy::BUDGET),
+    row(
+        "rbac.authorization.k8s.io",
+        "clusterrolebindings",
+        &rbac::CLUSTER_ROLE_BINDING,
+    ),
+    row("rbac.authorization.k8s.io", "clusterroles", &rbac::CLUSTER_ROLE),
+    row("rbac.authorization.k8s.io", "rolebindings", &rbac::ROLE_BINDING),
+    row("rbac.authorization.k8s.io", "roles", &rbac::ROLE),
     row("resource.k8s.io", "deviceclasses", &JUST_STORED),
     row("resource.k8s.io", "resourceclaims", &JUST_STORED),
     row("resource.k8s.io", "resourceclaimtemplates", &JUST_STORED),
