@@ -12,6 +12,7 @@
 //! 2. Identity comes from the TLS handshake or from the code that builds an in-process client, never from a header.
 //! 3. A watch and a list share the stored bytes; neither holds a lock while it sends.
 
+pub mod access;
 pub mod bootstrap;
 mod config;
 pub mod engine;

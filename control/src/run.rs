@@ -65,6 +65,8 @@ pub async fn run_until(
         .controllers
         .then(|| tokio::spawn(controllers(engine.clone(), config.clone(), stopped.clone())));
     let expiry = tokio::spawn(expire(store.clone(), EVENTS));
+    let guarded = engine.clone();
+    let access = tokio::spawn(async move { guarded.access().run().await });
     let mut serving = tokio::spawn(server.serve(until(stopped)));
     tracing::info!(%address, "the API server is ready");
     ready(address);
@@ -97,6 +99,8 @@ pub async fn run_until(
     }
     closing.await.context("close the store")?;
     expiry.await.context("stop the expiry of events")?;
+    // It ends with the store if any node ever asked.
+    access.abort();
     outcome
 }
 

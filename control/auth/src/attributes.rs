@@ -69,7 +69,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-impl Resource<'_> {
+impl<'a> Resource<'a> {
     /// `pods/log`, or only the resource.
     pub fn full(&self) -> String {
         match self.subresource {
@@ -84,7 +84,7 @@ impl Resource<'_> {
     }
 
     /// The one value that the field selector demands of a field, if it does.
-    pub fn selects(&self, field: &str) -> Option<&str> {
+    pub fn selects(&self, field: &str) -> Option<&'a str> {
         self.field_selector.split(',').find_map(|term| {
             let (name, value) = term.split_once("==").or_else(|| term.split_once('='))?;
             (name == field && !name.ends_with('!')).then_some(value)

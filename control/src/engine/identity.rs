@@ -1,93 +1,92 @@
 //! Who asks, and whether it may.
 
-use super::request::ResourcePath;
-use super::status::{ApiError, ApiResult, quote};
+pub use barepod_auth::User;
+use barepod_auth::attributes::{Attributes, Object, Resource};
 
-/// An authenticated user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// The name, from a certificate its common name.
-    pub name: String,
-    /// The groups, from a certificate its organizations.
-    pub groups: Vec<String>,
-    /// Whether it is a part of this process.
-    pub internal: bool,
-}
-
-impl User {
-    /// A part of this process, such as the controllers.
-    pub fn internal(name: &str) -> Self {
-        User {
-            name: name.into(),
-            groups: vec!["system:authenticated".into()],
-            internal: true,
-        }
-    }
-
-    /// Somebody without credentials.
-    pub fn anonymous() -> Self {
-        User {
-            name: "system:anonymous".into(),
-            groups: vec!["system:unauthenticated".into()],
-            internal: false,
-        }
-    }
-
-    /// Whether no credentials were given.
-    pub fn is_anonymous(&self) -> bool {
-        self.groups.iter().any(|group| group == "system:unauthenticated")
-    }
-
-    fn trusted(&self) -> bool {
-        self.internal
-            || self
-                .groups
-                .iter()
-                .any(|group| group == "system:masters" || group == "system:nodes")
-    }
-}
+use super::Engine;
+use super::request::{Query, ResourcePath};
+use super::status::{ApiError, ApiResult};
 
 /// Paths that need no credentials.
 const PUBLIC: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
 
-/// Lets the request pass, or says why not.
-pub fn authorize(user: &User, verb: &str, path: &str, resource: Option<&ResourcePath>) -> ApiResult<()> {
-    let public = PUBLIC
+fn is_public(path: &str) -> bool {
+    PUBLIC
         .iter()
-        .any(|known| path == *known || path.strip_prefix(known).is_some_and(|r| r.starts_with('/')));
-    if user.trusted() || public {
-        return Ok(());
+        .any(|known| path == *known || path.strip_prefix(known).is_some_and(|rest| rest.starts_with('/')))
+}
+
+impl Engine {
+    /// Lets the request pass, or says why not.
+    pub fn authorize(
+        &self,
+        user: &User,
+        verb: &str,
+        path: &str,
+        resource: Option<&ResourcePath>,
+        query: &Query,
+    ) -> ApiResult<()> {
+        if user.is_master() {
+            return Ok(());
+        }
+        if user.is_anonymous() {
+            return if is_public(path) {
+                Ok(())
+            } else {
+                Err(ApiError::unauthorized())
+            };
+        }
+        let field_selector = match verb {
+            "list" | "watch" | "deletecollection" => query.text("fieldSelector"),
+            _ => "",
+        };
+        let object = match resource {
+            None => Object::Path(path),
+            Some(path) => Object::Resource(resource_of(path, field_selector)),
+        };
+        let asked = Attributes { user, verb, object };
+        let Some(why) = self.access.refusal(&asked) else {
+            return Ok(());
+        };
+        Err(refused(&asked, &why))
     }
-    if user.is_anonymous() {
-        return Err(ApiError::unauthorized());
+}
+
+fn resource_of<'a>(path: &'a ResourcePath, field_selector: &'a str) -> Resource<'a> {
+    let mut resource = Resource {
+        group: &path.group,
+        version: &path.version,
+        resource: &path.resource,
+        subresource: path.subresource.as_deref().unwrap_or(""),
+        // A namespace is in itself, so that a role in it may be about it.
+        namespace: match (&path.namespace, &path.name) {
+            (Some(namespace), _) => namespace,
+            (None, Some(name)) if path.group.is_empty() && path.resource == "namespaces" => name,
+            _ => "",
+        },
+        name: path.name.as_deref().unwrap_or(""),
+        field_selector,
+    };
+    if resource.name.is_empty() {
+        // Rules about names apply to lists of one name as well.
+        resource.name = resource.selects("metadata.name").unwrap_or("");
     }
-    let name = quote(&user.name);
-    let Some(resource) = resource else {
-        return Err(ApiError::forbidden_path(&format!(
-            "User {name} cannot {verb} path {}",
-            quote(path)
-        )));
-    };
-    let full = match &resource.subresource {
-        Some(subresource) => format!("{}/{subresource}", resource.resource),
-        None => resource.resource.clone(),
-    };
-    let scope = match &resource.namespace {
-        Some(namespace) => format!("in the namespace {}", quote(namespace)),
-        None => "at the cluster scope".into(),
-    };
-    let group = quote(&resource.group);
-    let why = format!(
-        "User {name} cannot {verb} resource {} in API group {group} {scope}",
-        quote(&full)
-    );
-    let object = resource.name.as_deref().unwrap_or("");
-    Err(ApiError::forbidden_resource(
-        &resource.group,
-        &resource.resource,
-        object,
-        &why,
-    ))
+    resource
+}
+
+/// 403 with the reason, if there is one to tell.
+pub(super) fn refused(asked: &Attributes<'_>, why: &str) -> ApiError {
+    let mut text = asked.refusal();
+    if !why.is_empty() {
+        text.push_str(": ");
+        text.push_str(why);
+    }
+    match asked.object {
+        Object::Path(_) => ApiError::forbidden_path(&text),
+        Object::Resource(resource) => {
+            ApiError::forbidden_resource(resource.group, resource.resource, resource.name, &text)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -95,33 +94,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wording() {
-        let user = User {
-            name: "bob".into(),
-            groups: vec!["dev".into()],
-            internal: false,
-        };
+    fn lists_of_one_name_are_about_that_name() {
         let path = ResourcePath::parse("/api/v1/namespaces/default/pods").unwrap();
-        let error = authorize(&user, "list", "/api/v1/namespaces/default/pods", Some(&path)).unwrap_err();
-        let expected =
-            r#"pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the namespace "default""#;
-        assert_eq!((error.code, error.message.as_str()), (403, expected));
-        let error = authorize(&user, "get", "/metrics", None).unwrap_err();
-        assert_eq!(error.message, r#"forbidden: User "bob" cannot get path "/metrics""#);
-        assert!(authorize(&User::anonymous(), "get", "/healthz", None).is_ok());
-        assert!(authorize(&User::anonymous(), "get", "/livez/ping", None).is_ok());
-        assert_eq!(
-            authorize(&User::anonymous(), "get", "/api", None).unwrap_err().code,
-            401
-        );
-        assert!(
-            authorize(
-                &User::internal("system:kube-scheduler"),
-                "list",
-                "/api/v1/pods",
-                Some(&path)
-            )
-            .is_ok()
-        );
+        let resource = resource_of(&path, "status.phase!=x,metadata.name=a-b");
+        assert_eq!((resource.name, resource.namespace), ("a-b", "default"));
+        assert_eq!(resource_of(&path, "metadata.name!=a").name, "");
+        let path = ResourcePath::parse("/api/v1/namespaces/default").unwrap();
+        assert_eq!(resource_of(&path, "").namespace, "default");
+    }
+
+    #[test]
+    fn health_and_version_are_for_everybody() {
+        assert!(is_public("/healthz") && is_public("/livez/ping") && is_public("/version"));
+        assert!(!is_public("/api") && !is_public("/healthzz"));
     }
 }

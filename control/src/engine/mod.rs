@@ -40,7 +40,7 @@ mod update;
 mod version;
 mod watch;
 
-pub use identity::authorize;
+pub(crate) use head::{Head, parse};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +50,7 @@ use barepod_store::Store;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::access::Access;
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
 
@@ -60,6 +61,7 @@ pub struct Engine {
     settings: Settings,
     ready: AtomicBool,
     discovery: discovery::Documents,
+    access: Access,
 }
 
 impl std::fmt::Debug for Engine {
@@ -75,7 +77,9 @@ impl Engine {
     pub fn new(store: Arc<dyn Store>, settings: Settings) -> Self {
         let registry = Registry::new();
         let discovery = discovery::Documents::new(&registry);
+        let access = Access::new(&store, registry.find_any("", "pods").cloned());
         Engine {
+            access,
             store,
             registry,
             settings,
@@ -99,6 +103,11 @@ impl Engine {
         &self.registry
     }
 
+    /// What decides about requests.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// An object by resource and name, for parts of this process.
     pub fn lookup(&self, group: &str, resource: &str, namespace: &str, name: &str) -> ApiResult<Value> {
         let kind = self
@@ -109,7 +118,7 @@ impl Engine {
             .store
             .get(&kind.key(namespace, name))
             .ok_or_else(|| ApiError::not_found(kind, name))?;
-        Ok(head::parse(&object))
+        Ok(parse(&object))
     }
 
     /// Every object of a resource in a namespace, for parts of this process.
@@ -123,7 +132,7 @@ impl Engine {
             ..barepod_store::Range::default()
         };
         let page = self.store.range(&range).unwrap_or_default();
-        page.objects.iter().map(|object| head::parse(object)).collect()
+        page.objects.iter().map(|object| parse(object)).collect()
     }
 
     fn context<'a>(&'a self, now: Timestamp, user: &'a str, namespace: &'a str) -> barepod_kinds::Context<'a> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::{Method, Response};
 
 use super::body::Body;
-use super::identity::authorize;
 use super::registry::Kind;
 use super::request::{Request, ResourcePath};
 use super::status::{ApiError, ApiResult};
@@ -22,15 +21,12 @@ impl Engine {
 
     async fn route(&self, request: &Request) -> ApiResult<Response<Body>> {
         let Some(path) = ResourcePath::parse(&request.path) else {
-            authorize(
-                &request.user,
-                &request.method.as_str().to_ascii_lowercase(),
-                &request.path,
-                None,
-            )?;
+            let verb = request.method.as_str().to_ascii_lowercase();
+            self.authorize(&request.user, &verb, &request.path, None, &request.query)?;
             return self.plain_path(request);
         };
-        authorize(&request.user, verb(request, &path), &request.path, Some(&path))?;
+        let asked = verb(request, &path);
+        self.authorize(&request.user, asked, &request.path, Some(&path), &request.query)?;
         let kind = self.registry.find(&path.group, &path.version, &path.resource);
         let Some(kind) = kind else {
             let definitions = self.list_definitions(request, &path);

@@ -16,17 +16,12 @@ pub fn user(certificates: Option<&[CertificateDer<'_>]>) -> Arc<User> {
         if name.is_empty() {
             return None;
         }
-        let mut groups: Vec<String> = subject
+        let groups: Vec<String> = subject
             .iter_organization()
             .filter_map(|group| group.as_str().ok())
             .map(str::to_owned)
             .collect();
-        groups.push("system:authenticated".into());
-        Some(User {
-            name,
-            groups,
-            internal: false,
-        })
+        Some(User::new(name, groups))
     });
     Arc::new(named.unwrap_or_else(User::anonymous))
 }

@@ -110,21 +110,47 @@ impl Api {
     }
 
     pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> http::Response<Body> {
+        let user = User::new("admin", vec!["system:masters".into()]);
+        self.raw_as(&user, method, path, headers, body).await
+    }
+
+    pub async fn raw_as(
+        &self,
+        user: &User,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> http::Response<Body> {
         let mut builder = http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
         let (parts, ()) = builder.body(()).unwrap().into_parts();
-        let user = User {
-            name: "admin".into(),
-            groups: vec!["system:masters".into()],
-            internal: false,
-        };
-        self.engine.handle(Request::new(&parts, user.into(), body.into())).await
+        let user = Arc::new(user.clone());
+        self.engine.handle(Request::new(&parts, user, body.into())).await
     }
 
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
-        let response = self.raw(method, path, headers, body).await;
+        Self::answer(self.raw(method, path, headers, body).await).await
+    }
+
+    /// A request with a JSON body, or without one, of somebody.
+    pub async fn call_as(&self, user: &User, method: &str, path: &str, body: Value) -> Answer {
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        let content_type = match method {
+            "PATCH" => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let headers = [("content-type", content_type), ("user-agent", "tester/1.0 (linux)")];
+        Self::answer(self.raw_as(user, method, path, &headers, body).await).await
+    }
+
+    async fn answer(response: http::Response<Body>) -> Answer {
         let code = response.status().as_u16();
         let warnings = response.headers().get_all("warning").iter();
         let warnings = warnings.map(|value| value.to_str().unwrap().to_owned()).collect();

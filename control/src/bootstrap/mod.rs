@@ -1,5 +1,7 @@
 //! What every cluster has from the start.
 
+mod roles;
+
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, bail};
@@ -26,6 +28,7 @@ pub async fn bootstrap(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> 
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure(engine, "/api/v1/namespaces", namespace, false).await?;
     }
+    roles::ensure(engine).await?;
     for (name, value, description) in [
         (
             "system-node-critical",
