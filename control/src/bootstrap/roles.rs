@@ -2,22 +2,21 @@
 
 use anyhow::bail;
 use barepod_auth::rbac::{Default, GROUP, Source, defaults};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::try_join_all;
 use serde_json::Value;
 
 use super::call;
 use crate::engine::Engine;
 
-/// How many are written at a time: they share the store's syncs.
-const AT_A_TIME: usize = 64;
-
-/// Makes sure of all of them.
+/// Makes sure of all of them, at the same time, so that they share the store's syncs.
 pub async fn ensure(engine: &Engine) -> anyhow::Result<()> {
     let all = defaults();
-    stream::iter(all.iter().map(|one| ensure_one(engine, one)))
-        .buffer_unordered(AT_A_TIME)
-        .try_collect::<()>()
-        .await
+    let mut writes = Vec::with_capacity(all.len());
+    for one in &all {
+        writes.push(ensure_one(engine, one));
+    }
+    try_join_all(writes).await?;
+    Ok(())
 }
 
 fn plural(source: Source) -> &'static str {
