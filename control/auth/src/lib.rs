@@ -8,8 +8,10 @@
 //!    by impersonation, which is itself authorized.
 
 pub mod attributes;
+pub mod impersonation;
 pub mod node;
 pub mod rbac;
+pub mod token;
 pub mod user;
 
 pub use attributes::{Attributes, Decision};
