@@ -3,101 +3,13 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
+use support::bundle::Bundle;
 use support::{runtime, until};
-
-/// A bundle, and a root directory of the runtime's own for it.
-struct Bundle {
-    dir: PathBuf,
-    id: String,
-}
-
-impl Bundle {
-    /// A bundle with the configuration that `spec` writes, changed.
-    fn new(name: &str, change: impl FnOnce(&mut Value)) -> Self {
-        support::isolate();
-        let id = format!("{name}-{}", std::process::id());
-        let dir = support::base().join(format!("oci-{id}"));
-        fs::create_dir_all(&dir).unwrap();
-        symlink(support::base().join("rootfs"), dir.join("rootfs")).unwrap();
-        let bundle = Self { dir, id };
-        assert!(bundle.command(&["spec", "--bundle", bundle.path()]).status.success());
-        let config = bundle.dir.join("config.json");
-        let mut document: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-        document["linux"]["cgroupsPath"] = json!(format!("/barepodtest-{}/c", bundle.id));
-        change(&mut document);
-        fs::write(config, document.to_string()).unwrap();
-        bundle
-    }
-
-    fn path(&self) -> &str {
-        self.dir.to_str().unwrap()
-    }
-
-    /// Runs a command to its end. Its output goes to files: a container that goes on holds a pipe open.
-    fn command(&self, arguments: &[&str]) -> Output {
-        let (out, err) = (self.dir.join("out"), self.dir.join("err"));
-        let create = |path: &Path| fs::File::create(path).unwrap();
-        let mut command = Command::new(runtime());
-        command.arg("--root").arg(self.dir.join("state")).args(arguments);
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(create(&out))
-            .stderr(create(&err))
-            .status()
-            .unwrap();
-        Output {
-            status,
-            stdout: fs::read(out).unwrap(),
-            stderr: fs::read(err).unwrap(),
-        }
-    }
-
-    /// A command that must succeed; its output.
-    fn good(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments);
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// A command that must fail; what it says.
-    fn bad(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn status(&self) -> String {
-        let state: Value = serde_json::from_str(&self.good(&["state", &self.id])).unwrap();
-        state["status"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Bundle {
-    fn drop(&mut self) {
-        let _ = self.command(&["delete", "--force", &self.id]);
-        let layout = barepod_runtime::cgroup::Layout::detect().unwrap();
-        let parent = PathBuf::from(format!("/barepodtest-{}", self.id));
-        let left = barepod_runtime::cgroup::Cgroup::new(&layout, &parent).remove();
-        if !std::thread::panicking() {
-            assert!(left.is_empty(), "{left:?}");
-            let state = self.dir.join("state");
-            assert!(
-                !state.exists() || fs::read_dir(state).unwrap().next().is_none(),
-                "nothing is left"
-            );
-        }
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
 
 #[test]
 fn run_to_the_end() {

@@ -130,23 +130,24 @@ pub const PARENT: &str = "/barepod-runtime";
 /// The cgroup asked for; a relative path is below one of our own.
 fn cgroup_path(document: &Document, id: &str) -> Result<PathBuf> {
     use std::path::Component;
-    let path = match &document.linux.cgroups_path {
-        Some(path) if path.is_absolute() => path.clone(),
-        Some(path) if !path.as_os_str().is_empty() => Path::new(PARENT).join(path),
-        _ => Path::new(PARENT).join(id),
-    };
+    let given = document
+        .linux
+        .cgroups_path
+        .as_deref()
+        .filter(|path| !path.as_os_str().is_empty());
+    let given = given.unwrap_or(Path::new(id));
     let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::CurDir | Component::Normal(_));
+    let is_named = given.components().any(|part| matches!(part, Component::Normal(_)));
+    let path = if given.is_absolute() {
+        given.to_owned()
+    } else {
+        Path::new(PARENT).join(given)
+    };
     // All that is in a container's cgroup is killed with it: it is never one that has others in it.
-    if !path.components().all(plain)
-        || path
-            .components()
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .count()
-            == 0
-    {
+    if !is_named || !given.components().all(plain) || path == Path::new(PARENT) {
         return Err(Error::Invalid(format!(
             "linux.cgroupsPath {} cannot be a container's own cgroup",
-            path.display()
+            given.display()
         )));
     }
     Ok(path)

@@ -35,6 +35,22 @@ impl Bundle {
         bundle
     }
 
+    /// One whose program stays until it is killed.
+    pub fn sleeping(name: &str) -> Self {
+        Self::new(name, |document| document["process"]["args"] = json!(["sleep", "1000"]))
+    }
+
+    /// Creates and starts its container.
+    pub fn start(&self) {
+        self.good(&["create", "--bundle", self.path(), &self.id]);
+        self.good(&["start", &self.id]);
+    }
+
+    /// Where the runtime keeps what it knows of its container.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state").join(&self.id)
+    }
+
     /// Changes the configuration.
     pub fn change(&self, change: impl FnOnce(&mut Value)) {
         let config = self.dir.join("config.json");
