@@ -52,6 +52,13 @@ pub fn launch(
     let receiver = Receiver::open(given, terminal, mode == Mode::Follow)?;
     let namespaces = Namespaces::open(document)?;
     stored.pid_namespace = namespaces.leads();
+    // What is in there by then is killed with the container, so that this comes first.
+    if cgroup::populated(&stored.tracker) {
+        return Err(Error::State(format!(
+            "the cgroup {} has processes of others in it",
+            stored.cgroup.display()
+        )));
+    }
     // Written down before it is made.
     directory.write(&stored)?;
     fault::point("oci.recorded");
@@ -61,12 +68,6 @@ pub fn launch(
     }
     let tracker = cgroup.make_tracker()?;
     fault::point("oci.cgroup-made");
-    if cgroup::populated(&tracker) {
-        return Err(Error::State(format!(
-            "the cgroup {} has processes of others in it",
-            stored.cgroup.display()
-        )));
-    }
     let born_in = File::open(&tracker).during("open", tracker.display())?;
     let listener = match mode {
         Mode::Wait => Some(listen_on(&directory.socket())?),
