@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn events_go_after_an_hour_without_writes() {
         let directory = std::env::temp_dir().join(format!("barepodtest-expiry-{}", std::process::id()));
-        let store = Arc::new(Embedded::open(Options::new(&directory.join("store.redb"))).unwrap());
+        let store = Arc::new(Embedded::open(Options::new(&directory.join("store"))).unwrap());
         let put = |key: &str, expect| Write {
             key: key.to_owned(),
             expect,

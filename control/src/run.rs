@@ -105,7 +105,7 @@ pub async fn run_until(
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Embedded> {
-    let mut options = Options::new(&config.state_dir.join("store").join("barepod.redb"));
+    let mut options = Options::new(&config.state_dir.join("store"));
     options.volatile = vec![HEARTBEATS.into()];
     Ok(Embedded::open(options)?)
 }

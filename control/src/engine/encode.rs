@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn round_trips_with_the_revision_in_front() {
         let directory = std::env::temp_dir().join(format!("barepodtest-encode-{}", std::process::id()));
-        let options = barepod_store::Options::new(&directory.join("store.redb"));
+        let options = barepod_store::Options::new(&directory.join("store"));
         let store = barepod_store::Embedded::open(options).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for object in [

@@ -1,119 +1,56 @@
-//! The database file. One table holds the objects, a second one the reserved revision.
+//! The log as the writer uses it: what is durable, which revisions are reserved, when a new generation begins.
 //!
 //! `reserved` is the highest revision that may have been handed out. It is raised by a block at a time, so that
 //! memory-only writes need no disk write, and a start after a crash continues above it.
 
-use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{
-    CommitError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
-    TableError,
-};
-
+use crate::log::{self, Batch, Compaction, Directory, Log, Media};
 use crate::range::Objects;
+use crate::state::State;
+use crate::writer::Inbox;
 use crate::{Error, Event, EventKind, Object};
-
-const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const RESERVED: &str = "reserved";
 
 /// How many revisions are reserved at a time.
 const BLOCK: u64 = 1 << 15;
-
-/// Opens the database; called again after a failed write.
-type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
+/// A log below this size is not worth a new generation.
+const SMALL: u64 = 1 << 20;
 
 pub(crate) struct Disk {
     path: PathBuf,
-    opener: Opener,
-    /// `None` after a failed write: the library wants the file reopened.
-    database: Option<Database>,
+    log: Log,
     reserved: u64,
-    buffer: Vec<u8>,
+    /// What the current objects take, without what holds them together.
+    live: u64,
+    compaction: Option<Compaction>,
+    /// The length above which a new generation is tried again, after one failed.
+    retry_above: u64,
+    batch: Batch,
 }
 
 impl Disk {
-    /// Opens or makes the file and reads everything in it.
-    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<(Self, Objects, u64), Error> {
-        let file = path.to_path_buf();
-        Self::open_with(
-            path,
-            Box::new(move || Database::builder().set_cache_size(cache_bytes).create(&file)),
-        )
+    /// Takes the directory and reads everything in it.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Objects, u64), Error> {
+        Self::open_with(path, Arc::new(Directory::take(path)?))
     }
 
-    fn open_with(path: &Path, opener: Opener) -> Result<(Self, Objects, u64), Error> {
-        let Some(parent) = path.parent() else {
-            return Err(Error::Open {
-                path: path.into(),
-                source: "the path has no parent directory".into(),
-            });
-        };
-        let failed = |source| Error::Directory {
-            path: parent.into(),
-            source,
-        };
-        fs::create_dir_all(parent).map_err(failed)?;
-        let fresh = !path.exists();
-        let mut disk = Disk {
+    pub(crate) fn open_with(path: &Path, media: Arc<dyn Media>) -> Result<(Self, Objects, u64), Error> {
+        let (log, content) = log::open(media).map_err(|source| Error::Open {
             path: path.into(),
-            opener,
-            database: None,
-            reserved: 0,
-            buffer: Vec::new(),
-        };
-        disk.reopen()?;
-        if fresh {
-            // The new name itself must survive a crash, see fsync(2) on directories.
-            File::open(parent)
-                .and_then(|directory| directory.sync_all())
-                .map_err(failed)?;
-        }
-        let (objects, reserved) = disk.load()?;
-        disk.reserved = reserved;
-        Ok((disk, objects, reserved))
-    }
-
-    fn reopen(&mut self) -> Result<&Database, Error> {
-        if self.database.is_none() {
-            self.database = Some((self.opener)().map_err(|error| open_error(&self.path, error))?);
-        }
-        self.database.as_ref().ok_or(Error::Closed)
-    }
-
-    fn load(&mut self) -> Result<(Objects, u64), Error> {
-        let failed = |source: redb::Error| Error::Read {
-            path: self.path.clone(),
             source: source.into(),
+        })?;
+        let disk = Disk {
+            path: path.into(),
+            log,
+            reserved: content.reserved,
+            live: content.objects.values().map(|object| log::cost(object)).sum(),
+            compaction: None,
+            retry_above: 0,
+            batch: Batch::default(),
         };
-        let Some(database) = &self.database else {
-            return Err(Error::Closed);
-        };
-        let read = database.begin_read().map_err(|e| failed(e.into()))?;
-        let mut objects = Objects::new();
-        match read.open_table(OBJECTS) {
-            Ok(table) => {
-                for entry in table.iter().map_err(|e| failed(e.into()))? {
-                    let (key, value) = entry.map_err(|e| failed(e.into()))?;
-                    let object = Object::from_disk(key.value(), value.value())
-                        .ok_or_else(|| failed(redb::Error::Corrupted(format!("the record of {}", key.value()))))?;
-                    objects.insert(object.shared_key(), Arc::new(object));
-                }
-            }
-            Err(TableError::TableDoesNotExist(_)) => {}
-            Err(error) => return Err(failed(error.into())),
-        }
-        let reserved = match read.open_table(META) {
-            Ok(table) => table
-                .get(RESERVED)
-                .map_err(|e| failed(e.into()))?
-                .map_or(0, |value| value.value()),
-            Err(TableError::TableDoesNotExist(_)) => 0,
-            Err(error) => return Err(failed(error.into())),
-        };
-        Ok((objects, reserved))
+        Ok((disk, content.objects, content.reserved))
     }
 
     /// Whether the revision may be handed out without a disk write.
@@ -123,99 +60,104 @@ impl Disk {
 
     /// Makes the events durable, with one sync. `extra` are current objects not written yet.
     pub(crate) fn commit(&mut self, events: &[Arc<Event>], extra: &[Arc<Object>], revision: u64) -> Result<(), Error> {
-        let raise = (revision > self.reserved).then_some(revision + BLOCK);
-        self.transact(events, extra, raise)?;
-        if let Some(reserved) = raise {
-            self.reserved = reserved;
+        for object in extra {
+            self.batch.put(object);
         }
+        for event in events {
+            if event.kind == EventKind::Deleted {
+                self.batch.delete(event.object.key());
+            } else {
+                self.batch.put(&event.object);
+            }
+        }
+        let raise = (revision > self.reserved).then_some(revision + BLOCK);
+        if let Some(reserved) = raise {
+            self.batch.reserve(reserved);
+        }
+        self.append()?;
+        self.reserved = raise.unwrap_or(self.reserved);
         Ok(())
     }
 
     /// Writes what is still in memory only and gives back the revisions that were reserved but not used.
     pub(crate) fn finish(&mut self, extra: &[Arc<Object>], revision: u64) -> Result<(), Error> {
-        self.transact(&[], extra, Some(revision))
+        if let Some(compaction) = self.compaction.take() {
+            let outcome = compaction.wait();
+            self.adopt(compaction, outcome);
+        }
+        for object in extra {
+            self.batch.put(object);
+        }
+        self.batch.reserve(revision);
+        self.append()
     }
 
-    fn transact(&mut self, events: &[Arc<Event>], extra: &[Arc<Object>], reserve: Option<u64>) -> Result<(), Error> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let result = transact(self.reopen()?, &mut buffer, events, extra, reserve);
-        self.buffer = buffer;
-        result.map_err(|source| {
-            self.database = None;
-            match &source {
-                redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Error::Full {
-                    path: self.path.clone(),
-                },
-                _ => Error::Commit {
-                    path: self.path.clone(),
-                    source: source.into(),
-                },
-            }
+    fn append(&mut self) -> Result<(), Error> {
+        let result = self.log.append(&self.batch);
+        if let (Ok(()), Some(compaction)) = (&result, &mut self.compaction) {
+            compaction.push(&self.batch);
+        }
+        self.batch.clear();
+        result.map_err(|source| match source.kind() {
+            io::ErrorKind::StorageFull => Error::Full {
+                path: self.path.clone(),
+            },
+            _ => Error::Commit {
+                path: self.path.clone(),
+                source: source.into(),
+            },
         })
     }
 
-    /// After a failed commit it is unknown whether it reached the disk. Tells whether it did, by reading back the
-    /// last of its events from the reopened file.
-    pub(crate) fn landed(&mut self, events: &[Arc<Event>]) -> bool {
-        let Some(last) = events.last() else { return false };
-        let Ok(database) = self.reopen() else { return false };
-        let stored = || -> Result<Option<u64>, redb::Error> {
-            let table = database.begin_read()?.open_table(OBJECTS)?;
-            let value = table.get(last.object.key())?;
-            Ok(value
-                .and_then(|value| Object::from_disk(last.object.key(), value.value()))
-                .map(|o| o.revision()))
+    /// Keeps the books of what lives: an event was made visible, in memory or durably.
+    pub(crate) fn account(&mut self, event: &Event) {
+        let before = event.previous.as_ref().map_or(0, |object| log::cost(object));
+        let now = match event.kind {
+            EventKind::Deleted => 0,
+            EventKind::Added | EventKind::Modified => log::cost(&event.object),
         };
-        match (stored(), last.kind) {
-            (Ok(None), EventKind::Deleted) => true,
-            (Ok(Some(revision)), EventKind::Added | EventKind::Modified) => revision == last.revision(),
-            _ => false,
-        }
+        self.live = (self.live + now).saturating_sub(before);
     }
-}
 
-fn transact(
-    database: &Database,
-    buffer: &mut Vec<u8>,
-    events: &[Arc<Event>],
-    extra: &[Arc<Object>],
-    reserve: Option<u64>,
-) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    {
-        let mut table = transaction.open_table(OBJECTS)?;
-        for object in extra {
-            object.to_disk(buffer);
-            table.insert(object.key(), buffer.as_slice())?;
-        }
-        for event in events {
-            if event.kind == EventKind::Deleted {
-                table.remove(event.object.key())?;
-            } else {
-                event.object.to_disk(buffer);
-                table.insert(event.object.key(), buffer.as_slice())?;
+    /// Begins or ends a new generation, if it is time. It begins at one and a half times what lives; commits wait for
+    /// it when they have added a quarter more. Both generations together are then below three times what lives.
+    pub(crate) fn tend(&mut self, state: &RwLock<State>, inbox: &Arc<Inbox>) {
+        let length = self.log.length();
+        if let Some(compaction) = self.compaction.take() {
+            let outcome = match compaction.outcome() {
+                None if length > self.live / 4 * 7 + 2 * SMALL => Some(compaction.wait()),
+                outcome => outcome,
+            };
+            match outcome {
+                Some(outcome) => self.adopt(compaction, outcome),
+                None => self.compaction = Some(compaction),
             }
         }
-    }
-    if let Some(reserved) = reserve {
-        transaction.open_table(META)?.insert(RESERVED, reserved)?;
-    }
-    transaction
-        .commit()
-        .map_err(|error: CommitError| redb::Error::from(error))
-}
-
-fn open_error(path: &Path, error: DatabaseError) -> Error {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.into() },
-        DatabaseError::Storage(StorageError::Io(io)) if io.kind() == std::io::ErrorKind::StorageFull => {
-            Error::Full { path: path.into() }
+        let limit = (self.live / 2 * 3 + SMALL).max(self.retry_above);
+        if self.compaction.is_some() || self.log.length() <= limit {
+            return;
         }
-        error => Error::Open {
-            path: path.into(),
-            source: error.into(),
-        },
+        let objects = {
+            let state = state.read().unwrap_or_else(PoisonError::into_inner);
+            state.objects.values().cloned().collect()
+        };
+        let inbox = inbox.clone();
+        match self.log.compact(objects, self.reserved, move || inbox.poke()) {
+            Ok(compaction) => self.compaction = Some(compaction),
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    fn adopt(&mut self, compaction: Compaction, outcome: log::Outcome) {
+        match self.log.adopt(compaction, outcome) {
+            Ok(()) => self.retry_above = 0,
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    fn give_up(&mut self, error: &io::Error) {
+        tracing::warn!(%error, path = %self.path.display(), "the log of the store could not be shortened");
+        self.retry_above = self.log.length() + self.log.length() / 4;
     }
 }
 
@@ -223,45 +165,62 @@ fn open_error(path: &Path, error: DatabaseError) -> Error {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use redb::StorageBackend;
-    use redb::backends::FileBackend;
-
     use super::*;
     use crate::Encoded;
+    use crate::log::Blob;
 
-    /// A file on a disk that can be full.
-    #[derive(Debug)]
-    struct Fragile(FileBackend, Arc<AtomicBool>);
+    /// A directory on a disk that can be full.
+    struct Fragile(Directory, Arc<AtomicBool>);
 
-    impl Fragile {
-        fn check(&self) -> Result<(), std::io::Error> {
-            let full = self.1.load(Ordering::SeqCst);
-            if full {
-                Err(std::io::ErrorKind::StorageFull.into())
-            } else {
-                Ok(())
-            }
+    struct FragileFile(Box<dyn Blob>, Arc<AtomicBool>);
+
+    fn check(full: &AtomicBool) -> io::Result<()> {
+        match full.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
         }
     }
 
-    impl StorageBackend for Fragile {
-        fn len(&self) -> Result<u64, std::io::Error> {
+    impl Media for Fragile {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.0.list()
+        }
+        fn open(&self, name: &str) -> io::Result<Box<dyn Blob>> {
+            Ok(Box::new(FragileFile(self.0.open(name)?, self.1.clone())))
+        }
+        fn create(&self, name: &str) -> io::Result<Box<dyn Blob>> {
+            check(&self.1)?;
+            Ok(Box::new(FragileFile(self.0.create(name)?, self.1.clone())))
+        }
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync()
+        }
+    }
+
+    impl Blob for FragileFile {
+        fn len(&self) -> io::Result<u64> {
             self.0.len()
         }
-        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-            self.0.read(offset, out)
+        fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+            self.0.read_at(offset, into)
         }
-        fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-            self.check()?;
-            self.0.set_len(len)
+        fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.write_at(offset, data)
         }
-        fn sync_data(&self) -> Result<(), std::io::Error> {
-            self.check()?;
-            self.0.sync_data()
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            check(&self.1)?;
+            self.0.set_len(length)
         }
-        fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-            self.check()?;
-            self.0.write(offset, data)
+        fn sync(&self) -> io::Result<()> {
+            // Written, but the sync says that it is not durable.
+            check(&self.1)?;
+            self.0.sync()
         }
     }
 
@@ -277,31 +236,22 @@ mod tests {
     #[test]
     fn a_full_disk_loses_nothing_and_recovers() {
         let directory = std::env::temp_dir().join(format!("barepodtest-disk-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("store.redb");
         let full = Arc::new(AtomicBool::new(false));
-        let (file, flag) = (path.clone(), full.clone());
-        let opener: Opener = Box::new(move || {
-            let handle = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&file)
-                .unwrap();
-            Database::builder().create_with_backend(Fragile(FileBackend::new(handle)?, flag.clone()))
-        });
-        let (mut disk, _, _) = Disk::open_with(&path, opener).unwrap();
+        let open = || {
+            let media = Fragile(Directory::take(&directory).unwrap(), full.clone());
+            Disk::open_with(&directory, Arc::new(media)).unwrap()
+        };
+        let (mut disk, _, _) = open();
         disk.commit(&[event("/a/1", 2)], &[], 2).unwrap();
         full.store(true, Ordering::SeqCst);
         let lost = [event("/a/2", 3)];
         assert!(matches!(disk.commit(&lost, &[], 3), Err(Error::Full { .. })));
-        assert!(!disk.landed(&lost));
         assert!(disk.commit(&lost, &[], 3).is_err());
         full.store(false, Ordering::SeqCst);
         disk.commit(&[event("/a/3", 3)], &[], 3).unwrap();
-        let (objects, _) = disk.load().unwrap();
+        drop(disk);
+        let (_, objects, _) = open();
         assert_eq!(objects.keys().map(|key| &**key).collect::<Vec<_>>(), ["/a/1", "/a/3"]);
-        fs::remove_dir_all(&directory).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

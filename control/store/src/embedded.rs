@@ -15,12 +15,10 @@ use crate::{BoxFuture, Error, Object, Page, Range, ReadError, Store, Watcher, Wr
 /// How the embedded store is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The database file.
+    /// The directory of its files.
     pub path: PathBuf,
     /// Key prefixes below which updates of existing objects stay in memory until the next durable write.
     pub volatile: Vec<String>,
-    /// The size of the database's page cache in bytes.
-    pub cache_bytes: usize,
     /// At most so many events are kept as history.
     pub history_events: usize,
     /// At most about so many bytes of objects are kept alive by the history.
@@ -28,19 +26,18 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for a file.
+    /// The defaults for a directory.
     pub fn new(path: &Path) -> Self {
         Options {
             path: path.into(),
             volatile: Vec::new(),
-            cache_bytes: 8 << 20,
             history_events: 20_000,
-            history_bytes: 12 << 20,
+            history_bytes: 8 << 20,
         }
     }
 }
 
-/// The embedded store: one file, one process, one writer thread.
+/// The embedded store: one directory, one process, one writer thread.
 #[derive(Debug)]
 pub struct Embedded {
     state: Arc<RwLock<State>>,
@@ -50,9 +47,9 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the file, or makes it, and starts the writer.
+    /// Opens the directory, or makes it, and starts the writer.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let (disk, objects, reserved) = Disk::open(&options.path, options.cache_bytes)?;
+        let (disk, objects, reserved) = Disk::open(&options.path)?;
         // Revision 0 means "any" to clients, so the first state is revision 1.
         let revision = reserved.max(1);
         let history = History::new(revision, options.history_events, options.history_bytes);
@@ -83,7 +80,7 @@ impl Embedded {
         })
     }
 
-    /// Finishes the writes that wait, writes what is in memory only and closes the file. Later writes fail.
+    /// Finishes the writes that wait, writes what is in memory only and lets go of the directory. Later writes fail.
     pub fn close(&self) {
         self.inbox.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -9,29 +9,21 @@ pub enum Error {
     /// Another process has the file open.
     #[error("the store {path} is in use by another process: stop the other control service first")]
     Locked {
-        /// The database file.
+        /// The directory.
         path: PathBuf,
     },
-    /// The directory of the file could not be made or synced.
-    #[error("create directory {path}")]
+    /// The directory could not be made or taken.
+    #[error("create the directory {path}")]
     Directory {
         /// The directory.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
     },
-    /// The file could not be opened or repaired.
+    /// The log could not be read back.
     #[error("open the store {path}")]
     Open {
-        /// The database file.
-        path: PathBuf,
-        /// The cause.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// Stored data could not be read.
-    #[error("read the store {path}")]
-    Read {
-        /// The database file.
+        /// The directory.
         path: PathBuf,
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -39,7 +31,7 @@ pub enum Error {
     /// A commit failed; nothing of it was applied.
     #[error("write the store {path}")]
     Commit {
-        /// The database file.
+        /// The directory.
         path: PathBuf,
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -47,7 +39,7 @@ pub enum Error {
     /// No space is left for the file.
     #[error("no space left on the disk of the store {path}: free some space, then try again")]
     Full {
-        /// The database file.
+        /// The directory.
         path: PathBuf,
     },
     /// The writer thread could not be started.

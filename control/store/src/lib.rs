@@ -5,7 +5,8 @@
 //! A recent window of events is kept for watches and for reads at an older revision; what is older is compacted.
 //!
 //! Long-lived tasks: the embedded backend owns one thread, `store-writer`. Its input is a queue of writes, its outputs
-//! are the database file, the in-memory state, one reply per write and the queues of the watchers.
+//! are the log, the in-memory state, one reply per write and the queues of the watchers. `store-compactor` runs now and
+//! then; it writes a new generation of the log from objects it was given and wakes the writer when it is done.
 //!
 //! Invariants
 //! 1. One write is one revision. Revisions never repeat and never go backwards, also across a crash.
@@ -15,17 +16,20 @@
 //!    shared by reads, lists and watches.
 //! 4. A watcher costs a queue. One that does not keep up is cut off and has to list again.
 
+mod backup;
 mod disk;
 mod embedded;
 mod error;
 mod event;
 mod history;
+mod log;
 mod object;
 mod range;
 mod state;
 mod watch;
 mod writer;
 
+pub use backup::{Image, backup, read, restore};
 pub use embedded::{Embedded, Options};
 pub use error::{Error, ReadError, WriteError};
 pub use event::{Delivery, Event, EventKind};

@@ -104,27 +104,15 @@ impl Object {
         }
     }
 
-    /// Its form on disk: two little-endian revisions, the splice offset, the text.
-    pub(crate) fn to_disk(&self, out: &mut Vec<u8>) {
-        out.clear();
-        out.reserve(HEADER + self.bytes.len());
-        out.extend_from_slice(&self.created.to_le_bytes());
-        out.extend_from_slice(&self.revision.to_le_bytes());
-        out.extend_from_slice(&(self.splice as u64).to_le_bytes());
-        out.extend_from_slice(&self.bytes);
+    /// Where the revision stands in the text.
+    pub(crate) fn splice(&self) -> usize {
+        self.splice
     }
 
-    /// Reads what [`Object::to_disk`] wrote.
-    pub(crate) fn from_disk(key: &str, data: &[u8]) -> Option<Object> {
-        let number = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
-        let (created, revision) = (number(0)?, number(8)?);
-        let splice = usize::try_from(number(16)?).ok()?;
-        let text = data.get(HEADER..)?;
-        if splice > text.len() {
-            return None;
-        }
-        Some(Object {
-            key: key.into(),
+    /// An object as it was, read back; `None` if the offset is not one in the text.
+    pub(crate) fn restore(key: Arc<str>, created: u64, revision: u64, splice: usize, text: &[u8]) -> Option<Object> {
+        (splice <= text.len()).then(|| Object {
+            key,
             bytes: Bytes::copy_from_slice(text),
             created,
             revision,
@@ -133,8 +121,6 @@ impl Object {
         })
     }
 }
-
-const HEADER: usize = 24;
 
 fn splice(before: &[u8], revision: u64, after: &[u8]) -> Bytes {
     let mut digits = [0u8; 20];
@@ -167,18 +153,5 @@ mod tests {
         let removed = object.at(12345);
         assert_eq!(&removed.bytes()[..], b"{\"rv\":\"12345\",\"x\":1}");
         assert_eq!((removed.created(), removed.revision()), (5, 12345));
-    }
-
-    #[test]
-    fn disk_form_round_trips_and_rejects_garbage() {
-        let object = Encoded::new(b"{\"rv\":\"\"}".to_vec(), 7).commit("/a/b".into(), 1, 2);
-        let mut data = Vec::new();
-        object.to_disk(&mut data);
-        let read = Object::from_disk("/a/b", &data).unwrap();
-        assert_eq!(read.bytes(), object.bytes());
-        assert_eq!((read.created, read.revision, read.splice), (1, 2, 7));
-        assert!(Object::from_disk("/a/b", &data[..20]).is_none());
-        data[16] = 200;
-        assert!(Object::from_disk("/a/b", &data).is_none());
     }
 }

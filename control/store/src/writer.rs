@@ -2,7 +2,7 @@
 //! durable with one sync, shows them to readers and watchers, and answers. While it syncs, the next group gathers.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
@@ -23,40 +23,54 @@ pub(crate) struct Job {
 /// Where callers leave their writes.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    waiting: Mutex<(Vec<Job>, bool)>,
+    waiting: Mutex<Waiting>,
     ready: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: Vec<Job>,
+    /// Something else is to be looked after.
+    poked: bool,
+    closed: bool,
+}
+
 impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Queues a job; gives it back if the store is closed.
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.1 {
+        let mut waiting = self.lock();
+        if waiting.closed {
             return Err(job);
         }
-        waiting.0.push(job);
+        waiting.jobs.push(job);
         drop(waiting);
         self.ready.notify_one();
         Ok(())
     }
 
-    pub(crate) fn close(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+    /// Wakes the writer without a job.
+    pub(crate) fn poke(&self) {
+        self.lock().poked = true;
         self.ready.notify_one();
     }
 
-    /// Everything that waits; `None` once closed and empty.
-    fn take(&self) -> Option<Vec<Job>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if !waiting.0.is_empty() {
-                return Some(std::mem::take(&mut waiting.0));
-            }
-            if waiting.1 {
-                return None;
-            }
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.ready.notify_one();
+    }
+
+    /// Swaps everything that waits for an empty list; false once closed and empty.
+    fn take(&self, jobs: &mut Vec<Job>) -> bool {
+        let mut waiting = self.lock();
+        while waiting.jobs.is_empty() && !waiting.poked && !waiting.closed {
             waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        std::mem::swap(&mut waiting.jobs, jobs);
+        std::mem::take(&mut waiting.poked) || !jobs.is_empty()
     }
 }
 
@@ -81,8 +95,12 @@ struct Group {
 
 impl Writer {
     pub(crate) fn run(mut self) {
-        while let Some(jobs) = self.inbox.take() {
-            self.group(jobs);
+        let mut jobs = Vec::new();
+        while self.inbox.take(&mut jobs) {
+            if !jobs.is_empty() {
+                self.group(jobs.drain(..));
+            }
+            self.disk.tend(&self.state, &self.inbox);
         }
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let (revision, extra) = (state.revision, unwritten(&self.dirty, &state));
@@ -96,7 +114,7 @@ impl Writer {
         watch::lock(&self.registry).close();
     }
 
-    fn group(&mut self, jobs: Vec<Job>) {
+    fn group(&mut self, jobs: std::vec::Drain<'_, Job>) {
         let mut group = Group::default();
         let mut answers = Vec::with_capacity(jobs.len());
         let extra = {
@@ -120,7 +138,7 @@ impl Writer {
         };
         let outcome = self.persist(&group, &extra);
         match outcome {
-            Ok(()) => self.publish(group.events),
+            Ok(()) => self.publish(&group.events),
             Err(error) => {
                 tracing::error!(error = &*error as &dyn std::error::Error, "a commit failed");
                 for result in answers.iter_mut().flat_map(|(_, results)| results) {
@@ -143,28 +161,24 @@ impl Writer {
                 .extend(group.events.iter().map(|event| event.object.shared_key()));
             return Ok(());
         }
-        match self.disk.commit(&group.events, extra, last.revision()) {
-            Ok(()) => {}
-            Err(error) if self.disk.landed(&group.events) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a commit failed but reached the disk"
-                );
-            }
-            Err(error) => return Err(Arc::new(error)),
-        }
+        self.disk
+            .commit(&group.events, extra, last.revision())
+            .map_err(Arc::new)?;
         self.dirty.clear();
         Ok(())
     }
 
-    fn publish(&self, events: Vec<Arc<Event>>) {
+    fn publish(&mut self, events: &[Arc<Event>]) {
+        for event in events {
+            self.disk.account(event);
+        }
         let mut registry = watch::lock(&self.registry);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for event in &events {
+        for event in events {
             state.apply(event.clone());
         }
         drop(state);
-        for event in &events {
+        for event in events {
             registry.dispatch(event);
             registry.settled = event.revision();
         }

@@ -61,7 +61,7 @@ async fn writer_process() {
 fn acknowledged_writes_survive_a_kill() {
     let directory = std::env::temp_dir().join(format!("barepodtest-crash-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join("store.redb");
+    let path = directory.join("store");
     let mut expected: HashMap<String, Option<u64>> = HashMap::new();
     let mut highest = 0;
     for round in 0..12 {
