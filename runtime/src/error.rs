@@ -32,6 +32,9 @@ pub enum Error {
     /// The program cannot be executed.
     #[error("{0}")]
     Exec(String),
+    /// A program on the way into the container or out of it failed.
+    #[error("{0}")]
+    Hook(String),
     /// Said by the process that was to do it.
     #[error(transparent)]
     Remote(Failure),
@@ -55,12 +58,23 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::System { .. } => Reason::System,
+            Self::Hook(_) => Reason::Hook,
             Self::Document { .. } | Self::Invalid(_) => Reason::Invalid,
             Self::Exec(_) => Reason::Exec,
             Self::State(_) => Reason::State,
             Self::NotFound(_) => Reason::NotFound,
             Self::Exists(_) => Reason::Exists,
             Self::Remote(failure) => failure.reason,
+        }
+    }
+
+    /// Whether a hook failed, here or on the other side.
+    #[must_use]
+    pub fn is_hooks(&self) -> bool {
+        match self {
+            Self::Hook(_) => true,
+            Self::Remote(failure) => failure.reason == Reason::Hook,
+            _ => false,
         }
     }
 

@@ -189,6 +189,8 @@ pub enum Reason {
     Exec,
     /// The configuration cannot be carried out.
     Invalid,
+    /// A program on the way into the container or out of it failed.
+    Hook,
     /// The kernel or the file system refused.
     System,
 }

@@ -140,7 +140,7 @@ fn what_goes_wrong_is_told() {
     assert!(
         refused
             .bad(&["run", "--bundle", refused.path(), &refused.id])
-            .contains("linux.uidMappings is not supported")
+            .contains("linux.uidMappings needs a user namespace")
     );
     assert!(
         bundle
@@ -159,6 +159,7 @@ fn namespaces_are_joined_or_shared_as_asked() {
             "-c",
             "readlink /proc/self/ns/net /proc/self/ns/uts; for n in net uts ipc; do readlink /proc/self/ns/$n; done"
         ]);
+        document["hostname"] = json!("");
         document["linux"]["namespaces"] = json!([
             { "type": "pid" }, { "type": "mount" }, { "type": "ipc" },
             { "type": "network", "path": "/proc/self/ns/net" }

@@ -2,10 +2,16 @@
 //!
 //! ```text
 //! maker                                child
+//!   │ ────── mapped ────────────────────►│  its user namespace has users, if it has one of its own
 //!   │ ────── limited ───────────────────►│  its cgroups are there, with their limits
 //!   │ ◄───── Terminal + descriptor ──────│  if it has a terminal
+//!   │ ◄───── Hooks ──────────────────────│  everything is made but the root not changed: if there are hooks for that
+//!   │ ────── go on ─────────────────────►│
 //!   │ ◄───── Ready ──────────────────────│  everything is made
 //!   │ ────── start ─────────────────────►│  unless told to go on at once
+//!   │ ◄───── Notifications + descriptor ─│  if its filter notifies somebody
+//!   │ ────── go on ─────────────────────►│
+//!   │ ────── refuse(why) ───────────────►│  instead of going on
 //!   │ ◄───── end of file ────────────────│  executed: the socket is close-on-exec; or dead, see `has_executed`
 //!   │ ◄───── Failed(why) ────────────────│  at any moment instead
 //! ```
@@ -27,11 +33,18 @@ pub enum Message {
     Ready,
     /// The master of its terminal.
     Terminal(OwnedFd),
+    /// Everything is made; before the root is changed hooks are to be executed, and the child waits for that.
+    Hooks,
+    /// Where its filter's notifications come from; the child waits until somebody has it.
+    Notifications(OwnedFd),
     /// It could not be done.
     Failed(Failure),
     /// No more messages: the program was executed, or the process died.
     Closed,
 }
+
+/// The longest packet to a child.
+const LONGEST: usize = 4096;
 
 /// The child's end.
 #[derive(Debug)]
@@ -87,12 +100,44 @@ impl Child {
         self.wait_for(b'C')
     }
 
+    /// Waits until the maker has given the user namespace its users.
+    ///
+    /// # Errors
+    /// The maker is gone.
+    pub fn wait_for_mapping(&self) -> Result<()> {
+        self.wait_for(b'M')
+    }
+
+    /// Lets the maker execute hooks, and waits for that.
+    ///
+    /// # Errors
+    /// The maker is gone, as it is when a hook fails.
+    pub fn hooks(&self) -> Result<()> {
+        send(&self.0, b"H", &[]).during("write to", "the maker")?;
+        self.wait_for(b'G')
+    }
+
+    /// Hands the descriptor of a filter's notifications over, and waits until somebody has it. The filter is in place
+    /// already: nothing but `sendmsg` and `recvfrom` is called, so the descriptor is left to the execution to be closed.
+    ///
+    /// # Errors
+    /// The maker is gone, as it is when nobody takes the descriptor.
+    pub fn notifications(&self, listener: OwnedFd) -> Result<()> {
+        send(&self.0, b"N", &[listener.as_fd()]).during("write to", "the maker")?;
+        std::mem::forget(listener);
+        self.wait_for(b'G')
+    }
+
     fn wait_for(&self, message: u8) -> Result<()> {
-        let mut byte = [0];
+        let mut packet = [0; LONGEST];
         loop {
-            match recv(self.0.as_raw_fd(), &mut byte, MsgFlags::empty()) {
-                Ok(1) if byte[0] == message => return Ok(()),
+            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+                Ok(1) if packet[0] == message => return Ok(()),
                 Err(nix::errno::Errno::EINTR) => {}
+                Ok(length) if length > 1 && packet[0] == b'X' => {
+                    let failure = serde_json::from_slice(&packet[1..length]);
+                    return Err(failure.map_or_else(|_| Error::State("the maker refuses".to_owned()), Error::Remote));
+                }
                 Ok(_) => return Err(Error::State("the monitor is gone".to_owned())),
                 Err(error) => return Err(error).during("read from", "the monitor"),
             }
@@ -129,6 +174,34 @@ impl Maker {
         send(&self.0, b"C", &[])
     }
 
+    /// Tells a child that its user namespace has users.
+    ///
+    /// # Errors
+    /// The child is gone.
+    pub fn mapped(&self) -> io::Result<()> {
+        send(&self.0, b"M", &[])
+    }
+
+    /// Tells a child that what it waits for is done.
+    ///
+    /// # Errors
+    /// The child is gone.
+    pub fn go_on(&self) -> io::Result<()> {
+        send(&self.0, b"G", &[])
+    }
+
+    /// Tells a child that what it waits for cannot be done.
+    ///
+    /// # Errors
+    /// The child is gone.
+    pub fn refuse(&self, error: &Error) -> io::Result<()> {
+        let mut failure = Failure::from(error);
+        // What one packet holds whatever is in it.
+        failure.message = failure.message.chars().take(LONGEST / 8).collect();
+        let text = serde_json::to_vec(&failure).map_err(io::Error::other)?;
+        send(&self.0, &[b"X", text.as_slice()].concat(), &[])
+    }
+
     /// Starts a child that is ready.
     ///
     /// # Errors
@@ -151,6 +224,8 @@ impl Maker {
         match (packet.split_first(), fds.pop()) {
             (Some((b'R', _)), _) => Message::Ready,
             (Some((b'T', _)), Some(master)) => Message::Terminal(master),
+            (Some((b'H', _)), _) => Message::Hooks,
+            (Some((b'N', _)), Some(listener)) => Message::Notifications(listener),
             (Some((b'F', json)), _) => Message::Failed(serde_json::from_slice(json).unwrap_or_else(|error| Failure {
                 reason: Reason::System,
                 message: format!("unreadable failure: {error}"),

@@ -8,18 +8,25 @@ use std::path::Path;
 use nix::fcntl::AT_FDCWD;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{sethostname, setsid};
+use nix::unistd::{getpid, sethostname, setsid};
 
 use super::channel::Child;
+use super::hooks::{self, Place, Told};
+use super::labels::Labels;
+use super::mounts::{Shown, Sources};
+use super::outside::Prepared;
 use super::root::Root;
-use super::{Finish, HARMLESS, console, devices, identity, mounts, paths, rootfs, sysctl, thrice};
+use super::users::{self, Mappings};
+use super::{Finish, HARMLESS, Stdio3, Unset, console, devices, identity, mounts, paths, rootfs, sysctl, thrice};
 use crate::cgroup::Cgroup;
-use crate::document::Document;
+use crate::document::{Document, Process};
 use crate::error::{During, Error, Result};
 use crate::fault;
 use crate::protocol::Overlay;
+use crate::seccomp::Filter;
 use crate::sys::mount::clone_tree;
 use crate::sys::network::loopback_up;
+use crate::sys::process::set_domain_name;
 
 /// What comes between a container that is made and the execution of its program.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub enum Gate {
 pub struct Plan<'a> {
     /// The OCI configuration.
     pub spec: &'a Document,
+    /// What it is called and where it comes from; without hooks for nobody.
+    pub told: Told<'a>,
     /// The root file system if it is an overlay.
     pub overlay: Option<&'a Overlay>,
     /// Where it is limited and counted.
@@ -48,10 +57,18 @@ pub struct Plan<'a> {
     pub fresh: bool,
     /// With a cgroup namespace of its own.
     pub cgroup_namespace: bool,
+    /// Its mount namespace is not its own: it has been joined, or is the maker's.
+    pub shared_mounts: bool,
+    /// The mount namespace that is joined.
+    pub mount_namespace: Option<BorrowedFd<'a>>,
+    /// It is in a user namespace that is not the machine's, for which its maker has prepared this.
+    pub prepared: Option<Prepared<'a>>,
     /// A process in whose mount namespace the root is the shared memory of the sandbox.
     pub shared_memory: Option<BorrowedFd<'a>>,
     /// Which namespaces are not the machine's.
     pub own: sysctl::Own,
+    /// What it gets that its configuration does not speak of.
+    pub unset: Unset,
     /// Standard files, if it has no terminal.
     pub files: [Option<OwnedFd>; 3],
     /// What the execution waits for.
@@ -68,21 +85,38 @@ pub struct Plan<'a> {
 ///
 /// # Errors
 /// The first step that failed.
-pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
+pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
     super::default_signals();
-    umask(Mode::empty());
+    let inherited_umask = umask(Mode::empty());
     // A process that leads a session already is as good.
     let _ = setsid();
-    let process = plan
-        .spec
-        .process
-        .as_ref()
-        .ok_or_else(|| Error::Invalid("there is no process".to_owned()))?;
-    super::refuse_unsupported(plan.spec.unsupported())?;
-    // The maker may have a score of its own, which is not the container's.
-    identity::set_oom_score(process.oom_score_adj.unwrap_or(0))?;
-    let labels = super::labels(process)?;
-    let linux = &plan.spec.linux;
+    let (spec, linux) = (plan.spec, &plan.spec.linux);
+    let process = spec.process.as_ref();
+    let filter = linux.seccomp.as_ref().map(Filter::new).transpose()?;
+    let labels = process.map(Labels::new).transpose()?;
+    if let Some(process) = process {
+        identity::set_oom_score(process.oom_score_adj, plan.unset)?;
+    }
+    let mut waiting = true;
+    let (cgroup, cgroup_namespace) = (plan.cgroup, plan.cgroup_namespace);
+    let mut limited = |channel: &mut Child| {
+        if std::mem::take(&mut waiting) {
+            channel.wait_for_cgroup()?;
+            cgroup.join(linux.resources.as_ref())?;
+            if cgroup_namespace {
+                // Its root is what the process is in now.
+                unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;
+            }
+        }
+        Ok(())
+    };
+    if plan.prepared.is_some() {
+        channel.wait_for_mapping()?;
+        // Root of the user namespace may not write to the machine's cgroups.
+        limited(channel)?;
+        let users = Mappings::of(spec);
+        users::become_root((!users.is_empty()).then_some(users))?;
+    }
     for (from, namespaces) in plan.join {
         setns(from, *namespaces).during("join", "namespaces")?;
     }
@@ -90,46 +124,42 @@ pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
         set_up_namespaces(&plan)?;
     }
     sysctl::set(&linux.sysctl, plan.own)?;
-
-    let mut waiting = true;
-    let mut limited = || {
-        if std::mem::take(&mut waiting) {
-            channel.wait_for_cgroup()?;
-            plan.cgroup.join(linux.resources.as_ref())?;
-            if plan.cgroup_namespace {
-                // Its root is what the process is in now.
-                unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;
-            }
-        }
-        Ok(())
-    };
-    let root = file_system(&plan, &mut limited)?;
-    limited()?;
+    let root = file_system(&mut plan, &mut || limited(channel))?;
+    limited(channel)?;
     fault::point("init.mounted");
-    let stdio = if process.terminal {
-        let terminal = console::open(&root, process)?;
-        console::mount(&root, &terminal.slave)?;
-        channel.terminal(terminal.master.as_fd())?;
-        thrice(terminal.slave)?
-    } else {
-        super::files(plan.files, |flags| root.open(Path::new("/dev/null"), flags | HARMLESS))?
+    let stdio = standard_files(&mut plan, &root, channel)?;
+    if !(spec.hooks.prestart.is_empty() && spec.hooks.create_runtime.is_empty()) {
+        channel.hooks()?;
+    }
+    let told = plan.told.at("creating", Some(getpid().as_raw()));
+    let place = Place {
+        directory: told.bundle(),
+        environment: None,
     };
+    hooks::run("createContainer", &spec.hooks.create_container, &told, place)?;
     paths::mask(&root, &linux.masked_paths)?;
     paths::make_read_only(&root, &linux.readonly_paths)?;
-    super::refuse_relative(&process.cwd)?;
-    match root.make_dir(&process.cwd, Mode::from_bits_truncate(0o755)) {
-        // A link that leads through /proc is judged when it is entered.
-        Err(error) if error.errno() == Some(libc::ELOOP) => {}
-        other => drop(other?),
+    if let Some(process) = process {
+        make_working_directory(&root, process)?;
     }
-    if plan.spec.root.as_ref().is_some_and(|root| root.readonly) {
+    if spec.root.as_ref().is_some_and(|root| root.readonly) {
         paths::make_root_read_only(&root)?;
     }
-    rootfs::enter(&root)?;
+    if plan.shared_mounts {
+        rootfs::enter_shared(&root)?;
+    } else {
+        rootfs::enter(&root)?;
+        rootfs::propagate(linux.rootfs_propagation.as_deref())?;
+    }
     fault::point("init.entered");
     drop(root);
-    let program = super::prepare(process, stdio, process.terminal)?;
-    if !matches!(plan.gate, Gate::Open) {
+    let program = process
+        .map(|process| super::prepare(process, stdio, process.terminal))
+        .transpose()?;
+    if let Some((program, process)) = program.as_ref().zip(process)
+        && !matches!(plan.gate, Gate::Open)
+        && spec.hooks.start_container.is_empty()
+    {
         // Whoever makes a container hears of a program that is not there before it is started.
         program.look_ahead(process)?;
     }
@@ -139,16 +169,34 @@ pub fn container(plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> {
         Gate::Socket(listener) => channel.wait_for_connection(&listener)?,
     }
     fault::point("init.started");
+    let (Some(process), Some(program), Some(labels)) = (process, program, labels) else {
+        return Err(Error::Invalid("there is no process to be started".to_owned()));
+    };
+    let place = Place {
+        directory: Path::new("/"),
+        environment: Some(&process.env),
+    };
+    hooks::run(
+        "startContainer",
+        &spec.hooks.start_container,
+        &told.at("created", Some(getpid().as_raw())),
+        place,
+    )?;
     let finish = Finish {
         process,
         program,
-        seccomp: linux.seccomp.as_ref(),
+        personality: linux.personality.as_ref(),
+        memory_policy: linux.memory_policy.as_ref(),
+        scheduled: plan.prepared.is_some(),
+        filter,
         labels,
+        unset: plan.unset,
+        umask: inherited_umask,
         die_with_maker: plan.die_with_maker,
         runtime: plan.runtime,
         preserved: plan.preserved,
     };
-    finish.run()
+    finish.run(channel)
 }
 
 /// Gives new namespaces what they lack.
@@ -156,42 +204,89 @@ fn set_up_namespaces(plan: &Plan<'_>) -> Result<()> {
     if plan.own.network {
         loopback_up().during("bring up", "the loopback interface")?;
     }
-    if let Some(name) = plan
-        .spec
-        .hostname
-        .as_ref()
-        .filter(|name| plan.own.uts && !name.is_empty())
-    {
-        sethostname(name).during("set the host name", name)?;
+    let given = |name: &'_ Option<String>| name.clone().filter(|name| plan.own.uts && !name.is_empty());
+    if let Some(name) = given(&plan.spec.hostname) {
+        sethostname(&name).during("set the host name", name)?;
     }
-    if let Some(name) = plan
-        .spec
-        .domainname
-        .as_ref()
-        .filter(|name| plan.own.uts && !name.is_empty())
-    {
-        std::fs::write("/proc/sys/kernel/domainname", name).during("set the domain name", name)?;
+    if let Some(name) = given(&plan.spec.domainname) {
+        set_domain_name(&name).during("set the domain name", name)?;
     }
     Ok(())
 }
 
 /// Mounts the root and everything in it.
-fn file_system(plan: &Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> Result<Root> {
-    let list = &plan.spec.mounts;
+fn file_system(plan: &mut Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> Result<Root> {
+    let (spec, linux) = (plan.spec, &plan.spec.linux);
+    let propagation = linux.rootfs_propagation.as_deref();
+    let shown = Shown {
+        cgroup: plan.cgroup,
+        namespace: plan.cgroup_namespace,
+    };
+    let path = spec.root.as_ref().map(|root| root.path.as_path());
+    let path = || path.ok_or_else(|| Error::Invalid("there is no root file system".to_owned()));
+    if let Some(prepared) = plan.prepared.take() {
+        match plan.mount_namespace {
+            Some(namespace) => setns(namespace, CloneFlags::CLONE_NEWNS).during("join", "the mount namespace")?,
+            None => rootfs::cut_off(propagation)?,
+        }
+        let root = rootfs::prepared(prepared.root, path()?, plan.shared_mounts)?;
+        mounts::attach_all(&root, &prepared.mounts, shown, limited)?;
+        devices::make(&root, &spec.mounts, &linux.devices, Some(&prepared.devices))?;
+        return Ok(root);
+    }
     let shared_memory = plan.shared_memory.map(|process| move || clone_shared_memory(process));
     let shared_memory = shared_memory
         .as_ref()
         .map(|clone| clone as &dyn Fn() -> Result<OwnedFd>);
-    let prepared = mounts::prepare(list, shared_memory)?;
-    rootfs::cut_off()?;
-    let root = match (plan.overlay, &plan.spec.root) {
-        (Some(overlay), _) => rootfs::overlay(overlay)?,
-        (None, Some(root)) => rootfs::directory(&root.path)?,
-        (None, None) => return Err(Error::Invalid("there is no root file system".to_owned())),
+    let sources = Sources {
+        base: Some(plan.told.bundle()),
+        users: Mappings::of(spec),
+        label: linux.mount_label.as_deref(),
     };
-    mounts::attach_all(&root, &prepared, plan.cgroup.layout(), limited)?;
-    devices::make(&root, list, &plan.spec.linux.devices)?;
+    let prepared = mounts::prepare(&spec.mounts, sources, shared_memory)?;
+    let root = match plan.overlay {
+        _ if plan.shared_mounts => match plan.mount_namespace {
+            Some(namespace) => {
+                let (path, tree) = (path()?, rootfs::prepare(path()?, propagation)?);
+                setns(namespace, CloneFlags::CLONE_NEWNS).during("join", "the mount namespace")?;
+                rootfs::prepared(tree, path, true)?
+            }
+            None => rootfs::shared_directory(path()?)?,
+        },
+        Some(overlay) => {
+            rootfs::cut_off(propagation)?;
+            rootfs::overlay(overlay)?
+        }
+        None => {
+            rootfs::cut_off(propagation)?;
+            rootfs::directory(path()?)?
+        }
+    };
+    mounts::attach_all(&root, &prepared, shown, limited)?;
+    devices::make(&root, &spec.mounts, &linux.devices, None)?;
     Ok(root)
+}
+
+/// The standard files of the program. A container without one needs none.
+fn standard_files(plan: &mut Plan<'_>, root: &Root, channel: &Child) -> Result<Stdio3> {
+    let files = std::mem::take(&mut plan.files);
+    let null = |flags: i32| root.open(Path::new("/dev/null"), flags | HARMLESS);
+    let Some(process) = plan.spec.process.as_ref().filter(|process| process.terminal) else {
+        return super::files(files, null);
+    };
+    let terminal = console::open(root, process)?;
+    console::mount(root, &terminal.slave)?;
+    channel.terminal(terminal.master.as_fd())?;
+    thrice(terminal.slave)
+}
+
+/// Makes the working directory if it is missing.
+fn make_working_directory(root: &Root, process: &Process) -> Result<()> {
+    match root.make_dir(&process.cwd, Mode::from_bits_truncate(0o755)) {
+        // A link that leads through /proc is judged when it is entered.
+        Err(error) if error.errno() == Some(libc::ELOOP) => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// Clones the root mount of another process's mount namespace. A clone can be taken only from inside, so the process

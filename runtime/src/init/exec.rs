@@ -7,17 +7,23 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::setsid;
-use oci_spec::runtime::{LinuxResources, LinuxSeccomp};
+use oci_spec::runtime::{
+    LinuxMemoryPolicy, LinuxNamespace, LinuxNamespaceType, LinuxPersonality, LinuxResources, LinuxSeccomp,
+};
 use serde::Deserialize;
 
 use super::channel::Child;
-use super::{Finish, HARMLESS, Stdio, console, identity, thrice};
-use crate::cgroup::{self, Cgroup};
+use super::hooks::Told;
+use super::labels::Labels;
+use super::outside::Outside;
+use super::{Finish, HARMLESS, Stdio, Unset, console, identity, rootfs, scheduling, thrice, users};
+use crate::cgroup::{self, Cgroup, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::fault;
+use crate::seccomp::Filter;
 use crate::sys::process::has_ended;
 
 /// The container that is joined.
@@ -29,12 +35,14 @@ pub struct Joined<'a> {
     pub namespaces: CloneFlags,
     /// Its cgroup.
     pub cgroup: &'a Cgroup<'a>,
-    /// What its cgroup was made with, which tells the controllers it is in.
-    pub resources: Option<&'a LinuxResources>,
     /// A v1 directory below the tracker's for this process and what it makes. On v2 it is born there.
     pub leaf: Option<&'a Path>,
-    /// Its filter.
-    pub seccomp: Option<&'a LinuxSeccomp>,
+    /// Its root, if its mount namespace is not its own and has another.
+    pub root: Option<BorrowedFd<'a>>,
+    /// What it shares with the container.
+    pub linux: &'a SharedLinux,
+    /// What the process gets that its configuration does not speak of.
+    pub unset: Unset,
     /// Be killed when the maker dies.
     pub die_with_maker: bool,
     /// The runtime's own file, which may not be executed in a container.
@@ -56,15 +64,42 @@ pub struct Shared {
 
 /// `linux` of [`Shared`].
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SharedLinux {
     /// System calls that are allowed.
     pub seccomp: Option<LinuxSeccomp>,
-    /// What the cgroup was made with.
+    /// What the cgroup was made with, which tells the controllers it is in.
     pub resources: Option<LinuxResources>,
+    /// Which namespaces it has.
+    pub namespaces: Option<Vec<LinuxNamespace>>,
+    /// Its execution domain.
+    pub personality: Option<LinuxPersonality>,
+    /// Where its memory comes from.
+    pub memory_policy: Option<LinuxMemoryPolicy>,
 }
 
 impl Shared {
+    /// The entry for a kind of namespace.
+    #[must_use]
+    pub fn namespace(&self, kind: LinuxNamespaceType) -> Option<&LinuxNamespace> {
+        self.linux
+            .namespaces
+            .iter()
+            .flatten()
+            .find(|namespace| namespace.typ() == kind)
+    }
+
+    /// What the maker of a process does for it.
+    #[must_use]
+    pub fn attend<'a>(&'a self, told: &Told<'a>, pid: i32) -> Outside<'a> {
+        Outside {
+            document: None,
+            seccomp: self.linux.seccomp.as_ref(),
+            told: told.at("running", Some(pid)),
+            pid,
+        }
+    }
+
     /// Gives a process what it does not say of itself and the container's own has: whoever executes something in a
     /// container gets no more rights than the container by leaving them out.
     pub fn complete(&self, process: &mut Process) {
@@ -92,17 +127,33 @@ impl Shared {
 /// The first step that failed.
 pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Child) -> Result<Infallible> {
     super::default_signals();
-    umask(Mode::empty());
+    let inherited_umask = umask(FileMode::empty());
     // A process that leads a session already is as good.
     let _ = setsid();
-    super::refuse_unsupported(process.unsupported())?;
-    identity::set_oom_score(process.oom_score_adj.unwrap_or(0))?;
-    let labels = super::labels(process)?;
-    joined.cgroup.join(joined.resources)?;
+    process.check()?;
+    let filter = joined.linux.seccomp.as_ref().map(Filter::new).transpose()?;
+    identity::set_oom_score(process.oom_score_adj, joined.unset)?;
+    let labels = Labels::new(process)?;
+    // Root of a user namespace may not do it, so it comes before that is joined.
+    scheduling::schedule(0, process)?;
+    let affinity = process.exec_cpu_affinity.as_ref();
+    if joined.cgroup.layout().mode != Mode::V2 {
+        // Born into a v2 cgroup it has passed the moment for the initial one, which its maker has seen to.
+        scheduling::initial_affinity(affinity)?;
+    }
+    joined.cgroup.join(joined.linux.resources.as_ref())?;
     if let Some(leaf) = joined.leaf {
         cgroup::join_leaf(leaf)?;
     }
+    scheduling::final_affinity(affinity)?;
     setns(joined.process, joined.namespaces).during("join", "the namespaces of the container")?;
+    if joined.namespaces.contains(CloneFlags::CLONE_NEWUSER) {
+        // Where there is no root the process' own user does.
+        let _ = users::become_root(None);
+    }
+    if let Some(root) = joined.root {
+        rootfs::enter_shared(root)?;
+    }
     fault::point("init.exec-joined");
     let root = open_root()?;
     let terminal = matches!(stdio, Stdio::Terminal);
@@ -121,7 +172,6 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
             thrice(terminal.slave)?
         }
     };
-    super::refuse_relative(&process.cwd)?;
     if has_ended(joined.process) {
         // A PID namespace ends with its first process; where there is none, nothing else would end this one.
         return Err(Error::State("the container has ended meanwhile".to_owned()));
@@ -129,13 +179,18 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
     let finish = Finish {
         process,
         program: super::prepare(process, stdio, terminal)?,
-        seccomp: joined.seccomp,
+        personality: joined.linux.personality.as_ref(),
+        memory_policy: joined.linux.memory_policy.as_ref(),
+        scheduled: true,
+        filter,
         labels,
+        unset: joined.unset,
+        umask: inherited_umask,
         die_with_maker: joined.die_with_maker,
         runtime: joined.runtime,
         preserved: joined.preserved,
     };
-    finish.run()
+    finish.run(channel)
 }
 
 /// The root of the mount namespace that was joined.

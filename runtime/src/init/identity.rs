@@ -1,30 +1,37 @@
 //! Who the process is: user, groups, capabilities, limits.
 
-use std::fs;
+use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitType, User};
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, User};
 
-use crate::document::Process;
+use super::Unset;
+use super::procfs::Procfs;
+use crate::document::{CapabilitySets, Process};
 use crate::error::{During, Result};
-use crate::spec::capability_number;
+use crate::spec::capability_name;
 use crate::sys::process::{
-    CapabilitySets, clear_ambient, drop_bounding, permitted_capabilities, raise_ambient, set_capabilities,
+    CapabilitySets as ThreadSets, clear_ambient, drop_bounding, permitted_capabilities, raise_ambient, set_capabilities,
 };
 
-/// Sets the out-of-memory score. Lowering it needs CAP_SYS_RESOURCE, which a machine may not give; a refusal is no
-/// error, as the score is advice.
+/// Sets the out-of-memory score if one is asked for. Lowering it needs CAP_SYS_RESOURCE, which a machine may not give.
 ///
 /// # Errors
-/// The value is out of range.
-pub fn set_oom_score(score: i32) -> Result<()> {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    match fs::write(FILE, score.to_string()) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-        other => other.during("write", FILE),
+/// The value is out of range, or refused: for a container of a pod that is no error, as there the score is advice.
+pub fn set_oom_score(score: Option<i32>, unset: Unset) -> Result<()> {
+    // The monitor may have a score of its own, which is not the containers'.
+    let score = match unset {
+        Unset::Inherited => score,
+        Unset::Ordinary => score.or(Some(0)),
+    };
+    let Some(score) = score else { return Ok(()) };
+    match Procfs::open()?.write(Path::new("self/oom_score_adj"), &score.to_string()) {
+        Err(error) if unset == Unset::Ordinary && matches!(error.errno(), Some(libc::EACCES | libc::EPERM)) => Ok(()),
+        other => other,
     }
 }
 
@@ -40,7 +47,9 @@ pub fn set_limits(limits: &[PosixRlimit]) -> Result<()> {
     Ok(())
 }
 
-fn resource(limit: PosixRlimitType) -> Resource {
+/// The kernel's name of a limit.
+#[must_use]
+pub fn resource(limit: PosixRlimitType) -> Resource {
     match limit {
         PosixRlimitType::RlimitCpu => Resource::RLIMIT_CPU,
         PosixRlimitType::RlimitFsize => Resource::RLIMIT_FSIZE,
@@ -61,27 +70,21 @@ fn resource(limit: PosixRlimitType) -> Resource {
     }
 }
 
-/// Becomes the user with exactly the capabilities asked for.
+/// Becomes the user, keeping what it takes to go on.
 ///
 /// # Errors
-/// The kernel refuses; a capability the machine itself has not is left out silently.
-pub fn assume(process: &Process) -> Result<()> {
-    umask(Mode::from_bits_truncate(process.user.umask().unwrap_or(0o022)));
-    let sets = process.capabilities.as_ref().map(Sets::new);
-    if let Some(sets) = &sets {
-        bound(sets.bounding)?;
-    }
+/// The kernel refuses, for one because the user namespace has no such user.
+pub fn become_user(process: &Process, sets: &Sets, inherited: Mode, unset: Unset) -> Result<()> {
+    let ordinary = match unset {
+        Unset::Inherited => inherited,
+        Unset::Ordinary => Mode::from_bits_truncate(0o022),
+    };
+    umask(process.user.umask().map_or(ordinary, Mode::from_bits_truncate));
+    sets.bound()?;
     prctl::set_keepcaps(true).during("keep", "capabilities")?;
     user(&process.user)?;
     prctl::set_keepcaps(false).during("stop keeping", "capabilities")?;
-    if let Some(sets) = sets {
-        set_capabilities(sets.others).during("set", "capabilities")?;
-        clear_ambient().during("clear", "ambient capabilities")?;
-        for capability in (0..64).filter(|bit| sets.ambient & 1 << bit != 0) {
-            raise_ambient(capability).during("raise ambient capability", capability)?;
-        }
-    }
-    Ok(())
+    sets.provisional()
 }
 
 fn user(user: &User) -> Result<()> {
@@ -91,7 +94,11 @@ fn user(user: &User) -> Result<()> {
         .flatten()
         .map(|gid| Gid::from_raw(*gid))
         .collect();
-    setgroups(&groups).during("set", "additional groups")?;
+    match setgroups(&groups) {
+        // A user namespace that somebody without rights made: user_namespaces(7).
+        Err(Errno::EPERM) if groups.is_empty() => {}
+        other => other.during("set", "additional groups")?,
+    }
     let gid = Gid::from_raw(user.gid());
     setresgid(gid, gid, gid).during("become group", gid)?;
     let uid = Uid::from_raw(user.uid());
@@ -99,43 +106,133 @@ fn user(user: &User) -> Result<()> {
 }
 
 /// The five sets, without what this process does not have itself and therefore cannot give.
-struct Sets {
+#[derive(Debug)]
+pub struct Sets {
+    own: u64,
     bounding: u64,
-    others: CapabilitySets,
+    others: ThreadSets,
     ambient: u64,
 }
 
 impl Sets {
-    fn new(capabilities: &LinuxCapabilities) -> Self {
+    /// What can be given of the sets asked for; none are asked for by a configuration that does not speak of them.
+    #[must_use]
+    pub fn new(asked: Option<&CapabilitySets>) -> Self {
         // If the kernel does not tell, it decides by itself what it refuses.
         let own = permitted_capabilities().unwrap_or(u64::MAX);
-        let mask = |set: &Option<Capabilities>| {
-            set.iter()
-                .flatten()
-                .fold(0, |mask: u64, capability| mask | 1 << capability_number(*capability))
-                & own
-        };
-        let permitted = mask(capabilities.permitted());
-        let inheritable = mask(capabilities.inheritable());
+        let none = CapabilitySets::default();
+        let asked = asked.unwrap_or(&none);
+        let (bounding, permitted) = (asked.bounding.mask & own, asked.permitted.mask & own);
+        // capabilities(7): what is inheritable has to be in the bounding set, what is effective permitted, and what is
+        // ambient both permitted and inheritable.
+        let inheritable = asked.inheritable.mask & bounding;
         Self {
-            bounding: mask(capabilities.bounding()),
-            others: CapabilitySets {
-                effective: mask(capabilities.effective()) & permitted,
+            own,
+            bounding,
+            others: ThreadSets {
+                effective: asked.effective.mask & permitted,
                 permitted,
                 inheritable,
             },
-            // The kernel wants ambient ones to be permitted and inheritable.
-            ambient: mask(capabilities.ambient()) & permitted & inheritable,
+            ambient: asked.ambient.mask & permitted & inheritable,
         }
+    }
+
+    /// What was asked for and cannot be given, in words: the specification wants it warned about, and nothing more.
+    #[must_use]
+    pub fn left_out(&self, asked: &CapabilitySets) -> Vec<String> {
+        let given = [
+            self.bounding,
+            self.others.effective,
+            self.others.inheritable,
+            self.others.permitted,
+            self.ambient,
+        ];
+        let mut words = Vec::new();
+        for ((set, names), given) in asked.named().into_iter().zip(given) {
+            words.extend(
+                names
+                    .unknown
+                    .iter()
+                    .map(|name| format!("there is no capability {name}, it is left out of the {set} set")),
+            );
+            let missing = (0..64).filter(|bit| names.mask & !given & 1 << bit != 0);
+            words.extend(missing.map(|bit| {
+                format!(
+                    "{} cannot be given, it is left out of the {set} set",
+                    capability_name(bit)
+                )
+            }));
+        }
+        words
+    }
+
+    fn bound(&self) -> Result<()> {
+        for capability in 0..64 {
+            if self.bounding & 1 << capability == 0
+                && !drop_bounding(capability).during("drop capability", capability)?
+            {
+                // The kernel knows no capability from here on.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// In force is what the program will have; permitted still is what it takes to install a filter.
+    fn provisional(&self) -> Result<()> {
+        let sets = ThreadSets {
+            permitted: self.own,
+            ..self.others
+        };
+        set_capabilities(sets).during("set", "capabilities")
+    }
+
+    /// Puts in force again what [`Sets::provisional`] kept.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn raise(&self) -> Result<()> {
+        let sets = ThreadSets {
+            effective: self.own,
+            permitted: self.own,
+            ..self.others
+        };
+        set_capabilities(sets).during("raise", "capabilities")
+    }
+
+    /// Takes exactly the capabilities of the program.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn assume(&self) -> Result<()> {
+        set_capabilities(self.others).during("set", "capabilities")?;
+        clear_ambient().during("clear", "ambient capabilities")?;
+        for capability in (0..64).filter(|bit| self.ambient & 1 << bit != 0) {
+            raise_ambient(capability).during("raise ambient capability", capability)?;
+        }
+        Ok(())
     }
 }
 
-fn bound(keep: u64) -> Result<()> {
-    for capability in 0..64 {
-        if keep & 1 << capability == 0 && !drop_bounding(capability).during("drop capability", capability)? {
-            // The kernel knows no capability from here on.
-            break;
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_given_is_named() {
+        let asked: CapabilitySets =
+            serde_json::from_str(r#"{"bounding":["CAP_FLY"],"inheritable":["CAP_CHOWN"],"ambient":["CAP_KILL"]}"#)
+                .unwrap();
+        let sets = Sets::new(Some(&asked));
+        assert_eq!(
+            sets.left_out(&asked),
+            [
+                "there is no capability CAP_FLY, it is left out of the bounding set",
+                "CAP_CHOWN cannot be given, it is left out of the inheritable set",
+                "CAP_KILL cannot be given, it is left out of the ambient set",
+            ]
+        );
+        assert!(Sets::new(None).left_out(&CapabilitySets::default()).is_empty());
     }
-    Ok(())
 }

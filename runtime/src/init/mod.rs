@@ -8,34 +8,46 @@
 pub mod channel;
 mod console;
 mod container;
+mod copyup;
 mod devices;
 mod exec;
+pub mod hooks;
 pub mod identity;
+pub mod labels;
 mod mounts;
 mod options;
+pub mod outside;
 mod paths;
+mod procfs;
 mod program;
+mod remount;
 mod root;
 mod rootfs;
+pub mod scheduling;
 pub mod sysctl;
+mod users;
 
 pub use container::{Gate, Plan, container};
-pub use exec::{Joined, Shared, exec};
-pub use options::{BENEATH, mount_options};
+pub use exec::{Joined, Shared, SharedLinux, exec};
+pub use options::{BENEATH, mount_options, propagation};
+
+use channel::Child;
+use labels::Labels;
 
 use std::convert::Infallible;
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::sys::prctl;
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
-use oci_spec::runtime::LinuxSeccomp;
+
+use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality};
 
 use crate::document::Process;
 use crate::error::{During, Error, Result};
+use crate::seccomp::Filter;
 use crate::sys::process::{close_on_exec_from, default_signal, unblock_signals};
 use crate::sys::terminal::make_controlling;
 
@@ -43,10 +55,13 @@ use crate::sys::terminal::make_controlling;
 pub const IGNORED: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGPIPE, libc::SIGQUIT];
 
 /// Gives the process the signal actions a program expects, [`IGNORED`] being all that is not default.
-fn default_signals() {
+pub(crate) fn default_signals() {
     IGNORED.into_iter().for_each(default_signal);
     unblock_signals();
 }
+
+/// Standard input, output and error, open.
+type Stdio3 = [OwnedFd; 3];
 
 /// Standard input, output and error of the program.
 #[derive(Debug)]
@@ -57,13 +72,29 @@ pub enum Stdio {
     Terminal,
 }
 
+/// What a process gets that its configuration does not speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unset {
+    /// What the caller has, as the OCI runtime specification wants it.
+    Inherited,
+    /// What a container of a pod ordinarily has, whoever started the pod's monitor.
+    Ordinary,
+}
+
 /// The last steps, the same for a container's first process and for those executed in it later: from a root-privileged
 /// process inside the container's root to the user's program.
 struct Finish<'a> {
     process: &'a Process,
     program: program::Program,
-    seccomp: Option<&'a LinuxSeccomp>,
-    labels: Vec<Label>,
+    personality: Option<&'a LinuxPersonality>,
+    memory_policy: Option<&'a LinuxMemoryPolicy>,
+    /// The maker has set the scheduler already.
+    scheduled: bool,
+    filter: Option<Filter>,
+    labels: Labels,
+    unset: Unset,
+    /// The mask for new files' modes that the process was cloned with.
+    umask: Mode,
     /// Die with the maker: nothing else would end a container whose PID namespace has no init of ours.
     die_with_maker: bool,
     runtime: Option<&'a std::fs::Metadata>,
@@ -72,30 +103,34 @@ struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    fn run(self) -> Result<Infallible> {
+    fn run(self, channel: &Child) -> Result<Infallible> {
         let Self {
             process,
             program,
-            seccomp,
+            personality,
+            memory_policy,
+            scheduled,
+            filter,
             labels,
+            unset,
+            umask,
             die_with_maker,
             runtime,
             preserved,
         } = self;
         // From here on all other descriptors are closed by the execution, whatever they are.
         close_on_exec_from(3 + preserved).during("mark", "descriptors close-on-exec")?;
+        if !scheduled {
+            scheduling::schedule(0, process)?;
+        }
+        personality.map_or(Ok(()), scheduling::personality)?;
+        memory_policy.map_or(Ok(()), scheduling::memory_policy)?;
         identity::set_limits(&process.rlimits)?;
-        for Label(file, value) in &labels {
-            (&*file).write_all(value.as_bytes()).during("set the label", value)?;
-        }
-        let no_new_privileges = process.no_new_privileges;
-        if let (Some(profile), false) = (seccomp, no_new_privileges) {
-            // Takes CAP_SYS_ADMIN, which is about to go.
-            crate::seccomp::install(profile)?;
-        }
+        labels.set()?;
         // A directory that only root may enter, or only the user (over NFS), is the working directory either way.
         let entered = program::enter_directory(&process.cwd);
-        identity::assume(process)?;
+        let sets = identity::Sets::new(process.capabilities.as_ref());
+        identity::become_user(process, &sets, umask, unset)?;
         if entered.is_err() {
             program::enter_directory(&process.cwd)?;
         }
@@ -105,11 +140,18 @@ impl Finish<'_> {
         }
         let found = program.find()?;
         program::refuse_runtime(&found, runtime)?;
-        if no_new_privileges {
+        // A filter applies to all that comes after it, so as little as possible does.
+        if process.no_new_privileges {
             prctl::set_no_new_privs().during("set", "no_new_privs")?;
-            if let Some(profile) = seccomp {
-                crate::seccomp::install(profile)?;
+            sets.assume()?;
+            install(filter, channel)?;
+        } else {
+            if filter.is_some() {
+                // Without no_new_privs a filter takes CAP_SYS_ADMIN: seccomp(2).
+                sets.raise()?;
+                install(filter, channel)?;
             }
+            sets.assume()?;
         }
         Err(program.execute(&found))
     }
@@ -117,14 +159,22 @@ impl Finish<'_> {
 
 /// Reads what is to be executed, and puts its standard files in place: whoever made the process may wait for the end of
 /// what it was given itself.
-fn prepare(process: &Process, stdio: [OwnedFd; 3], terminal: bool) -> Result<program::Program> {
+fn prepare(process: &Process, stdio: Stdio3, terminal: bool) -> Result<program::Program> {
     let program = program::Program::new(process)?;
     standard_files(stdio, terminal, process)?;
     Ok(program)
 }
 
+/// Installs a filter; its notifications, if there are some, go to whoever the maker gives their descriptor.
+fn install(filter: Option<Filter>, channel: &Child) -> Result<()> {
+    match filter.map_or(Ok(None), Filter::install)? {
+        Some(listener) => channel.notifications(listener),
+        None => Ok(()),
+    }
+}
+
 /// Puts the three files in place. Pipes are given to the user, so that `/dev/stdout` can be opened.
-fn standard_files(stdio: [OwnedFd; 3], terminal: bool, process: &Process) -> Result<()> {
+fn standard_files(stdio: Stdio3, terminal: bool, process: &Process) -> Result<()> {
     let uid = process.user.uid();
     if uid != 0 {
         for fd in &stdio {
@@ -140,42 +190,11 @@ fn standard_files(stdio: [OwnedFd; 3], terminal: bool, process: &Process) -> Res
     dup2_stderr(&stdio[2]).during("set", "standard error")
 }
 
-/// A security label that the process gets when it executes its program.
-#[derive(Debug)]
-struct Label(File, String);
-
-/// Opens what AppArmor's and SELinux' labels are asked for through, where there are some. To be called while `/proc` is
-/// the machine's: written to through a container's, the label could end up anywhere (CVE-2025-52881).
-fn labels(process: &Process) -> Result<Vec<Label>> {
-    let wanted = [
-        (
-            "/proc/thread-self/attr/apparmor/exec",
-            &process.apparmor_profile,
-            "exec ",
-        ),
-        ("/proc/thread-self/attr/exec", &process.selinux_label, ""),
-    ];
-    let wanted = wanted.into_iter().filter_map(|(file, value, prefix)| {
-        value
-            .as_deref()
-            .filter(|value| !value.is_empty())
-            .map(|value| (file, format!("{prefix}{value}")))
-    });
-    wanted
-        .map(|(path, value)| {
-            Ok(Label(
-                File::options().write(true).open(path).during("open", path)?,
-                value,
-            ))
-        })
-        .collect()
-}
-
 /// Flags with which a file that may turn out to be anything is opened without effect.
 const HARMLESS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// The standard files of a process without a terminal; what is missing is the null device below `root`.
-fn files(given: [Option<OwnedFd>; 3], null: impl Fn(i32) -> std::io::Result<OwnedFd>) -> Result<[OwnedFd; 3]> {
+fn files(given: [Option<OwnedFd>; 3], null: impl Fn(i32) -> std::io::Result<OwnedFd>) -> Result<Stdio3> {
     let mut given = given.into_iter().zip([libc::O_RDONLY, libc::O_WRONLY, libc::O_WRONLY]);
     let mut next = || {
         let (fd, flags) = given.next().unwrap_or((None, libc::O_RDWR));
@@ -196,24 +215,8 @@ fn files(given: [Option<OwnedFd>; 3], null: impl Fn(i32) -> std::io::Result<Owne
     Ok([next()?, next()?, next()?])
 }
 
-/// Refuses what this runtime does not do, instead of leaving it out silently.
-fn refuse_unsupported(name: Option<&str>) -> Result<()> {
-    name.map_or(Ok(()), |name| Err(Error::Invalid(format!("{name} is not supported"))))
-}
-
-/// A working directory is a path from the root.
-fn refuse_relative(cwd: &Path) -> Result<()> {
-    if cwd.is_absolute() {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!(
-        "the working directory {} is not absolute",
-        cwd.display()
-    )))
-}
-
 /// Three times the same descriptor.
-fn thrice(fd: OwnedFd) -> Result<[OwnedFd; 3]> {
+fn thrice(fd: OwnedFd) -> Result<Stdio3> {
     let copy = || fd.try_clone().during("copy", "the terminal");
     Ok([copy()?, copy()?, fd])
 }

@@ -12,17 +12,38 @@ use oci_spec::runtime::Mount;
 
 use super::options::Options;
 use super::root::{Root, is_dir};
-use crate::cgroup::{self, Layout};
+use super::users::Mappings;
+use crate::cgroup::{self, Cgroup};
 use crate::error::{During, Error, Result};
-use crate::sys::mount::{Attributes, attach, clone_tree, set_attributes};
+use crate::sys::mount::{Attributes, attach, clone_tree, map_users, set_attributes};
 use crate::sys::path::{Scope, is_procfs, open_beneath};
 
 /// A mount with its options read and, for a bind mount, its source cloned.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     mount: &'a Mount,
+    destination: PathBuf,
     options: Options,
     tree: Option<OwnedFd>,
+}
+
+impl Prepared<'_> {
+    /// The clone of its source.
+    #[must_use]
+    pub fn tree(&self) -> Option<BorrowedFd<'_>> {
+        self.tree.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// What sources are found by.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// Where relative ones begin: the bundle.
+    pub base: Option<&'a Path>,
+    /// The users of the container, if it has a user namespace of its own.
+    pub users: Mappings<'a>,
+    /// The context of what SELinux labels.
+    pub label: Option<&'a str>,
 }
 
 /// Reads the options and clones the sources of bind mounts. This comes before the mount namespace is cut off from the
@@ -32,26 +53,83 @@ pub struct Prepared<'a> {
 ///
 /// # Errors
 /// A source is not there, or an option not to be had.
-pub fn prepare<'a>(mounts: &'a [Mount], shm: Option<&dyn Fn() -> Result<OwnedFd>>) -> Result<Vec<Prepared<'a>>> {
-    let prepare = |mount: &'a Mount| {
-        let mut options = Options::parse(mount.options().as_deref().unwrap_or_default())?;
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(Error::Invalid(format!(
-                "{}: id-mapped mounts are not supported",
-                mount.destination().display()
-            )));
-        }
+pub fn prepare<'a>(
+    mounts: &'a [Mount],
+    sources: Sources<'_>,
+    shm: Option<&dyn Fn() -> Result<OwnedFd>>,
+) -> Result<Vec<Prepared<'a>>> {
+    let mut seen: Vec<(Mappings<'a>, OwnedFd)> = Vec::new();
+    let mut all = Vec::with_capacity(mounts.len());
+    for mount in mounts {
+        let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
         if mount.typ().as_deref() == Some("bind") && options.bind.is_none() {
             options.bind = Some(false);
         }
+        let change = options.is_change(mount.typ().as_deref());
         let tree = match (options.bind, shm) {
-            (Some(recursive), _) => Some(source(mount, &options, recursive)?),
+            _ if change => None,
+            (Some(recursive), _) => Some(source(mount, &options, recursive, sources.base)?),
             (None, Some(shm)) if is_shared_memory(mount) => Some(shm()?),
             (None, _) => None,
         };
-        Ok(Prepared { mount, options, tree })
+        id_map(mount, &options, tree.as_ref(), sources, &mut seen)?;
+        if let (Some(label), false) = (
+            sources.label.filter(|label| !label.is_empty()),
+            tree.is_some() || change,
+        ) && !UNLABELLED.contains(&mount.typ().as_deref().unwrap_or_default())
+        {
+            options.data.push(format!("context=\"{label}\""));
+        }
+        all.push(Prepared {
+            mount,
+            // Relative ones begin at the root: OCI runtime specification, "Mounts".
+            destination: Path::new("/").join(mount.destination()),
+            options,
+            tree,
+        });
+    }
+    Ok(all)
+}
+
+/// File systems whose files have labels of the kernel's own.
+const UNLABELLED: [&str; 4] = ["proc", "sysfs", "cgroup", "cgroup2"];
+
+/// Lets a mount be seen with other users: mount_setattr(2), `MOUNT_ATTR_IDMAP`.
+fn id_map<'a>(
+    mount: &'a Mount,
+    options: &Options,
+    tree: Option<&OwnedFd>,
+    sources: Sources<'_>,
+    seen: &mut Vec<(Mappings<'a>, OwnedFd)>,
+) -> Result<()> {
+    let own = Mappings {
+        uids: mount.uid_mappings().as_deref().unwrap_or_default(),
+        gids: mount.gid_mappings().as_deref().unwrap_or_default(),
     };
-    mounts.iter().map(prepare).collect()
+    if options.id_map.is_none() && own.is_empty() {
+        return Ok(());
+    }
+    let destination = mount.destination().display();
+    let refuse = |why: &str| {
+        Err(Error::Invalid(format!(
+            "the mount on {destination} cannot be id-mapped: {why}"
+        )))
+    };
+    let Some(tree) = tree else {
+        return refuse("only bind mounts can");
+    };
+    if !seen.iter().any(|(mappings, _)| *mappings == own) {
+        let mappings = if own.is_empty() { sources.users } else { own };
+        if mappings.is_empty() {
+            return refuse("it has no mappings, and the container no user namespace whose it could have");
+        }
+        seen.push((own, mappings.namespace()?));
+    }
+    let Some((_, namespace)) = seen.iter().find(|(mappings, _)| *mappings == own) else {
+        return Ok(());
+    };
+    map_users(tree, namespace.as_fd(), options.id_map == Some(true))
+        .during("map the users of the mount on", destination)
 }
 
 /// The mount that all containers of a sandbox share, because POSIX shared memory lives in it.
@@ -62,11 +140,13 @@ fn is_shared_memory(mount: &Mount) -> bool {
 }
 
 /// Clones the source of a bind mount and gives the clone its attributes.
-fn source(mount: &Mount, options: &Options, recursive: bool) -> Result<OwnedFd> {
+fn source(mount: &Mount, options: &Options, recursive: bool, base: Option<&Path>) -> Result<OwnedFd> {
     let path = mount
         .source()
         .as_deref()
         .ok_or_else(|| Error::Invalid(format!("the mount on {} has no source", mount.destination().display())))?;
+    let whole = base.map(|base| base.join(path));
+    let path = whole.as_deref().unwrap_or(path);
     let tree = match &options.beneath {
         Some(dir) => {
             let outer = std::fs::File::open(dir).during("open", dir.display())?;
@@ -115,6 +195,15 @@ fn source(mount: &Mount, options: &Options, recursive: bool) -> Result<OwnedFd> 
     Ok(tree)
 }
 
+/// What the container's own cgroups are shown by.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Its cgroup.
+    pub cgroup: &'a Cgroup<'a>,
+    /// The process has a cgroup namespace, whose root its cgroup is.
+    pub namespace: bool,
+}
+
 /// Attaches everything in the document's order. The working directory is wherever the last one was. `limited` is called
 /// before the first cgroup mount, which shows the cgroups the process is in by then.
 ///
@@ -123,16 +212,23 @@ fn source(mount: &Mount, options: &Options, recursive: bool) -> Result<OwnedFd> 
 pub fn attach_all(
     root: &Root,
     prepared: &[Prepared<'_>],
-    layout: &Layout,
+    shown: Shown<'_>,
     limited: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     for prepared in prepared {
-        let destination = prepared.mount.destination();
+        let (destination, options) = (&prepared.destination, &prepared.options);
         match prepared.mount.typ().as_deref() {
-            _ if prepared.tree.is_some() => bind(root, prepared)?,
+            kind if options.is_change(kind) => {
+                super::remount::change(root, destination, kind, options)?;
+                continue;
+            }
+            _ if prepared.tree.is_some() => {
+                bind(root, prepared)?;
+                continue;
+            }
             Some("cgroup" | "cgroup2") => {
                 limited()?;
-                control_groups(root, prepared, layout)?;
+                control_groups(root, prepared, shown)?;
             }
             Some(kind @ ("proc" | "sysfs")) => {
                 // A link here would make the container's own files look like the kernel's (CVE-2019-19921).
@@ -140,6 +236,26 @@ pub fn attach_all(
                 let target = root.open_plain(destination, libc::O_PATH | libc::O_DIRECTORY);
                 let target = target.during("open as an ordinary directory", destination.display())?;
                 file_system(target.as_fd(), kind, prepared)?;
+            }
+            Some("tmpfs") if options.copy_up => {
+                let target = root.make_dir(destination, dir_mode())?;
+                refuse_procfs(&target, destination)?;
+                let below = open_beneath(
+                    target.as_fd(),
+                    Path::new("."),
+                    libc::O_RDONLY | libc::O_DIRECTORY,
+                    0,
+                    Scope::NoLinks,
+                );
+                let below = below.during("open", destination.display())?;
+                let source = prepared.mount.source().as_deref().unwrap_or(Path::new("tmpfs"));
+                let (flags, data) = (options.flags - MsFlags::MS_RDONLY, options.data.join(","));
+                mount_at(target.as_fd(), source, "tmpfs", flags, &data).during("mount on", destination.display())?;
+                let above = root.open(destination, libc::O_RDONLY | libc::O_DIRECTORY);
+                super::copyup::copy(&below, &above.during("open", destination.display())?)?;
+                if options.flags.contains(MsFlags::MS_RDONLY) {
+                    super::remount::set(root, destination, false, READ_ONLY)?;
+                }
             }
             Some(kind) => {
                 let target = root.make_dir(destination, dir_mode())?;
@@ -153,16 +269,23 @@ pub fn attach_all(
                 )));
             }
         }
+        super::remount::finish(root, destination, options)?;
     }
     Ok(())
 }
+
+const READ_ONLY: Attributes = Attributes {
+    set: libc::MOUNT_ATTR_RDONLY,
+    clear: 0,
+    propagation: 0,
+};
 
 fn dir_mode() -> Mode {
     Mode::from_bits_truncate(0o755)
 }
 
 fn bind(root: &Root, prepared: &Prepared<'_>) -> Result<()> {
-    let (Some(tree), destination) = (&prepared.tree, prepared.mount.destination()) else {
+    let (Some(tree), destination) = (&prepared.tree, prepared.destination.as_path()) else {
         return Ok(());
     };
     let target = if is_dir(tree) {
@@ -170,10 +293,7 @@ fn bind(root: &Root, prepared: &Prepared<'_>) -> Result<()> {
     } else {
         root.make_file(destination)?
     };
-    if !FAKEABLE
-        .iter()
-        .any(|name| *destination == Path::new("/proc").join(name))
-    {
+    if !FAKEABLE.iter().any(|name| destination == Path::new("/proc").join(name)) {
         refuse_procfs(&target, destination)?;
     }
     attach(tree, &target).during("mount on", destination.display())
@@ -205,7 +325,7 @@ fn refuse_procfs(target: &OwnedFd, destination: &Path) -> Result<()> {
 
 fn file_system(target: BorrowedFd<'_>, kind: &str, prepared: &Prepared<'_>) -> Result<()> {
     let source = prepared.mount.source().as_deref().unwrap_or(Path::new(kind));
-    let destination = prepared.mount.destination();
+    let destination = &prepared.destination;
     mount_at(
         target,
         source,
@@ -223,12 +343,14 @@ fn mount_at(target: BorrowedFd<'_>, source: &Path, kind: &str, flags: MsFlags, d
     mount_call(Some(source), ".", Some(kind), flags, data)
 }
 
-/// The container's own cgroups: one file system on v2, one for each controller on v1.
-fn control_groups(root: &Root, prepared: &Prepared<'_>, layout: &Layout) -> Result<()> {
-    let destination = prepared.mount.destination();
+/// The container's own cgroups: one file system on v2, one for each controller on v1. Without a cgroup namespace a v1
+/// file system would show the machine's from its root; there the container's own directories are bound.
+fn control_groups(root: &Root, prepared: &Prepared<'_>, shown: Shown<'_>) -> Result<()> {
+    let layout = shown.cgroup.layout();
+    let destination = &prepared.destination;
     let target = root.make_dir(destination, dir_mode())?;
     let flags = prepared.options.flags;
-    let source = Path::new("cgroup");
+    let source = prepared.mount.source().as_deref().unwrap_or(Path::new("cgroup"));
     if layout.mode == cgroup::Mode::V2 {
         return mount_at(target.as_fd(), source, "cgroup2", flags, "")
             .during("mount cgroup2 on", destination.display());
@@ -254,10 +376,14 @@ fn control_groups(root: &Root, prepared: &Prepared<'_>, layout: &Layout) -> Resu
             Scope::NoLinks,
         );
         let dir = dir.during("open", destination.join(&names).display())?;
-        match mount_at(dir.as_fd(), source, "cgroup", flags, &names) {
-            // EBUSY: this kernel has the controllers in other groups than the machine's mounts say.
-            Ok(()) | Err(Errno::EBUSY) => {}
-            Err(error) => return Err(error).during("mount cgroup on", destination.join(&names).display()),
+        if shown.namespace {
+            match mount_at(dir.as_fd(), source, "cgroup", flags, &names) {
+                // EBUSY: this kernel has the controllers in other groups than the machine's mounts say.
+                Ok(()) | Err(Errno::EBUSY) => {}
+                Err(error) => return Err(error).during("mount cgroup on", destination.join(&names).display()),
+            }
+        } else {
+            bind_cgroup(&shown.cgroup.dir(hierarchy), &dir, prepared.options.attributes)?;
         }
         if hierarchy.controllers.len() > 1 {
             for controller in &hierarchy.controllers {
@@ -266,13 +392,23 @@ fn control_groups(root: &Root, prepared: &Prepared<'_>, layout: &Layout) -> Resu
         }
     }
     if flags.contains(MsFlags::MS_RDONLY) {
-        let read_only = Attributes {
-            set: libc::MOUNT_ATTR_RDONLY,
-            ..Attributes::default()
-        };
-        set_attributes(&top, false, read_only).during("make read-only", destination.display())?;
+        set_attributes(&top, false, READ_ONLY).during("make read-only", destination.display())?;
     }
     Ok(())
+}
+
+/// Shows one cgroup. A hierarchy in which the container has none of its own stays empty.
+fn bind_cgroup(own: &Path, target: &OwnedFd, attributes: Attributes) -> Result<()> {
+    let tree = match clone_tree(AT_FDCWD, own, false) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+        other => other.during("bind", own.display())?,
+    };
+    let private = Attributes {
+        propagation: libc::MS_PRIVATE,
+        ..attributes
+    };
+    set_attributes(&tree, false, private).during("set the options of", own.display())?;
+    attach(&tree, target).during("mount", own.display())
 }
 
 /// The v1 controllers a container is shown: those whose limits programs look at. `cpuset` is among them although not

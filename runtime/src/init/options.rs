@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use nix::mount::MsFlags;
 
-use crate::error::{Error, Result};
 use crate::sys::mount::Attributes;
 
 /// The options of one mount.
@@ -20,6 +19,12 @@ pub struct Options {
     pub bind: Option<bool>,
     /// Whether the propagation is for the mounts below too.
     pub propagation_recursive: bool,
+    /// What is mounted there already is changed.
+    pub remount: bool,
+    /// What was in the directory is copied into the file system that covers it.
+    pub copy_up: bool,
+    /// The users of the source are others in the container; and whether so in what is mounted below.
+    pub id_map: Option<bool>,
     /// What the file system itself takes.
     pub data: Vec<String>,
     /// The source must be below this directory, and no link may lead out of it. Not in the OCI specification: it is
@@ -43,7 +48,7 @@ const ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
 const MS_NOSYMFOLLOW: MsFlags = MsFlags::from_bits_retain(256);
 
 /// A word, its flag, its attribute, and whether the word sets or clears.
-const WORDS: [(&str, MsFlags, u64, bool); 15] = [
+const WORDS: [(&str, MsFlags, u64, bool); 18] = [
     ("ro", MsFlags::MS_RDONLY, ATTR_RDONLY, true),
     ("rw", MsFlags::MS_RDONLY, ATTR_RDONLY, false),
     ("nosuid", MsFlags::MS_NOSUID, ATTR_NOSUID, true),
@@ -59,10 +64,14 @@ const WORDS: [(&str, MsFlags, u64, bool); 15] = [
     ("noatime", MsFlags::MS_NOATIME, ATTR_NOATIME, true),
     ("strictatime", MsFlags::MS_STRICTATIME, ATTR_STRICTATIME, true),
     ("relatime", MsFlags::MS_RELATIME, 0, true),
+    // Neither this nor that is what the kernel does by default: relatime.
+    ("atime", MsFlags::MS_NOATIME, 0, false),
+    ("norelatime", MsFlags::MS_RELATIME, 0, false),
+    ("nostrictatime", MsFlags::MS_STRICTATIME, 0, false),
 ];
 
 /// Words for the file system as a whole, which a bind mount cannot change.
-const SUPERBLOCK: [(&str, MsFlags, bool); 10] = [
+const SUPERBLOCK: [(&str, MsFlags, bool); 13] = [
     ("sync", MsFlags::MS_SYNCHRONOUS, true),
     ("async", MsFlags::MS_SYNCHRONOUS, false),
     ("dirsync", MsFlags::MS_DIRSYNC, true),
@@ -73,6 +82,9 @@ const SUPERBLOCK: [(&str, MsFlags, bool); 10] = [
     ("iversion", MsFlags::MS_I_VERSION, true),
     ("noiversion", MsFlags::MS_I_VERSION, false),
     ("lazytime", MsFlags::MS_LAZYTIME, true),
+    ("nolazytime", MsFlags::MS_LAZYTIME, false),
+    ("acl", MsFlags::MS_POSIXACL, true),
+    ("noacl", MsFlags::MS_POSIXACL, false),
 ];
 
 /// Every word that is understood, sorted.
@@ -87,55 +99,58 @@ pub fn mount_options() -> Vec<String> {
         "bind", "rbind", "private", "rprivate", "shared", "rshared", "slave", "rslave",
     ];
     all.extend(others.map(str::to_owned));
-    all.extend(["unbindable", "runbindable", "defaults"].map(str::to_owned));
+    all.extend(["unbindable", "runbindable", "defaults", "remount"].map(str::to_owned));
+    all.extend(["tmpcopyup", "idmap", "ridmap"].map(str::to_owned));
     all.sort_unstable();
     all
 }
 
 impl Options {
     /// Reads the words.
-    ///
-    /// # Errors
-    /// A word that is known, but not to be had here.
-    pub fn parse(words: &[String]) -> Result<Self> {
+    #[must_use]
+    pub fn parse(words: &[String]) -> Self {
         let mut options = Self {
             flags: MsFlags::empty(),
             attributes: Attributes::default(),
             recursive: Attributes::default(),
             bind: None,
             propagation_recursive: false,
+            remount: false,
+            copy_up: false,
+            id_map: None,
             data: Vec::new(),
             beneath: None,
         };
         for word in words {
-            options.word(word)?;
+            options.word(word);
         }
-        Ok(options)
+        options
     }
 
-    fn word(&mut self, word: &str) -> Result<()> {
+    fn word(&mut self, word: &str) {
         if let Some((_, flag, attribute, set)) = WORDS.iter().find(|known| known.0 == word) {
             self.flags.set(*flag, *set);
             change(&mut self.attributes, *attribute, *set, word);
-            return Ok(());
+            return;
         }
         if let Some((_, flag, set)) = SUPERBLOCK.iter().find(|known| known.0 == word) {
             self.flags.set(*flag, *set);
-            return Ok(());
+            return;
         }
         // rro, rnosuid and so on: OCI runtime specification, "recursive" mount attributes.
         if let Some((name, _, attribute, set)) = word.strip_prefix('r').and_then(|w| WORDS.iter().find(|k| k.0 == w)) {
             change(&mut self.recursive, *attribute, *set, name);
-            return Ok(());
+            return;
         }
         match word {
             "bind" => self.bind = Some(self.bind == Some(true)),
             "rbind" => self.bind = Some(true),
-            // The defaults, and what mount(8) alone looks at.
-            "defaults" | "atime" | "norelatime" | "nostrictatime" | "nolazytime" | "" => {}
-            "idmap" | "ridmap" | "tmpcopyup" | "remount" => {
-                return Err(Error::Invalid(format!("the mount option {word} is not supported")));
-            }
+            "remount" => self.remount = true,
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.id_map = Some(self.id_map == Some(true)),
+            "ridmap" => self.id_map = Some(true),
+            // What is so anyway.
+            "defaults" | "" => {}
             _ => match propagation(word) {
                 Some((kind, recursive)) => {
                     self.attributes.propagation = kind;
@@ -147,7 +162,13 @@ impl Options {
                 },
             },
         }
-        Ok(())
+    }
+
+    /// Whether a mount is only to be changed: nothing new is mounted.
+    #[must_use]
+    pub fn is_change(&self, kind: Option<&str>) -> bool {
+        let nothing = self.bind.is_none() && matches!(kind, None | Some("" | "none"));
+        self.remount || nothing && self.attributes.propagation != 0
     }
 }
 
@@ -166,7 +187,9 @@ fn change(attributes: &mut Attributes, attribute: u64, set: bool, word: &str) {
     }
 }
 
-fn propagation(word: &str) -> Option<(u64, bool)> {
+/// The kind of propagation a word means, and whether for the mounts below too.
+#[must_use]
+pub fn propagation(word: &str) -> Option<(u64, bool)> {
     let (word, recursive) = match word {
         "rprivate" | "rslave" | "rshared" | "runbindable" => (&word[1..], true),
         other => (other, false),
@@ -186,7 +209,7 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Options {
-        Options::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).unwrap()
+        Options::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -209,8 +232,37 @@ mod tests {
         assert_eq!(options.data, ["mode=755", "size=65536k"]);
         assert_eq!(options.attributes.clear, ATTR_ATIME);
         assert_eq!(options.attributes.set, ATTR_NOSUID | ATTR_STRICTATIME);
-        assert!(Options::parse(&["idmap".to_owned()]).is_err());
+        assert_eq!(
+            (parse(&["idmap"]).id_map, parse(&["ridmap", "idmap"]).id_map),
+            (Some(false), Some(true))
+        );
+        assert!(parse(&["remount", "ro"]).is_change(Some("tmpfs")) && parse(&["rslave"]).is_change(None));
+        assert!(!parse(&["rbind", "rslave"]).is_change(Some("none")));
         let beneath = parse(&["bind", "x-barepod.beneath=/volumes/a"]).beneath;
         assert_eq!(beneath, Some(PathBuf::from("/volumes/a")));
+    }
+    #[test]
+    fn every_word_of_the_specification_is_known() {
+        // OCI runtime specification, "Linux mount options".
+        const TABLE: &str = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime \
+            nodev nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private \
+            ratime rbind rdev rdiratime relatime remount rexec rnoatime rnodiratime rnoexec rnorelatime \
+            rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid \
+            rsymfollow runbindable rw shared silent slave strictatime suid symfollow sync tmpcopyup unbindable idmap \
+            ridmap";
+        let known = mount_options();
+        for word in TABLE.split_whitespace() {
+            assert!(known.iter().any(|option| option == word), "{word}");
+            assert!(parse(&[word]).data.is_empty(), "{word}");
+        }
+        assert_eq!(parse(&["size=1m", "nr_inodes=5"]).data.len(), 2);
+        for (word, set) in [
+            ("rnoatime", ATTR_NOATIME),
+            ("rstrictatime", ATTR_STRICTATIME),
+            ("ratime", 0),
+        ] {
+            let recursive = parse(&[word]).recursive;
+            assert_eq!((recursive.set, recursive.clear), (set, ATTR_ATIME), "{word}");
+        }
     }
 }

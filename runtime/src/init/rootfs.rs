@@ -3,29 +3,49 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::unistd::{chdir, fchdir, pivot_root};
+use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
 use super::root::Root;
 use crate::error::{During, Error, Result};
 use crate::protocol::Overlay;
-use crate::sys::mount::{Context, attach};
+use crate::sys::mount::{Attributes, Context, attach, clone_tree, set_attributes};
 
 /// `mount(2)` takes its options in one page.
 const MAX_OPTIONS: usize = 4095;
 
-/// Cuts the mount namespace off from the machine's, so that nothing mounted from now on is seen there.
+/// Cuts the mount namespace off from the machine's, so that nothing mounted from now on is seen there. What the machine
+/// mounts is seen here if the root is to be a slave.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn cut_off() -> Result<()> {
-    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).during("make private", "/")
+pub fn cut_off(propagation: Option<&str>) -> Result<()> {
+    let slave = matches!(propagation, Some("slave" | "rslave"));
+    let kind = if slave { MsFlags::MS_SLAVE } else { MsFlags::MS_PRIVATE };
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | kind, None::<&str>).during("cut off", "/")
+}
+
+/// Gives the root its propagation: OCI runtime specification, "Rootfs Mount Propagation". A slave is one from the
+/// beginning, and `/` private already; the kernel lets nobody enter a root that is shared: pivot_root(2).
+///
+/// # Errors
+/// The kernel refuses.
+pub fn propagate(propagation: Option<&str>) -> Result<()> {
+    let Some((kind, recursive)) = propagation.and_then(super::propagation) else {
+        return Ok(());
+    };
+    let kind = match kind {
+        libc::MS_SHARED => MsFlags::MS_SHARED,
+        libc::MS_UNBINDABLE => MsFlags::MS_UNBINDABLE,
+        _ => return Ok(()),
+    };
+    let flags = if recursive { kind | MsFlags::MS_REC } else { kind };
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).during("change the propagation of", "/")
 }
 
 /// Mounts an overlay over its own writable layer: a directory is needed to mount on, this one is there already and,
@@ -127,6 +147,20 @@ pub fn directory(path: &Path) -> Result<Root> {
     open(path)
 }
 
+/// [`directory`] in a mount namespace that others are in too: nothing mounted below is seen outside of it.
+///
+/// # Errors
+/// The directory is not there.
+pub fn shared_directory(path: &Path) -> Result<Root> {
+    let root = directory(path)?;
+    let private = Attributes {
+        propagation: libc::MS_PRIVATE,
+        ..Attributes::default()
+    };
+    set_attributes(&root, true, private).during("make private", path.display())?;
+    Ok(root)
+}
+
 fn open(path: &Path) -> Result<Root> {
     Ok(Root::new(open_path(path).during("open", path.display())?))
 }
@@ -156,6 +190,45 @@ pub fn enter(root: &Root) -> Result<()> {
         },
     })?;
     umount2(".", MntFlags::MNT_DETACH).during("unmount", "the old root file system")?;
+    chdir("/").during("enter", "/")
+}
+
+/// Attaches a root that was cloned before: on its own path, where hooks look for it. Where that cannot be opened the
+/// whole of a mount namespace that nobody shares does as well.
+///
+/// # Errors
+/// The path leads nowhere, or the kernel refuses.
+pub fn prepared(tree: OwnedFd, path: &Path, shared: bool) -> Result<Root> {
+    let place = match open_path(path) {
+        Err(_) if !shared => open_path(Path::new("/")),
+        other => other,
+    };
+    attach(&tree, place.during("open", path.display())?).during("mount on", path.display())?;
+    Ok(Root::new(tree))
+}
+
+/// Clones a directory for [`prepared`], with what is mounted below.
+///
+/// # Errors
+/// The directory is not there.
+pub fn prepare(path: &Path, propagation: Option<&str>) -> Result<OwnedFd> {
+    let tree = clone_tree(AT_FDCWD, path, true).during("clone", path.display())?;
+    let slave = matches!(propagation, Some("slave" | "rslave"));
+    let kind = Attributes {
+        propagation: if slave { libc::MS_SLAVE } else { libc::MS_PRIVATE },
+        ..Attributes::default()
+    };
+    set_attributes(&tree, true, kind).during("cut off", path.display())?;
+    Ok(tree)
+}
+
+/// Makes `root` the root of this process alone, in a mount namespace that it shares with others.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn enter_shared(root: impl AsFd) -> Result<()> {
+    fchdir(root).during("enter", "the root file system")?;
+    chroot(".").during("change the root to", "the root file system")?;
     chdir("/").during("enter", "/")
 }
 

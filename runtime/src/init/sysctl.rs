@@ -1,12 +1,12 @@
 //! Kernel parameters of the pod's own namespaces.
 
-use std::fs;
 use std::path::PathBuf;
 
-use crate::error::{During, Error, Result};
+use super::procfs::Procfs;
+use crate::error::{Error, Result};
 
 /// Which namespaces are the pod's own; only their parameters may be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Own {
     /// The network namespace.
     pub network: bool,
@@ -14,6 +14,8 @@ pub struct Own {
     pub ipc: bool,
     /// The UTS namespace.
     pub uts: bool,
+    /// The user namespace.
+    pub user: bool,
 }
 
 /// Writes parameters. The kernel takes the namespace from the writer, whatever procfs the file is in.
@@ -21,11 +23,17 @@ pub struct Own {
 /// # Errors
 /// A parameter of the whole machine, one that does not exist, or a value the kernel refuses.
 pub fn set<'a>(parameters: impl IntoIterator<Item = (&'a String, &'a String)>, own: Own) -> Result<()> {
-    for (name, value) in parameters {
-        let path = path(name, own)?;
-        fs::write(&path, value).during("set", name)?;
+    let mut parameters = parameters.into_iter().peekable();
+    if parameters.peek().is_none() {
+        return Ok(());
     }
-    Ok(())
+    let procfs = Procfs::open()?;
+    // All are looked at before the first is set.
+    let paths = parameters.map(|(name, value)| Ok((path(name, own)?, value)));
+    let paths: Vec<_> = paths.collect::<Result<_>>()?;
+    paths
+        .into_iter()
+        .try_for_each(|(path, value)| procfs.write(&path, value))
 }
 
 /// The file of a parameter, if setting it changes nothing outside the pod.
@@ -44,6 +52,7 @@ fn path(name: &str, own: Own) -> Result<PathBuf> {
         | "kernel.auto_msgmni" => (true, own.ipc),
         name if name.starts_with("fs.mqueue.") => (true, own.ipc),
         name if name.starts_with("net.") => (true, own.network),
+        name if name.starts_with("user.") => (true, own.user),
         _ => (false, false),
     };
     if !namespaced {
@@ -53,14 +62,14 @@ fn path(name: &str, own: Own) -> Result<PathBuf> {
     }
     if !owned {
         return Err(Error::Invalid(format!(
-            "the sysctl {name} is of a namespace that the pod shares with the node"
+            "the sysctl {name} is of a namespace that the container shares with the machine"
         )));
     }
     let parts: Vec<String> = name.split('.').map(|part| part.replace('/', ".")).collect();
     if parts.iter().any(|part| part.is_empty() || part == "..") {
         return Err(Error::Invalid(format!("{name} is no sysctl")));
     }
-    Ok(PathBuf::from("/proc/sys").join(parts.join("/")))
+    Ok(PathBuf::from("sys").join(parts.join("/")))
 }
 
 /// Dots as separators, whichever of the two spellings of sysctl(8) is used: the first separator tells. A slash in the
@@ -91,24 +100,26 @@ mod tests {
         network: true,
         ipc: true,
         uts: false,
+        user: false,
     };
 
     #[test]
     fn only_parameters_of_own_namespaces() {
         let file = |name| path(name, OWN).map(|path| path.to_string_lossy().into_owned());
-        assert_eq!(file("net.ipv4.ip_forward").unwrap(), "/proc/sys/net/ipv4/ip_forward");
+        assert_eq!(file("net.ipv4.ip_forward").unwrap(), "sys/net/ipv4/ip_forward");
         assert_eq!(
             file("net/ipv4/conf/eth0.100/rp_filter").unwrap(),
-            "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"
+            "sys/net/ipv4/conf/eth0.100/rp_filter"
         );
         assert_eq!(
             file("net.ipv4.conf.eth0/100.rp_filter").unwrap(),
-            "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"
+            "sys/net/ipv4/conf/eth0.100/rp_filter"
         );
-        assert_eq!(file("kernel.shmmax").unwrap(), "/proc/sys/kernel/shmmax");
+        assert_eq!(file("kernel.shmmax").unwrap(), "sys/kernel/shmmax");
         for refused in [
             "kernel.panic",
             "vm.swappiness",
+            "user.max_pid_namespaces",
             "kernel.hostname",
             "net.../x",
             "net.ipv4.//.x",

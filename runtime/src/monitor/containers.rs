@@ -17,6 +17,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::pipe2;
 use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::clients::Caller;
 use super::log::{Log, Stream};
@@ -29,7 +30,8 @@ use crate::cgroup::{self, Cgroup, Mode};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
-use crate::init::{self, Gate, Plan};
+use crate::init::hooks::Told;
+use crate::init::{self, Gate, Plan, Unset};
 use crate::protocol::{ContainerState, Event, Exit, Failure, NamespaceMode, Phase, Reason, Response};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
@@ -41,6 +43,8 @@ use crate::{fault, records, time};
 struct Limits {
     #[serde(default)]
     linux: LinuxLimits,
+    #[serde(default)]
+    hooks: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,7 +78,7 @@ pub struct Container {
     pub(super) config: Box<str>,
     pub(super) stage: Stage,
     pub(super) pidfd: Option<OwnedFd>,
-    channel: Option<Maker>,
+    pub(super) channel: Option<Maker>,
     failure: Option<Failure>,
     pub(super) outputs: Outputs,
     pub(super) log: Log,
@@ -91,6 +95,8 @@ pub struct Container {
     exit: Option<Exit>,
     /// Tells when its cgroup has become empty.
     emptied: Option<File>,
+    /// It has hooks.
+    pub(super) hooks: bool,
 }
 
 impl Container {
@@ -194,19 +200,18 @@ impl Monitor {
         fault::point("container.cloned");
         // The child is at work meanwhile; whatever fails here is its end.
         let prepare = || {
-            let resources = parse::<Limits>("the container's OCI configuration", config.spec.get())?
-                .linux
-                .resources;
-            cgroup.make(resources.as_ref(), false)?;
+            let limits: Limits = parse("the container's OCI configuration", config.spec.get())?;
+            cgroup.make(limits.linux.resources.as_ref(), false)?;
             // A child that is gone has said why, or its end will be noticed.
             let _ = maker.limited();
             self.poller
                 .add(&pidfd, EpollFlags::EPOLLIN, Source::ContainerExit(key))?;
             self.poller
                 .add(&maker, EpollFlags::EPOLLIN, Source::ContainerChannel(key))?;
-            Log::open(&config.log_path, config.log_max_bytes, config.log_max_files)
+            let log = Log::open(&config.log_path, config.log_max_bytes, config.log_max_files)?;
+            Ok((log, limits.hooks.is_some()))
         };
-        let log = prepare().inspect_err(|_| self.end_child(&pidfd, &maker))?;
+        let (log, hooks) = prepare().inspect_err(|_| self.end_child(&pidfd, &maker))?;
         Ok(Container {
             state: ContainerState {
                 pid: Some(pid),
@@ -226,6 +231,7 @@ impl Monitor {
             deleting: Vec::new(),
             exit: None,
             emptied: None,
+            hooks,
         }
         .starting(start))
     }
@@ -272,6 +278,7 @@ impl Monitor {
             keep.extend(files.iter().flatten().chain(&self.pause).map(AsFd::as_fd));
             close_all_but(&keep).during("close", "inherited descriptors")?;
             let spec: Document = parse("the container's OCI configuration", config.spec.get())?;
+            spec.check()?;
             let own = pause::own(&self.state.config);
             let pause = self.pause.as_ref().map(AsFd::as_fd);
             let shared = pause::joined(&self.state.config);
@@ -282,13 +289,18 @@ impl Monitor {
                 .collect();
             let plan = Plan {
                 spec: &spec,
+                told: Told::new(&config.id, Path::new("/"), &spec.annotations),
                 overlay: config.overlay.as_ref(),
                 cgroup,
                 join: &join,
                 fresh: false,
                 cgroup_namespace: true,
+                shared_mounts: false,
+                mount_namespace: None,
+                prepared: None,
                 shared_memory: pause.filter(|_| own.ipc),
                 own,
+                unset: Unset::Ordinary,
                 files,
                 gate: if start { Gate::Open } else { Gate::Maker },
                 die_with_maker: self.state.config.pid != NamespaceMode::Pod,
@@ -320,6 +332,12 @@ impl Monitor {
             }
             Message::Terminal(master) => step = self.take_terminal(key, master),
             Message::Failed(failure) => container.failure = Some(failure),
+            message @ (Message::Hooks | Message::Notifications(_)) => {
+                step = self
+                    .containers
+                    .get(&key)
+                    .map_or(Ok(()), |container| self.attend(container, &message));
+            }
             Message::Closed => {
                 if let Some(channel) = container.channel.take() {
                     self.poller.remove(&channel);
@@ -356,6 +374,7 @@ impl Monitor {
         fault::point("container.started");
         if let Some(container) = self.containers.get(&key) {
             self.note(records::write_container(&self.state.config.dir, &container.state));
+            self.attend_start(container);
         }
         memory::trim();
     }
@@ -616,6 +635,7 @@ impl Monitor {
             return;
         };
         self.forget_container(&container.state.id, &container.state.cgroup);
+        self.attend_end(&container);
         if let Some(caller) = container.waiting {
             self.clients.reply(caller, Err(failure), Vec::new(), &self.poller);
         }
@@ -653,6 +673,7 @@ impl Monitor {
     fn drop_container(&mut self, key: u32) {
         if let Some(container) = self.containers.remove(&key) {
             self.forget_container(&container.state.id, &container.state.cgroup);
+            self.attend_end(&container);
         }
     }
 

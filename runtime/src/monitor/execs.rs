@@ -20,7 +20,7 @@ use crate::cgroup::{self, Cgroup, Leaf, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
-use crate::init::{self, Joined, Shared, Stdio};
+use crate::init::{self, Joined, Shared, Stdio, Unset};
 use crate::protocol::{Event, Exit, Failure, NamespaceMode, Reason, Response};
 use crate::sys::clone::Side;
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
@@ -36,10 +36,12 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Exec {
     pub(super) id: String,
+    /// The container's number.
+    pub(super) container: u32,
     caller: Caller,
-    pid: i32,
+    pub(super) pid: i32,
     pidfd: OwnedFd,
-    channel: Option<Maker>,
+    pub(super) channel: Option<Maker>,
     /// The caller knows that it runs.
     answered: bool,
     failure: Option<Failure>,
@@ -60,10 +62,10 @@ struct Config {
 impl Monitor {
     /// Begins an exec; the caller gets its answer when the program was executed.
     pub(super) fn exec(&mut self, caller: Caller, body: &Body<'_>, fds: Vec<OwnedFd>) -> Result<()> {
-        let key = self.find(&body.id)?;
+        let inside = self.find(&body.id)?;
         let container = self
             .containers
-            .get(&key)
+            .get(&inside)
             .filter(|container| container.stage == Stage::Running);
         let Some((container, process)) = container.and_then(|c| Some((c, c.pidfd.as_ref()?))) else {
             return Err(Error::State(format!("container {} is not running", body.id)));
@@ -119,6 +121,7 @@ impl Monitor {
         self.poller.add(&maker, EpollFlags::EPOLLIN, Source::ExecChannel(key))?;
         let exec = Exec {
             id: body.exec_id.clone(),
+            container: inside,
             caller,
             pid,
             pidfd,
@@ -159,14 +162,14 @@ impl Monitor {
             let Config { spec: shared } = parse("the container's configuration", config)?;
             let mut process: Process = parse("the exec's process", text)?;
             shared.complete(&mut process);
-            let linux = &shared.linux;
             let joined = Joined {
                 process: target.as_fd(),
                 namespaces: CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP | pause::joined(&self.state.config),
                 cgroup,
-                resources: linux.resources.as_ref(),
+                linux: &shared.linux,
                 leaf: (self.layout.mode == Mode::V1).then_some(leaf),
-                seccomp: linux.seccomp.as_ref(),
+                root: None,
+                unset: Unset::Ordinary,
                 die_with_maker: self.state.config.pid != NamespaceMode::Pod,
                 runtime: self.runtime.as_ref(),
                 preserved: 0,
@@ -184,6 +187,11 @@ impl Monitor {
         match exec.channel.as_ref().map(Maker::receive) {
             Some(Message::Terminal(master)) => exec.terminal = Some(master),
             Some(Message::Failed(failure)) => exec.failure = Some(failure),
+            Some(Message::Notifications(listener)) => {
+                if let Some(exec) = self.execs.get(&key) {
+                    self.note(self.attend_exec(exec, &listener));
+                }
+            }
             Some(Message::Closed) => {
                 if let Some(channel) = exec.channel.take() {
                     self.poller.remove(&channel);
@@ -197,7 +205,7 @@ impl Monitor {
                         .reply(caller, Ok(response), master.into_iter().collect(), &self.poller);
                 }
             }
-            Some(Message::Ready) | None => {}
+            Some(Message::Ready | Message::Hooks) | None => {}
         }
     }
 

@@ -9,6 +9,7 @@
 //! of what it made and the read ends of all output, and writes down what happens before it tells anybody.
 
 mod attach;
+mod attend;
 mod clients;
 mod containers;
 mod execs;

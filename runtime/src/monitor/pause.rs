@@ -33,6 +33,7 @@ pub fn own(config: &SandboxConfig) -> Own {
         network: config.network == NamespaceMode::Pod,
         ipc: config.ipc == NamespaceMode::Pod,
         uts: config.uts == NamespaceMode::Pod,
+        user: false,
     }
 }
 

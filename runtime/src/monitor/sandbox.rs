@@ -188,6 +188,9 @@ impl Monitor {
     /// Removes what a sandbox whose processes are all gone leaves, and answers those who asked for it.
     pub(super) fn remove(&mut self) {
         let mut errors = records::remove_kernel(&self.layout, &self.state.config.cgroup);
+        self.containers
+            .values()
+            .for_each(|container| self.attend_end(container));
         // Who only ended with the machine is not asked about any more, but its record tells how it ended.
         if !self.stopping.is_empty() && errors.is_empty() {
             errors = records::remove_files(&self.state.config.dir);
@@ -237,7 +240,7 @@ fn wait_for_pause(channel: &Maker, pid: i32) -> Result<()> {
             Message::Failed(failure) => return Err(Error::Remote(failure)),
             Message::Closed if has_executed(pid) => return Ok(()),
             Message::Closed => return Err(Error::State("pause died while it was being made".to_owned())),
-            Message::Ready | Message::Terminal(_) => {}
+            Message::Ready | Message::Terminal(_) | Message::Hooks | Message::Notifications(_) => {}
         }
     }
 }

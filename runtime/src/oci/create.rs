@@ -14,6 +14,7 @@ use super::{delete, wait};
 use crate::cgroup::{Cgroup, Layout};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
+use crate::init::identity::Sets;
 use crate::{fault, sealed, time};
 
 /// `no-subreaper` is for runtimes that take the orphans of a container in; this one does not.
@@ -51,7 +52,7 @@ pub fn run(global: &Global, arguments: Vec<String>) -> Result<i32> {
     if !given.has("keep") {
         let directory = Directory::new(global, &id)?;
         let _lock = directory.lock()?;
-        delete::remove(&directory)?;
+        delete::remove(global, &directory)?;
     }
     Ok(code)
 }
@@ -86,6 +87,16 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
         .map_or_else(std::env::current_dir, fs::canonicalize)
         .during("find", "the bundle")?;
     let (text, mut document) = read_document(&bundle.join("config.json"))?;
+    document.check()?;
+    document.check_namespaces()?;
+    if let Some(asked) = document
+        .process
+        .as_ref()
+        .and_then(|process| process.capabilities.as_ref())
+    {
+        let left_out = Sets::new(Some(asked)).left_out(asked);
+        left_out.iter().for_each(|warning| global.warn(warning));
+    }
     let root = document
         .root
         .as_mut()
@@ -103,7 +114,7 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
         .and_then(|()| launch::launch(&directory, &layout, stored, &document, given, &preserved, mode));
     if made.is_err() {
         // Why it could not be made is what the caller wants to hear.
-        let _ = delete::remove(&directory);
+        let _ = delete::remove(global, &directory);
     }
     made
 }
@@ -119,9 +130,21 @@ fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout) -> Re
         rootfs: document.root.as_ref().map(|root| root.path.clone()).unwrap_or_default(),
         tracker: Cgroup::new(layout, &cgroup).tracker(),
         cgroup,
+        attended: is_attended(document),
         created: time::now_text(),
         annotations: document.annotations.clone(),
     })
+}
+
+/// Whether something is to be done for the container when it is started or deleted.
+fn is_attended(document: &Document) -> bool {
+    let hooks = &document.hooks;
+    let notifies = document
+        .linux
+        .seccomp
+        .as_ref()
+        .is_some_and(|seccomp| seccomp.listener_path().is_some());
+    notifies || !(hooks.poststart.is_empty() && hooks.poststop.is_empty())
 }
 
 /// The cgroup of those whose configuration names none, or only a relative one.

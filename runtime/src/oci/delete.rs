@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::arguments::{Arguments, Order};
 use super::create::PARENT;
 use super::global::Global;
-use super::state::{Directory, Status};
+use super::state::{Directory, Status, Stored};
 use crate::cgroup::{self, Cgroup, Layout};
+use crate::document::Document;
 use crate::error::{During, Error, Result};
+use crate::init::hooks::{self, Place};
 use crate::{fault, records};
 
 /// How long what was killed may take to be gone.
@@ -37,12 +39,13 @@ pub fn delete(global: &Global, arguments: Vec<String>) -> Result<i32> {
         Err(error) if !given.has("force") => return Err(error),
         Err(_) => {}
     }
-    remove(&directory)?;
+    remove(global, &directory)?;
     Ok(0)
 }
 
 /// Kills what is left of a container and removes its cgroups and its directory. The lock is the caller's.
-pub fn remove(directory: &Directory) -> Result<()> {
+pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
+    let mut after = None;
     if let Ok(stored) = directory.read() {
         if let Some((process, _)) = stored.process() {
             // It may not have got into its cgroup yet. Gone meanwhile is what is wanted.
@@ -66,6 +69,29 @@ pub fn remove(directory: &Directory) -> Result<()> {
             cgroup.remove_empty_parent();
         }
         fault::point("oci.delete-cgroup-removed");
+        // One whose process was never cloned has not been created.
+        after = directory
+            .attended(&stored)?
+            .filter(|_| stored.pid > 0)
+            .zip(Some(stored));
     }
-    directory.remove()
+    directory.remove()?;
+    if let Some((document, stored)) = after {
+        poststop(global, &document, &stored);
+    }
+    Ok(())
+}
+
+/// Executes the hooks of a container that is gone. Each gets its chance: OCI runtime specification, "Lifecycle".
+fn poststop(global: &Global, document: &Document, stored: &Stored) {
+    let told = stored.told().at("stopped", None);
+    let place = Place {
+        directory: &stored.bundle,
+        environment: None,
+    };
+    for hook in &document.hooks.poststop {
+        if let Err(error) = hooks::run("poststop", std::slice::from_ref(hook), &told, place) {
+            global.warn(&error.to_string());
+        }
+    }
 }

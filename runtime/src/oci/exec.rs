@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use oci_spec::runtime::{Capability, LinuxCapabilities};
+use oci_spec::runtime::LinuxNamespaceType;
 
 use super::arguments::{Arguments, Known, Order};
 use super::create::protect;
@@ -21,7 +22,8 @@ use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::fault;
 use crate::init::channel::{self, Child};
-use crate::init::{self, Joined, Shared, Stdio};
+use crate::init::{self, Joined, Shared, Stdio, Unset};
+use crate::spec::capability_by_name;
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_all_but, exit_now};
 
@@ -77,12 +79,20 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     } else {
         Stdio::Files(standard_files()?)
     };
+    let at = At::new(&stored, &shared)?;
+    if stored.process().is_none() {
+        return Err(Error::State(format!("container not running: {id} has ended")));
+    }
     let layout = Layout::detect()?;
     let place = Place::new(&stored, given.value("cgroup"))?;
     let cgroup = Cgroup::new(&layout, &place.cgroup);
     let (maker, child) = channel::pair()?;
     let single = SingleThread::claim().during("count", "threads")?;
     setns(&target, CloneFlags::CLONE_NEWPID).during("join", "the PID namespace of the container")?;
+    if layout.mode == Mode::V2 {
+        // The process is born into its cgroup.
+        init::scheduling::initial_affinity(process.exec_cpu_affinity.as_ref())?;
+    }
     let (side, leaf) = place.clone_into(single, &layout, &cgroup)?;
     let Side::Parent { pid, pidfd } = side else {
         become_exec(
@@ -91,6 +101,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
             &cgroup,
             leaf.as_ref(),
             &target,
+            &at,
             stdio,
             &preserved,
             &child,
@@ -98,7 +109,9 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     };
     fault::point("oci.exec-cloned");
     drop((child, stdio));
-    let terminal = wait::until_made(&maker, pid, true, &receiver)?;
+    let told = stored.told();
+    let outside = Some(shared.attend(&told, pid));
+    let terminal = wait::until_made(&maker, pid, true, &receiver, outside.as_ref())?;
     tell(&given, pid, &pidfd)?;
     if detached {
         return Ok(0);
@@ -124,6 +137,46 @@ fn target(directory: &Directory, stored: &Stored, given: &Arguments) -> Result<O
             "container not running: {id} is {}",
             directory.status(stored)
         ))),
+    }
+}
+
+/// Where the container is, beside its PID namespace and its cgroup.
+struct At {
+    namespaces: CloneFlags,
+    /// Its root, if others are in its mount namespace as well and have another.
+    root: Option<OwnedFd>,
+}
+
+impl At {
+    /// Looks at what the container has of its own. The pid has to be looked at again afterwards: it may have become
+    /// another process'.
+    fn new(stored: &Stored, shared: &Shared) -> Result<Self> {
+        let mut namespaces = CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWCGROUP
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS;
+        let process = Path::new("/proc").join(stored.pid.to_string());
+        // A user namespace cannot be joined by who is in it: setns(2).
+        for (kind, file) in [
+            (LinuxNamespaceType::User, "ns/user"),
+            (LinuxNamespaceType::Time, "ns/time"),
+        ] {
+            let inode = |dir: &Path| fs::metadata(dir.join(file)).map(|metadata| metadata.ino()).ok();
+            if shared.namespace(kind).is_some() && inode(&process) != inode(Path::new("/proc/self")) {
+                namespaces |= CloneFlags::from_bits_retain(kind as i32);
+            }
+        }
+        let mount = shared.namespace(LinuxNamespaceType::Mount);
+        let alone = mount.is_some_and(|mount| mount.path().as_ref().is_none_or(|path| path.as_os_str().is_empty()));
+        let root = process.join("root");
+        let root = (!alone)
+            .then(|| fs::File::open(&root).during("open", root.display()))
+            .transpose()?;
+        Ok(Self {
+            namespaces,
+            root: root.map(OwnedFd::from),
+        })
     }
 }
 
@@ -249,35 +302,19 @@ fn read_process(file: &str) -> Result<Process> {
 
 /// Adds `--cap` to the sets that make a capability effective for the program.
 fn add_capabilities(process: &mut Process, given: &Arguments) -> Result<()> {
-    let parse = |name: &str| {
-        let name = name.to_uppercase();
-        let name = if name.starts_with("CAP_") {
-            name
-        } else {
-            format!("CAP_{name}")
-        };
-        serde_json::from_value::<Capability>(name.clone().into())
-            .map_err(|_| Error::Invalid(format!("there is no capability {name}")))
-    };
-    let added: Vec<Capability> = given.values("cap").map(parse).collect::<Result<_>>()?;
-    if added.is_empty() {
-        return Ok(());
-    }
     let is_root = process.user.uid() == 0;
-    let sets = process.capabilities.get_or_insert_with(LinuxCapabilities::default);
-    let with = |set: &Option<oci_spec::runtime::Capabilities>| {
-        let mut set = set.clone().unwrap_or_default();
-        set.extend(added.iter().copied());
-        Some(set)
-    };
-    let (bounding, effective, permitted) = (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
-    sets.set_bounding(bounding)
-        .set_effective(effective)
-        .set_permitted(permitted);
-    if !is_root {
-        // Only ambient ones survive the execution then.
-        let (inheritable, ambient) = (with(sets.inheritable()), with(sets.ambient()));
-        sets.set_inheritable(inheritable).set_ambient(ambient);
+    for name in given.values("cap") {
+        let number = capability_by_name(&name.to_uppercase());
+        let number = number.ok_or_else(|| Error::Invalid(format!("there is no capability {name}")))?;
+        let sets = process.capabilities.get_or_insert_default();
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            set.mask |= 1 << number;
+        }
+        if !is_root {
+            // Only ambient ones survive the execution then.
+            sets.inheritable.mask |= 1 << number;
+            sets.ambient.mask |= 1 << number;
+        }
     }
     Ok(())
 }
@@ -292,6 +329,7 @@ fn become_exec(
     cgroup: &Cgroup<'_>,
     leaf: Option<&Leaf>,
     target: &OwnedFd,
+    at: &At,
     stdio: Stdio,
     preserved: &Preserved,
     channel: &Child,
@@ -302,19 +340,17 @@ fn become_exec(
         if let Stdio::Files(files) = &stdio {
             keep.extend(files.iter().flatten().map(AsFd::as_fd));
         }
+        keep.extend(at.root.iter().map(AsFd::as_fd));
         keep.extend(preserved.descriptors());
         close_all_but(&keep).during("close", "inherited descriptors")?;
         let joined = Joined {
             process: target.as_fd(),
-            namespaces: CloneFlags::CLONE_NEWNS
-                | CloneFlags::CLONE_NEWCGROUP
-                | CloneFlags::CLONE_NEWNET
-                | CloneFlags::CLONE_NEWIPC
-                | CloneFlags::CLONE_NEWUTS,
+            namespaces: at.namespaces,
             cgroup,
-            resources: shared.linux.resources.as_ref(),
+            root: at.root.as_ref().map(AsFd::as_fd),
+            linux: &shared.linux,
+            unset: Unset::Inherited,
             leaf: leaf.filter(|_| cgroup.layout().mode == Mode::V1).map(Leaf::dir),
-            seccomp: shared.linux.seccomp.as_ref(),
             die_with_maker: false,
             runtime: runtime.as_ref(),
             preserved: preserved.count,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::state::OCI_VERSION;
+use crate::document::OCI_VERSION;
 use crate::error::Result;
 use crate::{init, spec};
 

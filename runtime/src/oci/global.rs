@@ -92,7 +92,8 @@ impl Global {
     /// Writes a line where the caller looks for it, in the form in which engines read it: the last line of level
     /// `error` is what they tell their users.
     pub fn log(&self, level: &str, message: &str) {
-        let Some(path) = self.log.as_ref().filter(|_| level == "error" || self.debug) else {
+        let wanted = self.debug || matches!(level, "error" | "warning");
+        let Some(path) = self.log.as_ref().filter(|_| wanted) else {
             return;
         };
         let line = if self.log_json {
@@ -103,6 +104,16 @@ impl Global {
         if let Ok(mut file) = File::options().append(true).create(true).open(path) {
             // The message is on standard error already.
             let _ = writeln!(file, "{line}");
+        }
+    }
+}
+
+impl Global {
+    /// Tells of something that is not as it was asked for, and no error.
+    pub fn warn(&self, message: &str) {
+        match self.log {
+            Some(_) => self.log("warning", message),
+            None => eprintln!("barepod-runtime: warning: {message}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::sched::{CloneFlags, setns};
+use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 
 use super::arguments::Arguments;
@@ -14,13 +14,14 @@ use super::namespaces::Namespaces;
 use super::preserved::Preserved;
 use super::state::{Directory, Stored};
 use super::terminal::{Receiver, connect_to};
-use super::wait;
+use super::{staged, wait};
 use crate::cgroup::{self, Cgroup, Layout, Mode as Hierarchies};
 use crate::client::with_address;
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker};
-use crate::init::{self, Gate, Plan};
+use crate::init::outside::{Outside, Prepared};
+use crate::init::{self, Gate, Plan, Unset};
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
 use crate::sys::socket::send;
@@ -81,25 +82,41 @@ pub fn launch(
     let (maker, child) = channel::pair()?;
     let single = SingleThread::claim().during("count", "threads")?;
     let born = (layout.mode != Hierarchies::V1).then(|| born_in.as_fd());
-    if let Some(namespace) = &namespaces.pid {
-        setns(namespace, CloneFlags::CLONE_NEWPID).during("join", "the PID namespace")?;
-    }
-    let side = clone3(single, namespaces.new, born).during("clone", "the container's process")?;
+    let prepared = Prepared::new(document, &stored.bundle)?;
+    let entered = namespaces.enter()?;
+    let side = match &namespaces.user {
+        None => clone3(single, namespaces.new, born).during("clone", "the container's process")?,
+        Some(user) => staged::clone(single, &namespaces, user, born)?,
+    };
     let Side::Parent { pid, pidfd } = side else {
-        become_container(document, &cgroup, &namespaces, files, listener, preserved, child)
+        let made = Made {
+            stored: &stored,
+            document,
+            cgroup: &cgroup,
+            namespaces: &namespaces,
+            preserved,
+        };
+        become_container(&made, prepared, files, listener, child)
     };
     fault::point("oci.cloned");
+    drop(prepared);
     drop((child, listener, files));
     stored.pid = pid;
     stored.start_ticks = records::start_ticks(pid).unwrap_or(0);
+    let outside = Outside::new(document, stored.told(), pid);
     let finish = || {
+        entered.leave()?;
         directory.write(&stored)?;
         fault::point("oci.pid-recorded");
+        outside.map(&maker)?;
         cgroup.make(document.linux.resources.as_ref(), false)?;
         // A child that is gone has said why, or its end will be noticed.
         let _ = maker.limited();
         fault::point("oci.limited");
-        let terminal = wait::until_made(&maker, pid, mode != Mode::Wait, &receiver)?;
+        let terminal = wait::until_made(&maker, pid, mode != Mode::Wait, &receiver, Some(&outside))?;
+        if mode != Mode::Wait {
+            outside.started()?;
+        }
         fault::point("oci.made");
         tell(given, pid, &pidfd)?;
         Ok(terminal)
@@ -129,41 +146,58 @@ pub fn tell(given: &Arguments, pid: i32, pidfd: &OwnedFd) -> Result<()> {
     }
 }
 
+/// What the child has from its maker.
+struct Made<'a> {
+    stored: &'a Stored,
+    document: &'a Document,
+    cgroup: &'a Cgroup<'a>,
+    namespaces: &'a Namespaces,
+    preserved: &'a Preserved,
+}
+
 fn become_container(
-    document: &Document,
-    cgroup: &Cgroup<'_>,
-    namespaces: &Namespaces,
+    made: &Made<'_>,
+    prepared: Option<Prepared<'_>>,
     files: [Option<OwnedFd>; 3],
     listener: Option<OwnedFd>,
-    preserved: &Preserved,
     mut channel: Child,
 ) -> ! {
     let runtime = fs::metadata("/proc/self/exe").ok();
+    let namespaces = made.namespaces;
     let run = |channel: &mut Child| {
         let join: Vec<(BorrowedFd<'_>, CloneFlags)> = namespaces
             .joined
             .iter()
+            // With a user namespace that was joined all others have been as well.
+            .filter(|_| namespaces.user.is_none())
             .map(|(namespace, kind)| (namespace.as_fd(), *kind))
             .collect();
         let mut keep: Vec<BorrowedFd<'_>> = join.iter().map(|(namespace, _)| *namespace).collect();
         keep.push(channel.as_fd());
         keep.extend(files.iter().flatten().chain(&listener).map(AsFd::as_fd));
-        keep.extend(preserved.descriptors());
+        keep.extend(namespaces.mount.iter().map(AsFd::as_fd));
+        keep.extend(prepared.iter().flat_map(Prepared::descriptors));
+        keep.extend(made.preserved.descriptors());
         close_all_but(&keep).during("close", "inherited descriptors")?;
         let plan = Plan {
-            spec: document,
+            spec: made.document,
+            told: made.stored.told(),
             overlay: None,
-            cgroup,
+            cgroup: made.cgroup,
             join: &join,
             fresh: true,
             cgroup_namespace: namespaces.cgroup,
+            shared_mounts: namespaces.shared_mounts,
+            mount_namespace: namespaces.mount.as_ref().map(AsFd::as_fd),
+            prepared,
             shared_memory: None,
             own: namespaces.own,
+            unset: Unset::Inherited,
             files,
             gate: listener.map_or(Gate::Open, Gate::Socket),
             die_with_maker: false,
             runtime: runtime.as_ref(),
-            preserved: preserved.count,
+            preserved: made.preserved.count,
         };
         init::container(plan, channel)
     };

@@ -19,6 +19,7 @@ mod pause;
 mod preserved;
 mod ps;
 mod spec;
+mod staged;
 mod start;
 mod state;
 mod terminal;
@@ -78,7 +79,7 @@ fn run(arguments: Vec<String>, global: &mut Global) -> Result<i32> {
         println!(
             "barepod-runtime version {}\nspec: {}",
             env!("CARGO_PKG_VERSION"),
-            state::OCI_VERSION
+            crate::document::OCI_VERSION
         );
         return Ok(0);
     }

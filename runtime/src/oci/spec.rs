@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::arguments::{Arguments, Order};
-use super::state::OCI_VERSION;
+use crate::document::OCI_VERSION;
 use crate::error::{During, Error, Result};
 use crate::spec;
 use oci_spec::runtime::{

@@ -14,15 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{Arguments, Order};
 use super::global::Global;
 use crate::cgroup;
-use crate::document::Document;
+use crate::document::{Document, OCI_VERSION};
 use crate::error::{During, Error, Result};
 use crate::init::check_id;
+use crate::init::hooks::Told;
 use crate::procfs::Stat;
 use crate::records;
 use crate::sys::process::pidfd_open;
-
-/// The version of the OCI runtime specification that is followed.
-pub const OCI_VERSION: &str = "1.2.0";
 
 /// The state file.
 const STATE: &str = "state.json";
@@ -50,6 +48,9 @@ pub struct Stored {
     pub cgroup: PathBuf,
     /// The directory of that in the tracker.
     pub tracker: PathBuf,
+    /// Something is to be done at its start or at its end: its configuration has to be read again then.
+    #[serde(default)]
+    pub attended: bool,
     /// When it was made.
     pub created: String,
     /// As in the configuration.
@@ -206,6 +207,14 @@ impl Directory {
         fs::read_to_string(&path).during("read", path.display())
     }
 
+    /// The configuration that was kept, if something in it is to be done still.
+    pub fn attended(&self, stored: &Stored) -> Result<Option<Document>> {
+        if !stored.attended {
+            return Ok(None);
+        }
+        read_document(&self.0.join(CONFIG)).map(|(_, document)| Some(document))
+    }
+
     /// Removes it with all that is in it; gone already is fine.
     pub fn remove(&self) -> Result<()> {
         match fs::remove_dir_all(&self.0) {
@@ -260,6 +269,11 @@ impl Stored {
             Some(_) if cgroup::is_frozen(&self.tracker) => Status::Paused,
             Some(_) => Status::Running,
         }
+    }
+
+    /// What hooks are told of it.
+    pub fn told(&self) -> Told<'_> {
+        Told::new(&self.id, &self.bundle, &self.annotations)
     }
 
     /// The state as the specification has it, with a status of which the caller knows better than the kernel.

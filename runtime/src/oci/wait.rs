@@ -11,20 +11,37 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use super::terminal::{Passage, Receiver};
 use crate::error::{During, Error, Result};
 use crate::init::channel::{Maker, Message};
+use crate::init::outside::Outside;
 use crate::sys::process::{has_executed, pidfd_send_signal};
 
 /// Follows a child until it waits for its start, or, with `executed`, until it has executed its program. Returns the
-/// terminal that is to be passed through here.
+/// terminal that is to be passed through here. `outside` does what the child asks to be done for it.
 ///
 /// # Errors
 /// Why it could not be made.
-pub fn until_made(maker: &Maker, pid: i32, executed: bool, receiver: &Receiver) -> Result<Option<OwnedFd>> {
+pub fn until_made(
+    maker: &Maker,
+    pid: i32,
+    executed: bool,
+    receiver: &Receiver,
+    outside: Option<&Outside<'_>>,
+) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
     loop {
-        match maker.receive() {
+        let message = maker.receive();
+        if let Some(outside) = outside
+            && outside.answer(maker, &message)?
+        {
+            continue;
+        }
+        match message {
             Message::Ready => return Ok(terminal),
             Message::Terminal(master) => terminal = receiver.deliver(master)?,
             Message::Failed(failure) => return Err(Error::Remote(failure)),
+            // Asked of whoever can do it, it would have been done.
+            Message::Hooks | Message::Notifications(_) => {
+                return Err(Error::State("the process asks for what cannot be done here".to_owned()));
+            }
             Message::Closed if executed && has_executed(pid) => return Ok(terminal),
             Message::Closed => {
                 return Err(Error::State(

@@ -1,33 +1,43 @@
 //! System call numbers by name, for the architecture this is built for, as libc has them, and the
 //! newest ones, which are the same on every architecture, from the kernel's own list.
 
+/// A name and a number.
+pub type Entry = (&'static str, libc::c_long);
+
 /// The number of a system call; `None` for one this architecture or this version of libc has not.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    Finder::default().number(name)
+    Finder::new(TABLE).number(name)
 }
 
 /// Looks names up one after the other. Profiles list them in alphabetical order, so the next one is mostly not far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Finder {
+    table: &'static [Entry],
     /// Where the last name was found.
     last: usize,
 }
 
 impl Finder {
-    /// [`number`], fast if the name comes soon after the last one.
+    /// Looks names up in a table that is sorted by name.
+    #[must_use]
+    pub fn new(table: &'static [Entry]) -> Self {
+        Self { table, last: 0 }
+    }
+
+    /// The number, fast if the name comes soon after the last one.
     pub fn number(&mut self, name: &str) -> Option<u32> {
         const NEAR: usize = 4;
-        let near = TABLE[self.last..]
+        let near = self.table[self.last..]
             .iter()
             .take(NEAR)
             .position(|(known, _)| *known == name);
         let at = match near {
             Some(near) => self.last + near,
-            None => TABLE.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?,
+            None => self.table.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?,
         };
         self.last = at;
-        u32::try_from(TABLE[at].1).ok()
+        u32::try_from(self.table[at].1).ok()
     }
 }
 
@@ -40,8 +50,8 @@ pub fn name(number: u32) -> Option<&'static str> {
         .map(|(name, _)| *name)
 }
 
-/// Sorted by name.
-const TABLE: &[(&str, libc::c_long)] = &[
+/// This architecture's, sorted by name.
+pub const TABLE: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
     ("_sysctl", libc::SYS__sysctl),
     ("accept", libc::SYS_accept),
@@ -488,7 +498,7 @@ mod tests {
         assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0));
         assert_eq!(number("exit_group").map(i64::from), Some(libc::SYS_exit_group));
         assert_eq!(number("no_such_call"), None);
-        let mut finder = Finder::default();
+        let mut finder = Finder::new(TABLE);
         for (name, number) in TABLE.iter().chain(TABLE.iter().rev()).chain(TABLE.iter().step_by(3)) {
             assert_eq!(finder.number(name).map(i64::from), Some(*number), "{name}");
         }

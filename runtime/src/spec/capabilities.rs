@@ -1,5 +1,7 @@
 //! Capabilities by name and number.
 
+use std::str::FromStr;
+
 use oci_spec::runtime::{Capabilities, Capability};
 
 /// What a container has unless it asks for more or less.
@@ -38,6 +40,23 @@ pub fn capability_number(capability: Capability) -> u32 {
     let at = ALL.iter().position(|known| *known == capability);
     at.and_then(|at| u32::try_from(at).ok())
         .expect("the list has every capability")
+}
+
+/// The number of a capability by its name, with `CAP_` or without.
+#[must_use]
+pub fn capability_by_name(name: &str) -> Option<u32> {
+    let name = name.strip_prefix("CAP_").unwrap_or(name);
+    Capability::from_str(name).ok().map(capability_number)
+}
+
+/// The name of a capability, with `CAP_`.
+#[must_use]
+pub fn capability_name(number: u32) -> String {
+    let known = usize::try_from(number).ok().and_then(|number| ALL.get(number));
+    known.map_or_else(
+        || format!("capability {number}"),
+        |capability| format!("CAP_{capability}"),
+    )
 }
 
 /// In the order of their numbers: capabilities(7), `linux/capability.h`.
@@ -100,6 +119,15 @@ mod tests {
         ] {
             assert_eq!(capability_number(capability), number);
         }
+        assert_eq!(capability_by_name("CAP_CHECKPOINT_RESTORE"), Some(40));
+        assert_eq!(
+            (capability_by_name("KILL"), capability_by_name("CAP_")),
+            (Some(5), None)
+        );
+        assert_eq!(
+            (capability_name(21).as_str(), capability_name(50).as_str()),
+            ("CAP_SYS_ADMIN", "capability 50")
+        );
         assert_eq!(all_capabilities().len(), 41);
         assert_eq!(default_capabilities().len(), 14);
     }

@@ -5,7 +5,9 @@ mod capabilities;
 mod filesystem;
 mod syscalls;
 
-pub use capabilities::{all_capabilities, capability_number, default_capabilities};
+pub use capabilities::{
+    all_capabilities, capability_by_name, capability_name, capability_number, default_capabilities,
+};
 pub use filesystem::{
     MASKED_PATHS, READONLY_PATHS, all_devices, default_devices, default_mounts, masked_paths, readonly_paths,
 };

@@ -45,12 +45,24 @@ pub enum Side {
 /// # Errors
 /// What `clone3(2)` says.
 pub fn clone3(_: SingleThread, flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
+    clone(flags, libc::SIGCHLD, cgroup)
+}
+
+/// Clones the calling process as another child of its parent, which is told of its end as of the caller's.
+///
+/// # Errors
+/// What `clone3(2)` says.
+pub fn clone_sibling(_: SingleThread) -> io::Result<Side> {
+    clone(libc::CLONE_PARENT, 0, None)
+}
+
+fn clone(flags: libc::c_int, exit_signal: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: all fields of the structure are plain numbers for which zero means "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = u64::from(flags.cast_unsigned()) | libc::CLONE_PIDFD.cast_unsigned() as u64;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD.cast_unsigned() as u64;
+    args.exit_signal = u64::from(exit_signal.cast_unsigned());
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());

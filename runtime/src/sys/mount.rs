@@ -61,17 +61,35 @@ pub fn set_attributes(mount: impl AsFd, recursive: bool, attributes: Attributes)
         propagation: attributes.propagation,
         userns_fd: 0,
     };
+    change(mount.as_fd(), recursive, &attr)
+}
+
+/// Lets a detached mount, and all below it if `recursive`, be seen with the users of a user namespace.
+///
+/// # Errors
+/// What `mount_setattr(2)` says: `EINVAL` for a file system that cannot be seen so.
+pub fn map_users(mount: impl AsFd, users: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(users.as_raw_fd().cast_unsigned()),
+    };
+    change(mount.as_fd(), recursive, &attr)
+}
+
+fn change(mount: BorrowedFd<'_>, recursive: bool, attr: &libc::mount_attr) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    let fd = mount.as_fd().as_raw_fd();
-    // SAFETY: the descriptor is open, the structure outlives the call and its size is given.
+    let fd = mount.as_raw_fd();
+    // SAFETY: the descriptors are open, the structure outlives the call and its size is given.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             fd,
             c"".as_ptr(),
             flags,
-            &raw const attr,
-            size_of_val(&attr),
+            std::ptr::from_ref(attr),
+            size_of_val(attr),
         )
     })
     .map(drop)
@@ -128,6 +146,8 @@ impl Context {
     }
 }
 
+/// linux/mount.h; libc has it for some targets only.
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const FSOPEN_CLOEXEC: u32 = 1;
 const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;

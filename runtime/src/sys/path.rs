@@ -18,6 +18,8 @@ pub enum Scope {
     Beneath,
     /// As `Beneath`, and no link is followed.
     NoLinks,
+    /// As `Beneath`, and no mount is entered or left.
+    SameMount,
 }
 
 /// Opens `path` below `dir`, close-on-exec. Links of `/proc` that jump elsewhere are never followed.
@@ -30,6 +32,7 @@ pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, sco
             Scope::InRoot => libc::RESOLVE_IN_ROOT,
             Scope::Beneath => libc::RESOLVE_BENEATH,
             Scope::NoLinks => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+            Scope::SameMount => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV,
         };
     // SAFETY: all fields of the structure are plain numbers for which zero means "not used".
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };

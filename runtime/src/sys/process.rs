@@ -182,6 +182,39 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
 }
 
+/// Raises the hard limit of another process, leaving its soft one.
+///
+/// # Errors
+/// What `prlimit(2)` says: `EPERM` without CAP_SYS_RESOURCE.
+pub fn raise_limit(pid: i32, resource: nix::sys::resource::Resource, hard: u64) -> io::Result<()> {
+    // SAFETY: an all-zero rlimit is a valid value.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    let (resource, none) = (resource as libc::__rlimit_resource_t, std::ptr::null::<libc::rlimit>());
+    // SAFETY: the kernel fills the structure, which outlives the call.
+    check(libc::c_long::from(unsafe {
+        libc::prlimit(pid, resource, none, &raw mut limit)
+    }))?;
+    limit.rlim_max = hard;
+    let old = std::ptr::null_mut();
+    // SAFETY: the kernel reads the structure, which outlives the call.
+    check(libc::c_long::from(unsafe {
+        libc::prlimit(pid, resource, &raw const limit, old)
+    }))
+    .map(drop)
+}
+
+/// Sets the NIS domain name of the UTS namespace.
+///
+/// # Errors
+/// What `setdomainname(2)` says.
+pub fn set_domain_name(name: &str) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes as it is told.
+    check(libc::c_long::from(unsafe {
+        libc::setdomainname(name.as_ptr().cast(), name.len())
+    }))
+    .map(drop)
+}
+
 /// Resets a signal to its default action: one that a program inherits as ignored stays ignored.
 ///
 /// The library's own function refuses signals 32 and 33, which its `posix_spawn` leaves ignored.

@@ -1,0 +1,168 @@
+//! What the maker does for a process that is becoming a container: what takes rights over the machine that a process in
+//! a user namespace of its own has not, and what has to be done in the machine's namespaces.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::resource::getrlimit;
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
+
+use super::channel::{Maker, Message};
+use super::hooks::{self, Place, Told};
+use super::mounts::{self, Sources};
+use super::users::Mappings;
+use super::{devices, identity, rootfs, scheduling};
+use crate::document::Document;
+use crate::error::{During, Error, Result};
+use crate::seccomp::notify;
+use crate::sys::process::raise_limit;
+
+/// What a process in a user namespace of its own may not open or make.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    pub(super) mounts: Vec<mounts::Prepared<'a>>,
+    pub(super) root: OwnedFd,
+    pub(super) devices: OwnedFd,
+}
+
+impl<'a> Prepared<'a> {
+    /// Opens and makes all of it, if the container is to have a user namespace.
+    ///
+    /// # Errors
+    /// Something is not there, or the kernel refuses.
+    pub fn new(document: &'a Document, bundle: &Path) -> Result<Option<Self>> {
+        let linux = &document.linux;
+        if linux.namespace(LinuxNamespaceType::User).is_none() {
+            return Ok(None);
+        }
+        let root = document
+            .root
+            .as_ref()
+            .ok_or_else(|| Error::Invalid("there is no root file system".to_owned()))?;
+        let users = Mappings::of(document);
+        let sources = Sources {
+            base: Some(bundle),
+            users,
+            label: linux.mount_label.as_deref(),
+        };
+        Ok(Some(Self {
+            mounts: mounts::prepare(&document.mounts, sources, None)?,
+            root: rootfs::prepare(&root.path, linux.rootfs_propagation.as_deref())?,
+            devices: devices::prepare(&linux.devices, users)?,
+        }))
+    }
+
+    /// What the process has to keep open.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let trees = self.mounts.iter().filter_map(mounts::Prepared::tree);
+        trees.chain([self.root.as_fd(), self.devices.as_fd()])
+    }
+}
+
+/// A process that is becoming a container, or is executed in one, seen from outside.
+#[derive(Debug)]
+pub struct Outside<'a> {
+    /// The configuration of a container that is made or started.
+    pub document: Option<&'a Document>,
+    /// Its filter.
+    pub seccomp: Option<&'a LinuxSeccomp>,
+    /// What hooks and others are told.
+    pub told: Told<'a>,
+    /// The process.
+    pub pid: i32,
+}
+
+impl<'a> Outside<'a> {
+    /// A container's first process.
+    #[must_use]
+    pub fn new(document: &'a Document, told: Told<'a>, pid: i32) -> Self {
+        Self {
+            document: Some(document),
+            seccomp: document.linux.seccomp.as_ref(),
+            told,
+            pid,
+        }
+    }
+
+    /// Gives the process' new user namespace its users, and the process what only the machine's root may give.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn map(&self, channel: &Maker) -> Result<()> {
+        let Some(document) = self.document else { return Ok(()) };
+        let Some(namespace) = document.linux.namespace(LinuxNamespaceType::User) else {
+            return Ok(());
+        };
+        if namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+            Mappings::of(document).write(&self.pid.to_string())?;
+        }
+        if let Some(process) = &document.process {
+            for limit in &process.rlimits {
+                let resource = identity::resource(limit.typ());
+                let (_, hard) = getrlimit(resource).during("look at", limit.typ())?;
+                // The process sets the limits itself, but can only lower the hard ones.
+                if limit.hard() > hard {
+                    raise_limit(self.pid, resource, limit.hard()).during("raise", limit.typ())?;
+                }
+            }
+            scheduling::schedule(self.pid, process)?;
+        }
+        // A child that is gone has said why, or its end will be noticed.
+        let _ = channel.mapped();
+        Ok(())
+    }
+
+    /// Does what the process asks for with a message; `false` if it asks for nothing.
+    ///
+    /// # Errors
+    /// A hook failed, or nobody takes the notifications; the process is to be ended then.
+    pub fn answer(&self, channel: &Maker, message: &Message) -> Result<bool> {
+        match message {
+            Message::Hooks => {
+                let hooks = self.document.map(|document| &document.hooks);
+                let told = self.told.at("creating", Some(self.pid));
+                for (kind, hooks) in [
+                    ("prestart", hooks.map(|hooks| &hooks.prestart)),
+                    ("createRuntime", hooks.map(|hooks| &hooks.create_runtime)),
+                ] {
+                    hooks::run(kind, hooks.map_or(&[], Vec::as_slice), &told, self.place())?;
+                }
+            }
+            Message::Notifications(listener) => return self.notify(channel, listener).map(|()| true),
+            _ => return Ok(false),
+        }
+        // A child that is gone has said why, or its end will be noticed.
+        let _ = channel.go_on();
+        Ok(true)
+    }
+
+    /// Gives the descriptor of its filter's notifications to whoever answers them.
+    ///
+    /// # Errors
+    /// Nobody does; the process is to be ended then.
+    pub fn notify(&self, channel: &Maker, listener: &OwnedFd) -> Result<()> {
+        let status = if self.document.is_some() { "created" } else { "running" };
+        notify::deliver(self.seccomp, listener, &self.told.at(status, Some(self.pid)), self.pid)?;
+        // A child that is gone has said why, or its end will be noticed.
+        let _ = channel.go_on();
+        Ok(())
+    }
+
+    /// Does what is due when the program was executed.
+    ///
+    /// # Errors
+    /// A hook failed; the container is to be ended then.
+    pub fn started(&self) -> Result<()> {
+        let Some(document) = self.document else { return Ok(()) };
+        let told = self.told.at("running", Some(self.pid));
+        hooks::run("poststart", &document.hooks.poststart, &told, self.place())
+    }
+
+    /// Where hooks are executed in the machine's namespaces.
+    fn place(&self) -> Place<'a> {
+        Place {
+            directory: self.told.bundle(),
+            environment: None,
+        }
+    }
+}
