@@ -124,3 +124,55 @@ async fn an_update_through_one_version_keeps_what_the_other_wrote() {
     let core = api.get(&format!("{CORE}/c")).await.ok();
     assert_eq!((&core["count"], &core["source"]["component"]), (&json!(2), &json!("x")));
 }
+
+#[tokio::test]
+async fn autoscalers_speak_both_versions() {
+    let api = Api::new().await;
+    let path = |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers");
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let made = api
+        .post(
+            &path("v1"),
+            json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3, "scaleTargetRef": target,
+            "targetCPUUtilizationPercentage": 50}}),
+        )
+        .await
+        .ok();
+    assert_eq!(
+        (&made["apiVersion"], &made["spec"]["targetCPUUtilizationPercentage"]),
+        (&json!("autoscaling/v1"), &json!(50))
+    );
+    let newer = api.get(&format!("{}/h", path("v2"))).await.ok();
+    assert_eq!(
+        newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+        50
+    );
+    assert_eq!(newer["spec"]["minReplicas"], 1);
+    let patch = json!({"spec": {"metrics": [{"type": "Pods", "pods": {"metric": {"name": "m"},
+        "target": {"type": "AverageValue", "averageValue": "5"}}}]}});
+    api.patch(&format!("{}/h", path("v2")), "merge-patch+json", patch)
+        .await
+        .ok();
+    let older = api.get(&format!("{}/h", path("v1"))).await.ok();
+    assert_eq!(older["spec"].get("targetCPUUtilizationPercentage"), None);
+    assert!(
+        older["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/metrics"]
+            .as_str()
+            .unwrap()
+            .contains("\"m\"")
+    );
+    let status = json!({"status": {"currentReplicas": 2, "desiredReplicas": 2, "currentCPUUtilizationPercentage": 7}});
+    api.patch(&format!("{}/h/status", path("v1")), "merge-patch+json", status)
+        .await
+        .ok();
+    let newer = api.get(&format!("{}/h", path("v2"))).await.ok();
+    assert_eq!(
+        newer["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"],
+        7
+    );
+    let groups = api.get("/apis").await.ok();
+    let groups = groups["groups"].as_array().unwrap();
+    let group = groups.iter().find(|group| group["name"] == "autoscaling").unwrap();
+    assert_eq!(group["preferredVersion"]["version"], "v2");
+    assert_eq!(group["versions"].as_array().unwrap().len(), 2);
+}

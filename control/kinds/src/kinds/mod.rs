@@ -1,6 +1,7 @@
 //! The kinds this version serves: one row each, and a file where a kind has needs of its own.
 
 pub mod apps;
+pub mod autoscaling;
 pub mod batch;
 pub mod config_map;
 pub mod deployment;
@@ -100,7 +101,7 @@ static ROWS: &[Row] = &[
     row("apps", "deployments", &deployment::Deployment),
     row("apps", "replicasets", &replica_set::ReplicaSet),
     row("apps", "statefulsets", &apps::STATEFUL_SET),
-    row("autoscaling", "horizontalpodautoscalers", &JUST_STORED),
+    row("autoscaling", "horizontalpodautoscalers", &autoscaling::AUTOSCALER),
     row("batch", "cronjobs", &batch::CRON_JOB),
     row("batch", "jobs", &batch::JOB),
     row("certificates.k8s.io", "certificatesigningrequests", &JUST_STORED),
@@ -162,7 +163,15 @@ const fn form(
     }
 }
 
-static FORMS: &[Form] = &[form("events.k8s.io", "v1", "events", &event::CONVERSION)];
+static FORMS: &[Form] = &[
+    form(
+        "autoscaling",
+        "v1",
+        "horizontalpodautoscalers",
+        &autoscaling::CONVERSION,
+    ),
+    form("events.k8s.io", "v1", "events", &event::CONVERSION),
+];
 
 /// How objects of a version are stored as those of another one, where they are.
 pub fn conversion(group: &str, version: &str, resource: &str) -> Option<&'static Conversion> {
