@@ -63,6 +63,17 @@ pub struct Host {
     pub least_oom_score_adj: i32,
     /// The kernel's boot.
     pub boot_id: String,
+    /// Which cgroup controllers there are.
+    pub controllers: Controllers,
+}
+
+/// The cgroup controllers without which what nobody asked for is left out.
+#[derive(Debug, Clone, Copy)]
+pub struct Controllers {
+    /// `cpu`.
+    pub cpu: bool,
+    /// `pids`.
+    pub pids: bool,
 }
 
 impl Shared {

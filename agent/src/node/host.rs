@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 
+use barepod_runtime::cgroup::Layout;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::statvfs::statvfs;
 
 use crate::config::Config;
 use crate::pods::store::boot_id;
-use crate::shared::Host;
+use crate::shared::{Controllers, Host};
 use crate::spec::security::{CAP_SYS_RESOURCE, held_capabilities};
 
 /// Memory below which the node says that it is short of it, in bytes; also what pods cannot have.
@@ -54,6 +55,7 @@ impl Machine {
             storage: storage / 10 * 9,
             least_oom_score_adj: if may_lower { -1000 } else { own_score },
             boot_id: boot_id(),
+            controllers: controllers(),
         };
         Self {
             host,
@@ -61,6 +63,15 @@ impl Machine {
             memory,
             storage,
         }
+    }
+}
+
+fn controllers() -> Controllers {
+    let layout = Layout::detect();
+    let has = |name: &str| layout.as_ref().is_ok_and(|layout| layout.has(name));
+    Controllers {
+        cpu: has("cpu"),
+        pids: has("pids"),
     }
 }
 

@@ -92,6 +92,8 @@ pub struct Inputs<'a> {
     pub node_memory: i64,
     /// The least OOM score the agent may set.
     pub least_oom_score_adj: i32,
+    /// There is a controller that shares processors out by weight.
+    pub weighs_cpu: bool,
     /// Directory of seccomp profiles.
     pub seccomp_profiles: &'a Path,
 }
@@ -226,6 +228,9 @@ fn linux(inputs: &Inputs<'_>, security: Security<'_>) -> Result<Linux, Error> {
     linux.set_sysctl(None);
     linux.set_cgroups_path(None);
     let mut limits = resources::container_limits(inputs.container);
+    if !inputs.weighs_cpu {
+        resources::leave_out_least_weight(&mut limits);
+    }
     limits.set_devices(Some(if security.privileged() {
         defaults::all_devices()
     } else {

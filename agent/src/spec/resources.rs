@@ -112,6 +112,15 @@ pub fn container_limits(container: &Container) -> LinuxResources {
     limits(it.cpu_request, it.cpu_limit, it.memory_limit, None)
 }
 
+/// Takes the least weight out, which every container has that asked for none: where there is no controller `cpu`, only
+/// what was asked for may fail.
+pub fn leave_out_least_weight(resources: &mut LinuxResources) {
+    let least = |cpu: &LinuxCpu| cpu.shares() == Some(MIN_SHARES) && cpu.quota().is_none();
+    if resources.cpu().as_ref().is_some_and(least) {
+        resources.set_cpu(None);
+    }
+}
+
 /// Limits of the pod's cgroup: sums, each limit only when every container has it.
 pub fn pod_limits(pod: &Pod, pids: Option<i64>) -> LinuxResources {
     let main: Vec<Amounts> = shape::spec(pod).containers.iter().map(amounts).collect();
@@ -232,6 +241,10 @@ mod tests {
             (Some(2), None)
         );
         assert!(none.memory().is_none());
+        for (mut limits, stays) in [(got, true), (none, false)] {
+            leave_out_least_weight(&mut limits);
+            assert_eq!(limits.cpu().is_some(), stays);
+        }
     }
 
     #[test]

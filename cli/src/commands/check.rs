@@ -76,13 +76,14 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What `up` insists on.
+/// What `up` insists on; what pods may miss later is told.
 pub fn required(paths: &Paths) -> Result<()> {
-    let missing: Vec<String> = all(paths)
-        .into_iter()
-        .filter(|f| f.level == Level::Fail)
-        .map(|f| format!("{}: {}; {}", f.what, f.found, f.advice))
-        .collect();
+    let findings = all(paths);
+    let told = |f: &Finding| format!("{}: {}; {}", f.what, f.found, f.advice);
+    for finding in findings.iter().filter(|f| f.level == Level::Warn && f.what == "cgroups") {
+        eprintln!("warning: {}", told(finding));
+    }
+    let missing: Vec<String> = findings.iter().filter(|f| f.level == Level::Fail).map(told).collect();
     if !missing.is_empty() {
         bail!("this machine cannot run pods yet:\n  {}", missing.join("\n  "));
     }
@@ -169,10 +170,15 @@ fn cgroups() -> Vec<Finding> {
     };
     let mut findings = vec![ok("cgroups", mode)];
     for controller in ["cpu", "memory", "pids"] {
-        if layout.controller(controller).is_none() {
-            let advice = format!(
-                "limits of {controller} will be refused: boot with cgroup_no_v1=all, or mount the {controller} controller"
-            );
+        if !layout.has(controller) {
+            let advice = match layout.mode {
+                cgroup::Mode::V2 => format!(
+                    "limits of {controller} will be refused: boot without cgroup_disable={controller}, or have the parent cgroup hand it down"
+                ),
+                _ => format!(
+                    "limits of {controller} will be refused: mount its hierarchy (mount -t cgroup -o {controller} cgroup /sys/fs/cgroup/{controller}), or boot with cgroup_no_v1=all"
+                ),
+            };
             findings.push(bad(
                 Level::Warn,
                 "cgroups",

@@ -130,6 +130,16 @@ impl Layout {
         }
     }
 
+    /// Whether limits of a controller can be set: its hierarchy is mounted, or the v2 one has it.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        if self.mode != Mode::V2 {
+            return self.controller(name).is_some();
+        }
+        let path = self.tracker.mount.join("cgroup.controllers");
+        std::fs::read_to_string(path).is_ok_and(|list| list.split_whitespace().any(|have| have == name))
+    }
+
     /// Every hierarchy, the tracker first.
     pub fn all(&self) -> impl Iterator<Item = &Hierarchy> {
         std::iter::once(&self.tracker).chain(self.v1.iter().filter(|h| **h != self.tracker))

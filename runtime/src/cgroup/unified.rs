@@ -6,7 +6,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice};
 
-use super::{Cgroup, devices, limits::bandwidth, write, write_number};
+use super::{Cgroup, devices, limits::bandwidth};
 use crate::error::{During, Error, Result};
 
 /// The controllers handed down to pods.
@@ -49,7 +49,7 @@ fn hand_down(dir: &Path) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    write(dir, "cgroup.subtree_control", wanted.join(" "))
+    super::write(dir, "cgroup.subtree_control", wanted.join(" "))
 }
 
 /// Writes every limit that is there.
@@ -122,7 +122,7 @@ fn memory(dir: &Path, resources: &LinuxResources) -> Result<()> {
             _ => maximum(swap),
         };
         // A kernel without swap accounting has no such file, and nothing to limit then.
-        match write(dir, "memory.swap.max", swap) {
+        match super::write(dir, "memory.swap.max", swap) {
             Err(error) if error.errno() == Some(libc::ENOENT) => {}
             other => other?,
         }
@@ -153,6 +153,22 @@ fn block_io(dir: &Path, io: &LinuxBlockIo) -> Result<()> {
     throttle("wbps", io.throttle_write_bps_device())?;
     throttle("riops", io.throttle_read_iops_device())?;
     throttle("wiops", io.throttle_write_iops_device())
+}
+
+/// Writes a limit. A cgroup without the file is one whose parent has not handed the controller down.
+fn write(dir: &Path, file: &str, value: impl AsRef<[u8]>) -> Result<()> {
+    super::write(dir, file, value).map_err(|error| match file.split_once('.') {
+        Some((controller, _)) if error.errno() == Some(libc::ENOENT) => Error::Invalid(format!(
+            "a limit needs the cgroup controller {controller}, which {} does not have",
+            dir.display()
+        )),
+        _ => error,
+    })
+}
+
+/// [`write`] of a number.
+fn write_number(dir: &Path, file: &str, value: impl std::fmt::Display) -> Result<()> {
+    write(dir, file, value.to_string())
 }
 
 /// A limit as v2 writes it: negative is none.
@@ -192,6 +208,13 @@ mod tests {
             assert_eq!(weight_from_shares(shares), weight, "{shares}");
         }
         assert!((3..1024).all(|s| weight_from_shares(s) <= weight_from_shares(s + 1)));
+    }
+
+    #[test]
+    fn a_missing_controller_is_named() {
+        let dir = std::env::temp_dir();
+        let error = write(&dir, "memory.max", "1").unwrap_err().to_string();
+        assert!(error.contains("needs the cgroup controller memory"), "{error}");
     }
 
     #[test]

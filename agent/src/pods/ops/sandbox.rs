@@ -184,13 +184,19 @@ fn config(shared: &SharedRef, pod: &Pod) -> SandboxConfig {
         ("io.kubernetes.pod.namespace", shape::namespace(pod)),
         ("io.kubernetes.pod.uid", uid),
     ];
+    let controllers = shared.host.controllers;
+    let pids = shared.config.pod_pids_limit.filter(|_| controllers.pids);
+    let mut limits = resources::pod_limits(pod, pids);
+    if !controllers.cpu {
+        resources::leave_out_least_weight(&mut limits);
+    }
     SandboxConfig {
         id: uid.to_owned(),
         name: shape::full_name(pod),
         dir: shared.config.sandbox_dir(uid),
         hostname: dns::hostname(pod, &shared.config.node_name),
         cgroup: shared.config.pod_cgroup(uid),
-        resources: Some(resources::pod_limits(pod, shared.config.pod_pids_limit)),
+        resources: Some(limits),
         network: of_node(spec.host_network),
         pid,
         ipc: of_node(spec.host_ipc),

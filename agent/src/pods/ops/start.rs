@@ -246,6 +246,7 @@ fn configure(
         devices: if privileged { devices::of_node() } else { Vec::new() },
         node_memory: job.shared.host.memory,
         least_oom_score_adj: job.shared.host.least_oom_score_adj,
+        weighs_cpu: job.shared.host.controllers.cpu,
         seccomp_profiles: &profiles,
     })
     .map_err(|error| match error {
