@@ -8,6 +8,7 @@ use barepod_client::{Client, Patch, Request};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::advice::advised;
 use crate::kinds::Pod;
 use crate::pods::shape;
 use crate::{files, time};
@@ -84,7 +85,10 @@ impl Recorder {
             about,
             level,
             reason,
-            message: message.into(),
+            message: match level {
+                Level::Normal => message.into(),
+                Level::Warning => advised(message.into()),
+            },
         });
     }
 

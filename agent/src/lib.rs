@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+mod advice;
 mod api;
 mod config;
 mod drivers;

@@ -8,6 +8,7 @@ use barepod_client::types::Time;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
+use crate::advice::advised;
 
 /// A step that takes time and may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,7 +144,7 @@ impl Waiting {
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
-            message: message.into(),
+            message: advised(message.into()),
         }
     }
 }
