@@ -267,10 +267,12 @@ impl Worker {
         }
     }
 
-    /// A shorter grace period than before counts from now.
+    /// A shorter grace period than before counts from now. A pod whose object is gone from the API was deleted by
+    /// force: what is left of it gets a moment, as the kubelet gives it.
     fn hasten(&mut self) {
-        let grace = Duration::from_secs(u64::try_from(shape::grace_secs(&self.now.pod)).unwrap_or(30).max(1));
-        let at = tokio::time::Instant::now() + grace;
+        let forced = self.now.gone && !self.now.from_manifest;
+        let grace = if forced { 1 } else { shape::grace_secs(&self.now.pod) };
+        let at = tokio::time::Instant::now() + Duration::from_secs(u64::try_from(grace).unwrap_or(30).max(1));
         self.kill_at.send_if_modified(|known| {
             let sooner = known.is_none_or(|known| at < known);
             if sooner {
