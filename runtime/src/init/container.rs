@@ -53,8 +53,10 @@ pub struct Plan<'a> {
     pub cgroup: &'a Cgroup<'a>,
     /// What is joined, a process or a namespace each, and which namespaces of it.
     pub join: &'a [(BorrowedFd<'a>, CloneFlags)],
-    /// Nobody has set the new namespaces up yet: names, and the loopback interface.
-    pub fresh: bool,
+    /// The host and domain name are its own.
+    pub named: bool,
+    /// Nobody has set its network namespace up yet.
+    pub new_network: bool,
     /// With a cgroup namespace of its own.
     pub cgroup_namespace: bool,
     /// Its mount namespace is not its own: it has been joined, or is the maker's.
@@ -120,9 +122,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
     for (from, namespaces) in plan.join {
         setns(from, *namespaces).during("join", "namespaces")?;
     }
-    if plan.fresh {
-        set_up_namespaces(&plan)?;
-    }
+    set_up_namespaces(&plan)?;
     sysctl::set(&linux.sysctl, plan.own)?;
     let root = file_system(&mut plan, &mut || limited(channel))?;
     limited(channel)?;
@@ -201,10 +201,10 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
 
 /// Gives new namespaces what they lack.
 fn set_up_namespaces(plan: &Plan<'_>) -> Result<()> {
-    if plan.own.network {
+    if plan.new_network {
         loopback_up().during("bring up", "the loopback interface")?;
     }
-    let given = |name: &'_ Option<String>| name.clone().filter(|name| plan.own.uts && !name.is_empty());
+    let given = |name: &'_ Option<String>| name.clone().filter(|name| plan.named && !name.is_empty());
     if let Some(name) = given(&plan.spec.hostname) {
         sethostname(&name).during("set the host name", name)?;
     }

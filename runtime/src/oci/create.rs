@@ -131,6 +131,7 @@ fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout) -> Re
         tracker: Cgroup::new(layout, &cgroup).tracker(),
         cgroup,
         attended: is_attended(document),
+        mounted_on: None,
         created: time::now_text(),
         annotations: document.annotations.clone(),
     })

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::mount::{MntFlags, umount2};
+
 use super::arguments::{Arguments, Order};
 use super::create::PARENT;
 use super::global::Global;
@@ -10,6 +12,7 @@ use crate::cgroup::{self, Cgroup, Layout};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::hooks::{self, Place};
+use crate::sys::path::mount_id;
 use crate::{fault, records};
 
 /// How long what was killed may take to be gone.
@@ -61,6 +64,7 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
             return Err(Error::State(format!("processes in {} do not die", tracker.display())));
         }
         fault::point("oci.delete-killed");
+        unmount(&stored)?;
         records::remove_patiently(|| cgroup.remove())
             .into_iter()
             .next()
@@ -80,6 +84,19 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
         poststop(global, &document, &stored);
     }
     Ok(())
+}
+
+/// Unmounts the root file system of a container without a mount namespace of its own, with all that is mounted there. It
+/// was bound to its own path, so another mount is there than before.
+fn unmount(stored: &Stored) -> Result<()> {
+    let Some(before) = stored.mounted_on else { return Ok(()) };
+    match mount_id(&stored.rootfs) {
+        Ok(now) if now != before => {
+            umount2(&stored.rootfs, MntFlags::MNT_DETACH).during("unmount", stored.rootfs.display())
+        }
+        // Never mounted, or gone.
+        _ => Ok(()),
+    }
 }
 
 /// Executes the hooks of a container that is gone. Each gets its chance: OCI runtime specification, "Lifecycle".

@@ -23,6 +23,7 @@ use crate::init::channel::{self, Child, Maker};
 use crate::init::outside::{Outside, Prepared};
 use crate::init::{self, Gate, Plan, Unset};
 use crate::sys::clone::{Side, SingleThread, clone3};
+use crate::sys::path::mount_id;
 use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
 use crate::sys::socket::send;
 use crate::{fault, records};
@@ -53,6 +54,10 @@ pub fn launch(
     let receiver = Receiver::open(given, terminal, mode == Mode::Follow)?;
     let namespaces = Namespaces::open(document)?;
     stored.pid_namespace = namespaces.leads();
+    if namespaces.shared_mounts && namespaces.mount.is_none() {
+        let mount = mount_id(&stored.rootfs).during("look at", stored.rootfs.display())?;
+        stored.mounted_on = Some(mount);
+    }
     // What is in there by then is killed with the container, so that this comes first.
     if cgroup::populated(&stored.tracker) {
         return Err(Error::State(format!(
@@ -185,7 +190,8 @@ fn become_container(
             overlay: None,
             cgroup: made.cgroup,
             join: &join,
-            fresh: true,
+            named: true,
+            new_network: namespaces.new & libc::CLONE_NEWNET != 0,
             cgroup_namespace: namespaces.cgroup,
             shared_mounts: namespaces.shared_mounts,
             mount_namespace: namespaces.mount.as_ref().map(AsFd::as_fd),

@@ -51,6 +51,9 @@ pub struct Stored {
     /// Something is to be done at its start or at its end: its configuration has to be read again then.
     #[serde(default)]
     pub attended: bool,
+    /// The mount its root file system was on, if it is mounted in the runtime's own mount namespace.
+    #[serde(default)]
+    pub mounted_on: Option<u64>,
     /// When it was made.
     pub created: String,
     /// As in the configuration.

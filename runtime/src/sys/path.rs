@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::NixPath;
@@ -58,6 +59,22 @@ pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, sco
             }
         }
     })?
+}
+
+/// Which mount a path leads to.
+///
+/// # Errors
+/// The path leads nowhere, or `/proc` is not mounted.
+pub fn mount_id(path: &Path) -> io::Result<u64> {
+    let file = std::fs::File::options()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)?;
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = text
+        .lines()
+        .find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| io::Error::other("procfs tells of no mount"))
 }
 
 /// Whether a descriptor is on procfs, and not on something a container put in its place.
