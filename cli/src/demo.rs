@@ -1,15 +1,14 @@
 //! The demo application: a Deployment of two pods, each a web server and a sidecar that writes its page, and a Service.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use barepod_client::types::{ObjectMeta, PodCondition, Service};
+use barepod_client::{Client, Event, Object, Patch, Request, Resource, Selection, api_struct, object, watch};
 use futures_util::StreamExt;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -23,6 +22,57 @@ const IMAGE: &str = "barepod.local/demo:1";
 const NAME: &str = "demo";
 const REPLICAS: usize = 2;
 const NODE_PORT: u16 = 30080;
+
+const DEPLOYMENTS: Resource<'static> = Resource {
+    group: "apps",
+    version: "v1",
+    plural: "deployments",
+    kind: "Deployment",
+};
+
+api_struct! {
+    /// What the summary shows of a pod.
+    #[derive(Deserialize)]
+    struct Pod {
+        metadata: ObjectMeta,
+        spec: PodSpec,
+        status: PodStatus,
+    }
+}
+
+object!(Pod, "", "v1", "pods");
+
+api_struct! {
+    #[derive(Deserialize)]
+    struct PodSpec {
+        containers: Vec<Container>,
+    }
+}
+
+api_struct! {
+    #[derive(Deserialize)]
+    struct Container {
+        name: String,
+    }
+}
+
+api_struct! {
+    #[derive(Deserialize)]
+    struct PodStatus {
+        phase: String,
+        #[serde(rename = "podIP")]
+        pod_ip: String,
+        conditions: Vec<PodCondition>,
+        container_statuses: Vec<ContainerStatus>,
+    }
+}
+
+api_struct! {
+    #[derive(Deserialize)]
+    struct ContainerStatus {
+        ready: bool,
+    }
+}
 
 /// What runs, for the summary.
 pub struct Demo {
@@ -45,19 +95,16 @@ pub async fn run(
     progress.begin("demo image is imported");
     import(paths)?;
     progress.done(&format!("demo image {IMAGE} is imported"));
-    let apply = PatchParams::apply("barepod-up").force();
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
-    deployments
-        .patch(NAME, &apply, &Patch::Apply(deployment()))
+    client
+        .send(apply(DEPLOYMENTS, &deployment()))
         .await
         .context("apply the demo's Deployment")?;
-    let services: Api<Service> = Api::namespaced(client.clone(), "default");
-    let service = services
-        .patch(NAME, &apply, &Patch::Apply(service()))
+    let service: Service = client
+        .object(apply(Service::RESOURCE, &service()))
         .await
         .context("apply the demo's Service")?;
     progress.done("demo Deployment and Service are applied");
-    tokio::time::timeout(limit, pods_ready(client.clone(), progress))
+    let pods = tokio::time::timeout(limit, pods_ready(client, progress))
         .await
         .with_context(|| {
             format!(
@@ -65,10 +112,7 @@ pub async fn run(
                 limit.as_secs()
             )
         })??;
-    let ip = service
-        .spec
-        .and_then(|s| s.cluster_ip)
-        .context("the Service has no cluster IP")?;
+    let ip = service.spec.cluster_ip.context("the Service has no cluster IP")?;
     let cluster_address = SocketAddr::new(ip.parse().context("the Service's cluster IP")?, 80);
     progress.begin("demo answers");
     let page = tokio::time::timeout(limit, answers(cluster_address))
@@ -80,10 +124,16 @@ pub async fn run(
     progress.done("demo answers through its Service");
     let node_address = SocketAddr::new(node_ip.into(), NODE_PORT);
     Ok(Demo {
-        table: table(client, cluster_address, node_address).await?,
+        table: table(&pods, cluster_address, node_address),
         cluster_address,
         node_address,
     })
+}
+
+fn apply(resource: Resource<'_>, object: &Value) -> Request {
+    Request::patch(resource.path("default", NAME), Patch::Apply, object)
+        .manager("barepod-up")
+        .query("force", "true")
 }
 
 fn import(paths: &Paths) -> Result<()> {
@@ -144,27 +194,32 @@ fn service() -> Value {
 }
 
 fn ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    let conditions = &pod.status.conditions;
+    pod.metadata.deletion_timestamp.is_none() && conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-async fn pods_ready(client: Client, progress: &Progress) -> Result<()> {
-    let pods: Api<Pod> = Api::namespaced(client, "default");
-    let config = watcher::Config::default().labels(&format!("app={NAME}"));
-    let mut stream = std::pin::pin!(watcher(pods, config).default_backoff().touched_objects());
-    let mut seen = std::collections::BTreeMap::new();
+/// Waits until enough pods are ready; the result are all there are.
+async fn pods_ready(client: Client, progress: &Progress) -> Result<Vec<Pod>> {
+    let selection = Selection::within(Pod::RESOURCE, "default").labels(format!("app={NAME}"));
+    let mut events = watch::<Pod>(client, selection);
+    let mut seen: BTreeMap<String, Pod> = BTreeMap::new();
     progress.begin(&format!("pods ready: 0 of {REPLICAS}"));
-    while let Some(pod) = stream.next().await {
-        let Ok(pod) = pod else { continue };
-        let name = pod.metadata.name.clone().unwrap_or_default();
-        let is_ready = ready(&pod);
-        if seen.insert(name.clone(), is_ready) != Some(true) && is_ready {
-            progress.done(&format!("pod {name} is ready"));
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Apply(pod) | Event::InitApply(pod) => {
+                let (name, is_ready) = (pod.metadata.name().to_owned(), ready(&pod));
+                let before = seen.insert(name.clone(), pod);
+                if is_ready && !before.is_some_and(|pod| ready(&pod)) {
+                    progress.done(&format!("pod {name} is ready"));
+                }
+            }
+            Event::Delete(pod) => drop(seen.remove(pod.metadata.name())),
+            Event::Init => seen.clear(),
+            Event::InitDone => {}
         }
-        let count = seen.values().filter(|ready| **ready).count();
+        let count = seen.values().filter(|pod| ready(pod)).count();
         if count >= REPLICAS {
-            return Ok(());
+            return Ok(seen.into_values().collect());
         }
         progress.begin(&format!("pods ready: {count} of {REPLICAS}"));
     }
@@ -192,27 +247,20 @@ async fn get(address: SocketAddr) -> std::io::Result<String> {
     tokio::time::timeout(Duration::from_secs(1), attempt).await?
 }
 
-async fn table(client: Client, cluster: SocketAddr, node: SocketAddr) -> Result<String> {
-    let pods: Api<Pod> = Api::namespaced(client, "default");
+fn table(pods: &[Pod], cluster: SocketAddr, node: SocketAddr) -> String {
     let mut rows = vec![
         ["POD", "READY", "STATUS", "IP", "CONTAINERS"]
             .map(str::to_owned)
             .to_vec(),
     ];
-    for pod in pods.list(&ListParams::default().labels(&format!("app={NAME}"))).await? {
-        let containers: Vec<String> = pod
-            .spec
-            .iter()
-            .flat_map(|s| &s.containers)
-            .map(|c| c.name.clone())
-            .collect();
-        let status = pod.status.unwrap_or_default();
-        let statuses = status.container_statuses.unwrap_or_default();
+    for pod in pods {
+        let containers: Vec<&str> = pod.spec.containers.iter().map(|c| c.name.as_str()).collect();
+        let ready = pod.status.container_statuses.iter().filter(|c| c.ready).count();
         rows.push(vec![
-            pod.metadata.name.unwrap_or_default(),
-            format!("{}/{}", statuses.iter().filter(|c| c.ready).count(), containers.len()),
-            status.phase.unwrap_or_default(),
-            status.pod_ip.unwrap_or_default(),
+            pod.metadata.name().to_owned(),
+            format!("{ready}/{}", containers.len()),
+            pod.status.phase.clone(),
+            pod.status.pod_ip.clone(),
             containers.join(", "),
         ]);
     }
@@ -224,5 +272,5 @@ async fn table(client: Client, cluster: SocketAddr, node: SocketAddr) -> Result<
             .to_vec(),
         vec![NAME.to_owned(), cluster.to_string(), node.to_string()],
     ]));
-    Ok(text)
+    text
 }

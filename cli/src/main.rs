@@ -5,6 +5,7 @@ mod daemon;
 mod demo;
 mod install;
 mod kubeconfig;
+mod logging;
 mod node;
 mod output;
 mod paths;
@@ -79,7 +80,9 @@ fn main() -> ExitCode {
         Command::Enter(options) => enter::run(&cli.paths, &options),
         Command::FaultPoints => {
             // A node never comes by those of the OCI command line.
-            let runtime = barepod_runtime::fault::POINTS.iter().filter(|point| !point.starts_with("oci."));
+            let runtime = barepod_runtime::fault::POINTS
+                .iter()
+                .filter(|point| !point.starts_with("oci."));
             for point in runtime.chain(barepod_agent::FAULT_POINTS) {
                 println!("{point}");
             }
@@ -90,6 +93,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("barepod: {error:#}");
+            let full = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::StorageFull;
+            if error.chain().any(|cause| cause.downcast_ref().is_some_and(full)) {
+                eprintln!("barepod: the disk is full: free some space, then try again");
+            }
             ExitCode::FAILURE
         }
     }

@@ -24,7 +24,6 @@ fn main() -> anyhow::Result<()> {
         pki::write(&directory, port).map_err(|error| anyhow::anyhow!("make certificates: {error}"))?;
     }
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
         .init();
     let config = Config {
@@ -37,10 +36,7 @@ fn main() -> anyhow::Result<()> {
         node_port_range: 30_000..=32_767,
         controllers,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = barepod_control::runtime()?;
     let started = std::time::Instant::now();
     let ready = |address| println!("ready on {address} after {:?}", started.elapsed());
     runtime.block_on(async {

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::daemon::Running;
 use crate::paths::Paths;
-use crate::{install, node};
+use crate::{install, logging, node};
 
 /// The bridge that pods are on.
 pub const BRIDGE: &str = "barepod0";
@@ -45,7 +45,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// Runs until a signal ends it. Pods go on running.
 pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
-    init_logging();
+    logging::init();
     paths.create()?;
     let _running = Running::take("agent", &paths.pid_file("agent"))?;
     install::runtime(paths)?;
@@ -80,23 +80,6 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     };
     barepod_agent::runtime()?.block_on(barepod_agent::run(config, ready, shutdown_signal()))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Logs to standard error; `RUST_LOG` chooses what, `BAREPOD_LOG_FORMAT=json` the form.
-pub fn init_logging() {
-    use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn,hyper=warn,rustls=warn"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::env::var_os("BAREPOD_LOG_FORMAT").is_some_and(|form| form == "json") {
-        logs.json().init();
-    } else {
-        logs.with_ansi(std::io::stderr().is_terminal()).init();
-    }
-    // Every TLS connection of this process uses ring; rustls wants to be told once.
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Ends when SIGTERM or SIGINT arrives.

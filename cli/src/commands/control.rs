@@ -9,9 +9,9 @@ use clap::Args;
 
 use crate::daemon::Running;
 use crate::paths::Paths;
-use crate::{install, node};
+use crate::{install, logging, node};
 
-use super::agent::{init_logging, shutdown_signal};
+use super::agent::shutdown_signal;
 
 /// Options of `control`.
 #[derive(Debug, Clone, Args)]
@@ -32,7 +32,7 @@ pub struct Options {
 
 /// Runs until a signal ends it.
 pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
-    init_logging();
+    logging::init();
     paths.create()?;
     let _running = Running::take("control service", &paths.pid_file("control"))?;
     let advertise = options.advertise.unwrap_or_else(|| node::address(super::agent::BRIDGE));

@@ -5,11 +5,10 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use barepod_client::types::Node;
+use barepod_client::{Client, Event, Kubeconfig, Object, Selection, watch};
 use clap::Args;
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::Node;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
 
 use crate::daemon::{self, Started};
 use crate::paths::Paths;
@@ -50,10 +49,9 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let ip = options.node_ip.unwrap_or_else(|| node::address(agent::BRIDGE));
     start_control(paths, options, ip, &progress)?;
     start_agent(paths, options, ip, &progress)?;
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = client(paths).await?;
+        let client = Client::of(&Kubeconfig::read(&paths.admin_kubeconfig())?)?;
         let name = options.node_name.clone().map_or_else(node::name, Ok)?;
         progress.begin(&format!("node {name} becomes ready"));
         let limit = Duration::from_secs(options.timeout);
@@ -136,22 +134,17 @@ fn this_program(paths: &Paths) -> Result<Command> {
     Ok(command)
 }
 
-/// A client with the administrator's kubeconfig.
-pub async fn client(paths: &Paths) -> Result<Client> {
-    let file = paths.admin_kubeconfig();
-    let kubeconfig = kube::config::Kubeconfig::read_from(&file).with_context(|| format!("read {}", file.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
-}
-
 async fn node_ready(client: Client, name: &str) -> Result<()> {
-    let nodes: Api<Node> = Api::all(client);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut stream = std::pin::pin!(watcher(nodes, config).default_backoff().applied_objects());
-    while let Some(node) = stream.next().await {
-        let Ok(node) = node else { continue };
-        let conditions = node.status.and_then(|s| s.conditions).unwrap_or_default();
-        if conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True") {
+    let selection = Selection::all(Node::RESOURCE).fields(format!("metadata.name={name}"));
+    let mut events = watch::<Node>(client, selection);
+    while let Some(event) = events.next().await {
+        if let Event::Apply(node) | Event::InitApply(node) = event
+            && node
+                .status
+                .conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        {
             return Ok(());
         }
     }

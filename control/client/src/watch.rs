@@ -49,6 +49,7 @@ pub enum Event<K> {
 pub struct Selection {
     path: String,
     fields: Option<String>,
+    labels: Option<String>,
     metadata: bool,
 }
 
@@ -65,6 +66,7 @@ impl Selection {
         Self {
             path: resource.collection(namespace),
             fields: None,
+            labels: None,
             metadata: false,
         }
     }
@@ -76,6 +78,13 @@ impl Selection {
         self
     }
 
+    /// Only those with these labels, such as `app=a`.
+    #[must_use]
+    pub fn labels(mut self, selector: impl Into<String>) -> Self {
+        self.labels = Some(selector.into());
+        self
+    }
+
     /// Only their metadata.
     #[must_use]
     pub fn metadata(mut self) -> Self {
@@ -84,11 +93,12 @@ impl Selection {
     }
 
     fn request(&self, list: bool) -> Request {
-        let request = Request::get(self.path.as_str());
-        let request = match &self.fields {
-            Some(selector) => request.query("fieldSelector", selector),
-            None => request,
-        };
+        let mut request = Request::get(self.path.as_str());
+        for (name, selector) in [("fieldSelector", &self.fields), ("labelSelector", &self.labels)] {
+            if let Some(selector) = selector {
+                request = request.query(name, selector);
+            }
+        }
         match (self.metadata, list) {
             (false, _) => request,
             (true, true) => request.metadata_list(),

@@ -38,8 +38,10 @@ impl Cluster {
 
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         // Shown with RUST_LOG when a test fails.
+        let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
+        let level: tracing::Level = level.unwrap_or(tracing::Level::ERROR);
         let _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_max_level(level)
             .with_test_writer()
             .try_init();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
