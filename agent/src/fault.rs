@@ -1,8 +1,6 @@
-//! Named points at which the agent can be made to die, to prove that what it leaves behind is adopted or cleaned.
-//!
-//! `BAREPOD_FAULT=agent.sandbox-ready` makes the agent that passes this point kill itself as `kill -9` would.
+//! The named points at which the agent can be made to die; see [`barepod_runtime::fault`].
 
-use std::sync::OnceLock;
+pub use barepod_runtime::fault::point;
 
 /// Every point there is, in the order in which a pod passes them.
 pub const POINTS: &[&str] = &[
@@ -17,13 +15,30 @@ pub const POINTS: &[&str] = &[
     "agent.pod-removed",
 ];
 
-/// Dies here if the environment says so. The environment is read once.
-pub fn point(name: &'static str) {
-    static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
-    debug_assert!(POINTS.contains(&name), "{name} is missing in POINTS");
-    let chosen = CHOSEN.get_or_init(|| std::env::var("BAREPOD_FAULT").ok());
-    if chosen.as_deref() == Some(name) {
-        // The error cannot happen: a process may always signal itself.
-        let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
+#[cfg(test)]
+mod tests {
+    use super::POINTS;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn collect(dir: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            // Put together, so that this line is none of them.
+            let calls = text.split(concat!("fault::", "point(\"")).skip(1);
+            found.extend(calls.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn every_point_in_the_source_is_listed() {
+        let mut found = BTreeSet::new();
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        assert_eq!(found, POINTS.iter().map(|it| (*it).to_owned()).collect());
     }
 }

@@ -35,7 +35,6 @@ mod files;
 mod image_watch;
 mod kinds;
 mod laps;
-mod lock;
 mod node;
 mod objects;
 mod pods;

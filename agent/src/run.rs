@@ -1,4 +1,4 @@
-//! Brings the agent up: lock, listener, drivers, tasks; and down again.
+//! Brings the agent up: listener, drivers, tasks; and down again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::pods::manager;
 use crate::pods::registry::Registry;
 use crate::shared::{Shared, blocking};
 use crate::slots::Slots;
-use crate::{api, files, image_watch, lock, node, proxy, static_pods, sys};
+use crate::{api, files, image_watch, node, proxy, static_pods, sys};
 
 /// File below the state directory that remembers the node's pod CIDR, so that pods can start without the API.
 const POD_CIDR: &str = "pod-cidr";
@@ -47,16 +47,13 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Runs the agent until `shutdown` resolves. The pods go on without it. `ready` is called once, when nothing can keep it
+/// Runs the agent until `shutdown` resolves. The caller sees to it that it is the only one with these directories. The pods go on without it. `ready` is called once, when nothing can keep it
 /// from starting any more.
 ///
 /// # Errors
-/// What keeps it from starting: another agent, a busy port, directories, certificates or credentials that cannot be
+/// What keeps it from starting: a busy port, directories, certificates or credentials that cannot be
 /// used. Once it runs, nothing ends it but `shutdown`.
 pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Output = ()> + Send) -> Result<()> {
-    // Somebody else may have chosen the same one before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let _lock = lock::acquire(&config.run_dir)?;
     for dir in [
         config.state_dir.join("pods"),
         config.run_dir.join("pods"),

@@ -24,7 +24,7 @@ pub(super) fn refused(error: monitor::Error) -> Error {
         monitor::Error::Failed(failure) => match failure.reason {
             Reason::NotFound => Error::NotFound(failure.message.clone()),
             Reason::State | Reason::Invalid => Error::BadRequest(failure.message.clone()),
-            Reason::Exec | Reason::Exists | Reason::System => Error::Internal(failure.message.clone()),
+            Reason::Exec | Reason::Exists | Reason::Hook | Reason::System => Error::Internal(failure.message.clone()),
         },
         _ => internal(&error),
     }

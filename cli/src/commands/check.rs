@@ -80,7 +80,10 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
 pub fn required(paths: &Paths) -> Result<()> {
     let findings = all(paths);
     let told = |f: &Finding| format!("{}: {}; {}", f.what, f.found, f.advice);
-    for finding in findings.iter().filter(|f| f.level == Level::Warn && f.what == "cgroups") {
+    for finding in findings
+        .iter()
+        .filter(|f| f.level == Level::Warn && f.what == "cgroups")
+    {
         eprintln!("warning: {}", told(finding));
     }
     let missing: Vec<String> = findings.iter().filter(|f| f.level == Level::Fail).map(told).collect();

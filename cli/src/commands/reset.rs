@@ -102,7 +102,7 @@ fn remove_files(paths: &Paths) -> Result<()> {
         .map(PathBuf::from)
         .collect();
     let ours: [(&Path, &[&str]); 3] = [
-        (&paths.run_dir, &["pods", "control.pid", "agent.pid", "agent.lock"]),
+        (&paths.run_dir, &["pods", "control.pid", "agent.pid"]),
         (&paths.conf_dir, &["pki", "admin.kubeconfig", "agent.kubeconfig"]),
         (
             &paths.state_dir,
