@@ -28,6 +28,8 @@ pub struct Config {
 pub struct Pki {
     /// The authority that signed client and node certificates.
     pub ca: PathBuf,
+    /// The key that signs tokens of service accounts; made if there is none.
+    pub service_account_key: PathBuf,
     /// The API server's certificate.
     pub server_cert: PathBuf,
     /// The key of the API server's certificate.
@@ -55,6 +57,7 @@ mod tests {
     fn first_service_address() {
         let pki = Pki {
             ca: PathBuf::new(),
+            service_account_key: PathBuf::new(),
             server_cert: PathBuf::new(),
             server_key: PathBuf::new(),
             kubelet_client_cert: PathBuf::new(),

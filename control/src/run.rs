@@ -9,6 +9,7 @@ use barepod_store::{Embedded, Options};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access::Tokens;
 use crate::bootstrap::{Bootstrap, bootstrap};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -47,9 +48,11 @@ pub async fn run_until(
         cluster_cidr: config.cluster_cidr,
         node_port_range: config.node_port_range.clone(),
     };
-    let engine = Arc::new(Engine::new(store.clone(), settings));
+    let address = listener.local_addr().context("read the address of the listener")?;
+    let reached = format!("{}:{}", config.advertise, address.port());
+    let tokens = Tokens::load(&config.pki.service_account_key, &reached)?;
+    let engine = Arc::new(Engine::new(store.clone(), settings, tokens));
     let server = Server::new(listener, tls, upstream, engine.clone());
-    let address = server.address().context("read the address of the listener")?;
     let plan = Bootstrap {
         service_address: config.kubernetes_service_address(),
         advertise: config.advertise,

@@ -5,5 +5,7 @@ mod authorize;
 mod follow;
 mod nodes;
 mod roles;
+mod tokens;
 
 pub use authorize::Access;
+pub use tokens::{SigningError, Tokens};

@@ -185,6 +185,15 @@ fn aggregated_resource(kind: &Kind) -> Value {
 
 impl Engine {
     /// Paths that are no resources.
+    /// A document about the keys that check tokens; it may be kept for a while.
+    fn openid(&self, document: Value, media: &'static str) -> Response<Body> {
+        let mut response = reply::json(200, Bytes::from(document.to_string()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        response
+    }
+
     pub(super) fn plain_path(&self, request: &Request) -> ApiResult<Response<Body>> {
         if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
             return Err(ApiError::method_not_allowed());
@@ -232,6 +241,8 @@ impl Engine {
                 Ok(reply::value(request, 200, &group))
             }
             ["apis", group, version] => self.version_resources(request, group, version),
+            [".well-known", "openid-configuration"] => Ok(self.openid(self.tokens.configuration(), "application/json")),
+            ["openid", "v1", "jwks"] => Ok(self.openid(self.tokens.key_set(), "application/jwk-set+json")),
             ["version"] => Ok(version::version(request)),
             [endpoint @ ("healthz" | "livez" | "readyz")] => Ok(self.health(request, endpoint, "")),
             [endpoint @ ("healthz" | "livez" | "readyz"), check] => Ok(self.health(request, endpoint, check)),

@@ -5,6 +5,7 @@
 
 pub mod accept;
 mod admit;
+mod authenticate;
 mod binding;
 pub mod body;
 mod cluster;
@@ -31,15 +32,18 @@ mod patch;
 pub mod registry;
 mod reply;
 pub mod request;
+mod review;
 mod route;
 mod scale;
 mod select;
 pub mod status;
 mod table;
+mod token;
 mod update;
 mod version;
 mod watch;
 
+pub use authenticate::Bearer;
 pub(crate) use head::{Head, parse};
 
 use std::sync::Arc;
@@ -50,7 +54,7 @@ use barepod_store::Store;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::access::Access;
+use crate::access::{Access, Tokens};
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
 
@@ -62,6 +66,7 @@ pub struct Engine {
     ready: AtomicBool,
     discovery: discovery::Documents,
     access: Access,
+    tokens: Tokens,
 }
 
 impl std::fmt::Debug for Engine {
@@ -73,13 +78,14 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine over a store.
-    pub fn new(store: Arc<dyn Store>, settings: Settings) -> Self {
+    /// An engine over a store, with the cluster's tokens.
+    pub fn new(store: Arc<dyn Store>, settings: Settings, tokens: Tokens) -> Self {
         let registry = Registry::new();
         let discovery = discovery::Documents::new(&registry);
         let access = Access::new(&store, registry.find_any("", "pods").cloned());
         Engine {
             access,
+            tokens,
             store,
             registry,
             settings,

@@ -8,7 +8,7 @@ use barepod_schema::{Resource, TypeRef};
 use super::forms::Forms;
 
 /// Subresources that the engine has a way to serve, where the kind has them.
-const SUBRESOURCES: [&str; 10] = [
+const SUBRESOURCES: [&str; 11] = [
     "status",
     "scale",
     "binding",
@@ -19,6 +19,7 @@ const SUBRESOURCES: [&str; 10] = [
     "portforward",
     "proxy",
     "finalize",
+    "token",
 ];
 
 /// A served resource, in one of its versions.

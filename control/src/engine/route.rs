@@ -7,6 +7,7 @@ use http::{Method, Response};
 use super::body::Body;
 use super::registry::Kind;
 use super::request::{Request, ResourcePath};
+use super::review::is_review;
 use super::status::{ApiError, ApiResult};
 use super::{Engine, Target, reply};
 
@@ -74,6 +75,7 @@ impl Engine {
             "watch" => self.watch(request, target),
             "get" => self.get(request, target),
             "list" => self.list(request, target),
+            "create" if is_review(target.kind) => self.review(request, target),
             "create" => self.create(request, target).await,
             "update" => self.update(request, target, "").await,
             "patch" => self.patch(request, target, "").await,
@@ -90,6 +92,7 @@ impl Engine {
             ("scale", _) => self.scale(request, target).await,
             ("binding", &Method::POST) => self.bind(request, target).await,
             ("eviction", &Method::POST) => self.evict(request, target).await,
+            ("token", &Method::POST) => self.request_token(request, target),
             ("finalize", &Method::PUT) => self.finalize(request, target).await,
             ("exec" | "attach" | "log" | "portforward" | "proxy", _) => {
                 Err(ApiError::internal("streams are not available on this transport"))

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use barepod_auth::impersonation;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -109,6 +110,14 @@ fn prepare(request: &mut Request<Incoming>, peer: Peer, target: &str, upgrade: b
     *request.version_mut() = http::Version::HTTP_11;
     let headers = request.headers_mut();
     headers.remove(header::AUTHORIZATION);
+    let about: Vec<_> = headers
+        .keys()
+        .filter(|name| impersonation::is_about(name.as_str()))
+        .cloned()
+        .collect();
+    for name in about {
+        headers.remove(name);
+    }
     if !upgrade {
         for name in HOP_BY_HOP {
             headers.remove(name);

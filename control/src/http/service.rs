@@ -51,9 +51,12 @@ pub async fn answer(
     user: Arc<User>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let response = match route::stream(&request) {
-        Some(path) => proxy::answer(&service, &user, path, request).await,
-        None => plain(&service, user, request).await,
+    let response = match service.engine.identify(&user, request.headers()) {
+        Err(error) => Err(error),
+        Ok(user) => match route::stream(&request) {
+            Some(path) => proxy::answer(&service, &user, path, request).await,
+            None => plain(&service, user, request).await,
+        },
     };
     Ok(response.unwrap_or_else(|error| crate::engine::error_response(&error)))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use barepod_control::access::Tokens;
 use barepod_control::engine::Engine;
 use barepod_control::engine::body::Body;
 use barepod_control::engine::identity::User;
@@ -89,7 +90,11 @@ impl Api {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("barepodtest-engine-{}-{number}", std::process::id()));
         let store = Arc::new(Embedded::open(Options::new(&directory.join("store.redb"))).unwrap());
-        let engine = Arc::new(Engine::new(store.clone(), Settings::default()));
+        let engine = Arc::new(Engine::new(
+            store.clone(),
+            Settings::default(),
+            Tokens::ephemeral().unwrap(),
+        ));
         let api = Api {
             engine,
             store,
@@ -148,6 +153,31 @@ impl Api {
         };
         let headers = [("content-type", content_type), ("user-agent", "tester/1.0 (linux)")];
         Self::answer(self.raw_as(user, method, path, &headers, body).await).await
+    }
+
+    /// A request with these headers over a connection without a certificate, or with one of `certificate`.
+    pub async fn call_with(
+        &self,
+        certificate: Option<&User>,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> Answer {
+        let certificate = Arc::new(certificate.cloned().unwrap_or_else(User::anonymous));
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers {
+            let name: http::HeaderName = name.parse().unwrap();
+            map.append(name, value.parse().unwrap());
+        }
+        match self.engine.identify(&certificate, &map) {
+            Ok(user) => self.call_as(&user, method, path, body).await,
+            Err(error) => Answer {
+                code: error.code,
+                warnings: Vec::new(),
+                value: error.to_value(),
+            },
+        }
     }
 
     async fn answer(response: http::Response<Body>) -> Answer {

@@ -65,6 +65,7 @@ pub fn paths(directory: &Path) -> Pki {
     let file = |name: &str| directory.join(name);
     Pki {
         ca: file("ca.crt"),
+        service_account_key: file("sa.key"),
         server_cert: file("apiserver.crt"),
         server_key: file("apiserver.key"),
         kubelet_client_cert: file("apiserver-kubelet-client.crt"),

@@ -2,6 +2,7 @@
 
 use barepod_client::types::ObjectMeta;
 use barepod_client::{Client, DeleteOptions, Event, Patch, Read, Request, Resource, Selection, watch};
+use barepod_control::access::Tokens;
 use barepod_control::engine::Engine;
 use barepod_control::inprocess::InProcess;
 use barepod_controllers::Options;
@@ -49,7 +50,11 @@ impl Cluster {
         let directory = std::env::temp_dir().join(format!("barepodtest-controllers-{}-{number}", std::process::id()));
         let store = Embedded::open(barepod_store::Options::new(&directory.join("store.redb"))).unwrap();
         let store = Arc::new(store);
-        let engine = Arc::new(Engine::new(store.clone(), Settings::default()));
+        let engine = Arc::new(Engine::new(
+            store.clone(),
+            Settings::default(),
+            Tokens::ephemeral().unwrap(),
+        ));
         let mut options = Options::new("10.244.0.0/16".parse().unwrap());
         options.root_ca_pem = Some("PEM".to_owned());
         change(&mut options);

@@ -101,6 +101,13 @@ static ROWS: &[Row] = &[
     row("apps", "deployments", &deployment::Deployment),
     row("apps", "replicasets", &replica_set::ReplicaSet),
     row("apps", "statefulsets", &apps::STATEFUL_SET),
+    // Questions, which are answered and not stored.
+    row("authentication.k8s.io", "selfsubjectreviews", &JUST_STORED),
+    row("authentication.k8s.io", "tokenreviews", &JUST_STORED),
+    row("authorization.k8s.io", "localsubjectaccessreviews", &JUST_STORED),
+    row("authorization.k8s.io", "selfsubjectaccessreviews", &JUST_STORED),
+    row("authorization.k8s.io", "selfsubjectrulesreviews", &JUST_STORED),
+    row("authorization.k8s.io", "subjectaccessreviews", &JUST_STORED),
     row("autoscaling", "horizontalpodautoscalers", &autoscaling::AUTOSCALER),
     row("batch", "cronjobs", &batch::CRON_JOB),
     row("batch", "jobs", &batch::JOB),
