@@ -104,6 +104,8 @@ pub async fn run_until(
     expiry.await.context("stop the expiry of events")?;
     // It ends with the store if any node ever asked.
     access.abort();
+    // Until then it holds the store.
+    let _ = access.await;
     outcome
 }
 
