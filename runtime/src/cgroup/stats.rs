@@ -1,14 +1,17 @@
-//! What a cgroup uses, read through cgroups-rs.
+//! What a cgroup uses, read through cgroups-rs; memory is read here, where a cgroup that goes away meanwhile is no panic.
 
+use std::fs;
 use std::path::Path;
 
-use cgroups_rs::fs::cgroup::Cgroup as Group;
-use cgroups_rs::fs::cpu::CpuController;
-use cgroups_rs::fs::cpuacct::CpuAcctController;
-use cgroups_rs::fs::hierarchies;
-use cgroups_rs::fs::memory::MemController;
-use cgroups_rs::fs::pid::PidController;
+use cgroups_rs::cgroup::Cgroup as Group;
+use cgroups_rs::cpu::CpuController;
+use cgroups_rs::cpuacct::CpuAcctController;
+use cgroups_rs::hierarchies;
+use cgroups_rs::pid::PidController;
 use serde::Serialize;
+
+use super::Cgroup;
+use super::layout::Layout;
 
 /// Usage at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -51,22 +54,33 @@ pub fn usage(path: &Path) -> Usage {
             .or_else(|| field("throttled_usec").map(|us| us * 1000))
             .unwrap_or(0);
     }
-    if let Some(memory) = group.controller_of::<MemController>() {
-        let stat = memory.memory_stat();
-        usage.memory_bytes = stat.usage_in_bytes;
-        let inactive = if stat.stat.total_inactive_file > 0 {
-            stat.stat.total_inactive_file
-        } else {
-            stat.stat.inactive_file
-        };
-        usage.working_set_bytes = usage.memory_bytes.saturating_sub(inactive);
-        if let Ok(limit) = u64::try_from(stat.limit_in_bytes) {
-            // v1 has no word for "none": it is the largest multiple of a page.
-            usage.memory_limit_bytes = if limit >= 1 << 62 { u64::MAX } else { limit };
-        }
-    }
+    memory(path, &mut usage);
     if let Some(pids) = group.controller_of::<PidController>() {
         usage.pids = pids.get_pid_current().unwrap_or(0);
     }
     usage
+}
+
+fn memory(path: &Path, usage: &mut Usage) {
+    let Ok(layout) = Layout::detect() else { return };
+    let Some(dir) = Cgroup::new(&layout, path).controller("memory") else {
+        return;
+    };
+    // The name on v2 first, then the one on v1.
+    let number = |names: [&str; 2]| {
+        let read = |name| fs::read_to_string(dir.join(name)).ok();
+        names.into_iter().find_map(read)?.trim().parse::<u64>().ok()
+    };
+    usage.memory_bytes = number(["memory.current", "memory.usage_in_bytes"]).unwrap_or(0);
+    let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+    // v1 has both: the first counts the cgroups below as well.
+    let inactive = ["total_inactive_file ", "inactive_file "]
+        .into_iter()
+        .find_map(|name| stat.lines().find_map(|line| line.strip_prefix(name)));
+    let inactive = inactive.and_then(|text| text.parse().ok()).unwrap_or(0);
+    usage.working_set_bytes = usage.memory_bytes.saturating_sub(inactive);
+    // v2 has a word for "none", which is no number; v1 the largest multiple of a page.
+    if let Some(limit) = number(["memory.max", "memory.limit_in_bytes"]).filter(|limit| *limit < 1 << 62) {
+        usage.memory_limit_bytes = limit;
+    }
 }
