@@ -13,6 +13,8 @@ pub struct Range<'a> {
     pub after: Option<&'a str>,
     /// At most so many objects; 0 is no limit.
     pub limit: usize,
+    /// How many more there are beyond the limit of the range before, if that is known: then they need not be counted.
+    pub left: Option<usize>,
     /// The state at this revision instead of now.
     pub at: Option<u64>,
 }
@@ -41,16 +43,22 @@ pub(crate) fn read(objects: &Objects, overrides: &Overrides, range: &Range<'_>, 
     };
     let bounds = (start, Bound::Unbounded);
     let within = |key: &str| key.starts_with(range.prefix);
+    // False when the rest need not be looked at.
     let mut push = |object: &Arc<Object>| {
         if range.limit == 0 || page.objects.len() < range.limit {
             page.objects.push(object.clone());
-        } else {
-            page.remaining += 1;
+            return true;
         }
+        page.remaining = match range.left {
+            Some(left) => left.saturating_sub(page.objects.len()).max(1),
+            None => page.remaining + 1,
+        };
+        range.left.is_none()
     };
     let now = objects.range::<str, _>(bounds).take_while(|(key, _)| within(key));
     if overrides.is_empty() {
-        now.for_each(|(_, object)| push(object));
+        let mut now = now;
+        let _ = now.all(|(_, object)| push(object));
         return;
     }
     let mut now = now.peekable();
@@ -59,31 +67,34 @@ pub(crate) fn read(objects: &Objects, overrides: &Overrides, range: &Range<'_>, 
         .take_while(|(key, _)| within(key))
         .peekable();
     loop {
-        match (now.peek(), then.peek()) {
+        let object = match (now.peek(), then.peek()) {
             (Some((key, object)), Some((old_key, _))) if key < old_key => {
-                push(object);
+                let object = Some(*object);
                 now.next();
+                object
             }
             (Some((key, _)), Some((old_key, old))) => {
+                let object = old.as_ref();
                 if key == old_key {
                     now.next();
                 }
-                if let Some(old) = old {
-                    push(old);
-                }
                 then.next();
+                object
             }
             (Some((_, object)), None) => {
-                push(object);
+                let object = Some(*object);
                 now.next();
+                object
             }
             (None, Some((_, old))) => {
-                if let Some(old) = old {
-                    push(old);
-                }
+                let object = old.as_ref();
                 then.next();
+                object
             }
             (None, None) => return,
+        };
+        if object.is_some_and(|object| !push(object)) {
+            return;
         }
     }
 }

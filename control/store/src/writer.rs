@@ -12,6 +12,8 @@ use crate::watch::{self, SharedRegistry};
 use crate::{Change, Error, Event, EventKind, Expect, Object, Write, WriteError};
 
 type Reply = Result<Arc<Object>, WriteError>;
+/// The results of a job and where they go.
+type Answer = (oneshot::Sender<Vec<Reply>>, Vec<Reply>);
 
 /// Some writes of one caller and where their results go.
 #[derive(Debug)]
@@ -136,22 +138,16 @@ impl Writer {
                 Vec::new()
             }
         };
-        let outcome = self.persist(&group, &extra);
-        match outcome {
-            Ok(()) => self.publish(&group.events),
-            Err(error) => {
-                tracing::error!(error = &*error as &dyn std::error::Error, "a commit failed");
-                for result in answers.iter_mut().flat_map(|(_, results)| results) {
-                    if result.is_ok() {
-                        *result = Err(WriteError::Storage(error.clone()));
-                    }
+        if let Err(error) = self.persist(&group, &extra) {
+            tracing::error!(error = &*error as &dyn std::error::Error, "a commit failed");
+            for result in answers.iter_mut().flat_map(|(_, results)| results) {
+                if result.is_ok() {
+                    *result = Err(WriteError::Storage(error.clone()));
                 }
             }
+            group.events.clear();
         }
-        for (reply, results) in answers {
-            // A caller that went away does not want its answer.
-            let _ = reply.send(results);
-        }
+        self.publish(&group.events, answers);
     }
 
     fn persist(&mut self, group: &Group, extra: &[Arc<Object>]) -> Result<(), Arc<Error>> {
@@ -168,19 +164,26 @@ impl Writer {
         Ok(())
     }
 
-    fn publish(&mut self, events: &[Arc<Event>]) {
-        for event in events {
-            self.disk.account(event);
-        }
+    /// Shows the events to readers, answers, and hands the events to the watchers. A reader that has its answer may
+    /// watch from there at once: it finds the registry only when all of this is done.
+    fn publish(&mut self, events: &[Arc<Event>], answers: Vec<Answer>) {
         let mut registry = watch::lock(&self.registry);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             state.apply(event.clone());
         }
         drop(state);
+        for (reply, results) in answers {
+            // A caller that went away does not want its answer.
+            let _ = reply.send(results);
+        }
         for event in events {
             registry.dispatch(event);
             registry.settled = event.revision();
+        }
+        drop(registry);
+        for event in events {
+            self.disk.account(event);
         }
     }
 }

@@ -141,10 +141,16 @@ async fn pages_and_older_revisions() {
     let rest = Range {
         prefix: "/pods/",
         after: Some("/pods/x/b"),
-        limit: 0,
         at: Some(then),
+        ..Range::default()
     };
     assert_eq!(keys(&store, rest), (vec!["/pods/x/c".into(), "/pods/x/d".into()], 0));
+    let counted = Range {
+        limit: 1,
+        left: Some(2),
+        ..rest
+    };
+    assert_eq!(keys(&store, counted), (vec!["/pods/x/c".into()], 1));
     let old = store.range(&rest).unwrap();
     assert_eq!(old.objects[1].revision(), objects[3].revision());
     let now = Range {

@@ -13,6 +13,8 @@ mod compact;
 mod frame;
 mod media;
 mod open;
+#[cfg(test)]
+mod power;
 
 pub(crate) use compact::{Compaction, Outcome, snapshot};
 pub(crate) use frame::{Batch, cost};
@@ -24,8 +26,8 @@ use std::sync::Arc;
 
 use frame::{FILE_HEADER, Position};
 
-/// How much space is claimed at a time.
-const AHEAD: u64 = 512 << 10;
+/// How much space is claimed at a time; less in tests, so that they see it happen often.
+const AHEAD: u64 = if cfg!(test) { 16 << 10 } else { 512 << 10 };
 
 /// The current generation, open for appending.
 pub(crate) struct Log {
