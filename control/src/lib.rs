@@ -20,6 +20,7 @@ mod expiry;
 pub mod http;
 pub mod inprocess;
 mod run;
+mod sys;
 
 pub use config::{Config, Pki};
-pub use run::{run, run_until};
+pub use run::{run, run_until, runtime};

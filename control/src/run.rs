@@ -23,6 +23,15 @@ const HEARTBEATS: &str = "/coordination.k8s.io/leases/kube-node-lease/";
 /// The keys of objects that expire.
 const EVENTS: &str = "/events/";
 
+/// The runtime to run it on. To be called before the process has other threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    crate::sys::one_heap();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+}
+
 /// Runs the control service until the future is dropped. `ready` is called once, with the address, when the API answers.
 pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     run_until(config, ready, std::future::pending()).await

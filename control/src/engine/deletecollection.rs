@@ -7,7 +7,7 @@ use http::Response;
 
 use super::body::Body;
 use super::delete::{Removal, Removed, Step};
-use super::list::object_list;
+use super::list::{Start, object_list};
 use super::registry::Kind;
 use super::reply::{self, Answer};
 use super::request::Request;
@@ -26,7 +26,7 @@ impl Engine {
         let selection = Selection::parse(kind, &request.query)?;
         let namespace = (!target.namespace.is_empty()).then_some(target.namespace);
         let scope = selection.scope(kind, namespace);
-        let listed = self.select(kind, &selection, &scope, None, 0, None);
+        let listed = self.select(kind, &selection, &scope, &Start::default(), 0);
         let listed = listed.map_err(|error| ApiError::internal(error.to_string()))?;
         let mut removed = Vec::with_capacity(listed.objects.len());
         for batch in listed.objects.chunks(BATCH) {

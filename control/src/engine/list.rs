@@ -28,12 +28,14 @@ struct Continue {
     at: Option<u64>,
     /// The key after which to go on, relative to the resource's prefix.
     start: String,
+    /// How many objects there are behind it, if that was counted. Only reported: nothing depends on its truth.
+    left: Option<usize>,
 }
 
 impl Continue {
     fn encode(&self) -> String {
         let revision = self.at.map_or(-1, |at| i64::try_from(at).unwrap_or(i64::MAX));
-        let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": self.start});
+        let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": self.start, "left": self.left});
         URL_SAFE_NO_PAD.encode(token.to_string())
     }
 
@@ -53,8 +55,20 @@ impl Continue {
             Some(at) if at > 0 => u64::try_from(at).ok(),
             _ => return Err(invalid("incorrect encoded start resourceVersion")),
         };
-        Ok(Continue { at, start })
+        let left = token["left"].as_u64().and_then(|left| usize::try_from(left).ok());
+        Ok(Continue { at, start, left })
     }
+}
+
+/// Where and when a page begins.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    /// The revision to read at, if not the current one.
+    at: Option<u64>,
+    /// The key after which it begins.
+    after: Option<String>,
+    /// How many objects there are from there on, if that is known.
+    left: Option<usize>,
 }
 
 /// A page of selected objects.
@@ -76,18 +90,26 @@ impl Engine {
             .query
             .number::<i64>("limit")?
             .map_or(0, |limit| usize::try_from(limit).unwrap_or(0));
-        let (at, after) = self.starting_point(request, kind.prefix.as_str())?;
+        let start = self.starting_point(request, kind.prefix.as_str())?;
         let scope = selection.scope(kind, namespace);
         let listed = self
-            .select(kind, &selection, &scope, after.as_deref(), limit, at)
+            .select(kind, &selection, &scope, &start, limit)
             .map_err(|error| match error {
-                ReadError::Compacted { .. } if after.is_some() => {
-                    let start = after
+                ReadError::Compacted { .. } if start.after.is_some() => {
+                    let start = start
+                        .after
                         .as_deref()
                         .and_then(|key| key.strip_prefix(&kind.prefix))
                         .unwrap_or("")
                         .to_owned();
-                    ApiError::expired_continue(Continue { at: None, start }.encode())
+                    ApiError::expired_continue(
+                        Continue {
+                            at: None,
+                            start,
+                            left: None,
+                        }
+                        .encode(),
+                    )
                 }
                 ReadError::Compacted { requested, oldest } => ApiError::expired(requested, oldest),
                 ReadError::Future { requested, current } => ApiError::future(requested, current),
@@ -100,6 +122,7 @@ impl Engine {
             meta.continue_token = Continue {
                 at: Some(listed.revision),
                 start: last.to_owned(),
+                left: selection.is_all().then_some(listed.remaining),
             }
             .encode();
             meta.remaining = selection.is_all().then_some(listed.remaining);
@@ -128,7 +151,7 @@ impl Engine {
     }
 
     /// The revision to read at and the key after which to start.
-    fn starting_point(&self, request: &Request, prefix: &str) -> ApiResult<(Option<u64>, Option<String>)> {
+    fn starting_point(&self, request: &Request, prefix: &str) -> ApiResult<Start> {
         let query = &request.query;
         let asked = revision(request)?;
         let matching = query.text("resourceVersionMatch");
@@ -156,16 +179,24 @@ impl Engine {
                 return Err(ApiError::bad_request(message));
             }
             let token = Continue::decode(token)?;
-            return Ok((token.at, Some(format!("{prefix}{}", token.start))));
+            return Ok(Start {
+                at: token.at,
+                after: Some(format!("{prefix}{}", token.start)),
+                // What there is now is not what was counted.
+                left: token.left.filter(|_| token.at.is_some()),
+            });
         }
         match matching {
             "Exact" if asked.is_none() => {
                 forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
             }
-            "Exact" => Ok((asked, None)),
+            "Exact" => Ok(Start {
+                at: asked,
+                ..Start::default()
+            }),
             "" | "NotOlderThan" => {
                 self.check_revision(request)?;
-                Ok((None, None))
+                Ok(Start::default())
             }
             other => {
                 let detail = "supported values: \"Exact\", \"NotOlderThan\"".into();
@@ -187,17 +218,17 @@ impl Engine {
         kind: &Kind,
         selection: &Selection,
         scope: &Scope,
-        after: Option<&str>,
+        start: &Start,
         limit: usize,
-        at: Option<u64>,
     ) -> Result<Listed, ReadError> {
         let everything = selection.is_all() && matches!(scope, Scope::Below(_));
         let store_limit = if everything { limit } else { 0 };
         let page = self.store.range(&Range {
             prefix: scope.text(),
-            after,
+            after: start.after.as_deref(),
             limit: store_limit,
-            at,
+            left: start.left,
+            at: start.at,
         })?;
         let Page {
             mut objects,
@@ -298,11 +329,13 @@ mod tests {
         let token = Continue {
             at: Some(7),
             start: "a/b".into(),
+            left: Some(3),
         };
         assert_eq!(Continue::decode(&token.encode()).unwrap(), token);
         let inconsistent = Continue {
             at: None,
             start: "a/b".into(),
+            left: None,
         };
         assert_eq!(Continue::decode(&inconsistent.encode()).unwrap(), inconsistent);
         assert_eq!(Continue::decode("?").unwrap_err().code, 400);

@@ -16,6 +16,7 @@ use super::accept::Form;
 use super::body::Body;
 use super::encode::to_bytes;
 use super::get::revision;
+use super::list::Start;
 use super::registry::Kind;
 use super::request::Request;
 use super::select::{Scope, Selection};
@@ -64,7 +65,7 @@ impl Engine {
         let mut initial = Vec::new();
         let mut after = asked.unwrap_or(current);
         if from_now {
-            let listed = self.select(kind, &selection, &scope, None, 0, None);
+            let listed = self.select(kind, &selection, &scope, &Start::default(), 0);
             let listed = listed.map_err(|error| ApiError::internal(error.to_string()))?;
             (initial, after) = (listed.objects, listed.revision);
         }

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::service::Service;
 use super::tls::{ServerTls, UpstreamTls};
@@ -102,57 +103,72 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
+/// One connection. Most of them live long and wait: what only the handshake needs is given back after it, and each
+/// protocol takes no more than its own.
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Arc<Service>) {
-    // Answers are small and waited for, see tcp(7).
-    let _ = stream.set_nodelay(true);
-    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            return;
-        }
-        Err(_) => return,
+    let Some(stream) = Box::pin(handshake(stream, acceptor)).await else {
+        return;
     };
-    let session = stream.get_ref().1;
-    let user = identity::user(session.peer_certificates());
-    let multiplexed = session.alpn_protocol() == Some(b"h2");
-    let mut stopped = service.stopped();
-    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), request));
-    let io = TokioIo::new(stream);
-    let result = if multiplexed {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(1000)
-            .max_header_list_size(64 << 10);
-        builder
-            .initial_stream_window_size(256 << 10)
-            .initial_connection_window_size(1 << 20);
-        let mut connection = pin!(builder.serve_connection(io, handler));
-        tokio::select! {
-            result = connection.as_mut() => result,
-            () = told(&mut stopped) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    } else {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_headers(HEADERS)
-            .max_header_size(HEADER_BYTES);
-        let mut connection = pin!(builder.serve_connection(io, handler).with_upgrades());
-        tokio::select! {
-            result = connection.as_mut() => result,
-            () = told(&mut stopped) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
+    let result = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Box::pin(serve_http2(stream, service)).await,
+        _ => Box::pin(serve_http1(stream, service)).await,
     };
     if let Err(error) = result {
         tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Box<TlsStream<TcpStream>>> {
+    // Answers are small and waited for, see tcp(7).
+    let _ = stream.set_nodelay(true);
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn serve_http2(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -> hyper::Result<()> {
+    let mut stopped = service.stopped();
+    let user = identity::user(stream.get_ref().1.peer_certificates());
+    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), request));
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(1000)
+        .max_header_list_size(64 << 10)
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20);
+    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), handler));
+    tokio::select! {
+        result = connection.as_mut() => result,
+        () = told(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+async fn serve_http1(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -> hyper::Result<()> {
+    let mut stopped = service.stopped();
+    let user = identity::user(stream.get_ref().1.peer_certificates());
+    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), request));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_headers(HEADERS)
+        .max_header_size(HEADER_BYTES);
+    let connection = builder.serve_connection(TokioIo::new(stream), handler);
+    let mut connection = Box::pin(connection.with_upgrades());
+    tokio::select! {
+        result = connection.as_mut() => result,
+        () = told(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     }
 }
