@@ -16,11 +16,12 @@ use anyhow::{Context, Result};
 use barepod_tests::api::Server;
 
 const USAGE: &str = "usage: apiload --kubeconfig FILE [--server https://HOST:PORT] [--count N] [--connections N]
-               [--objects N,...] [--watchers N,...] [--pid PID,...] [--disk DIRECTORY]
+               [--objects N,...] [--watchers N,...] [--events N] [--pid PID,...] [--disk DIRECTORY]
   --count        requests of each kind over one connection (1000)
   --connections  connections that create objects at the same time (16)
   --objects      how many objects there are to be, step by step (10,100,1000,10000)
   --watchers     how many watchers there are to be, step by step (10,100,1000)
+  --events       creates that are timed with each number of watchers (50)
   --pid          processes of the server, whose memory is printed as it grows
   --disk         a directory on the server's disk, whose sync is printed (the temporary directory)";
 
@@ -71,7 +72,7 @@ fn main() -> Result<()> {
         one("connections", "16")?,
         &numbers("objects", "10,100,1000,10000")?,
     )?;
-    watchers::measure(&load, &numbers("watchers", "10,100,1000")?)?;
+    watchers::measure(&load, &numbers("watchers", "10,100,1000")?, one("events", "50")?)?;
     let start = Instant::now();
     connection.done("DELETE", &load.base, "application/json", &[])?;
     let took = start.elapsed().as_secs_f64() * 1e3;

@@ -10,11 +10,8 @@ use super::crowd::{self, Crowd};
 use super::{Load, config_map};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Creates that are timed with each number of watchers.
-const CREATES: usize = 50;
-
-/// Prints latency and memory for each number of watchers.
-pub fn measure(load: &Load, steps: &[usize]) -> Result<()> {
+/// Prints memory and the latency of some events for each number of watchers.
+pub fn measure(load: &Load, steps: &[usize], events: usize) -> Result<()> {
     let now = load
         .server
         .connect()?
@@ -31,7 +28,7 @@ pub fn measure(load: &Load, steps: &[usize]) -> Result<()> {
         begin(load, &mut crowd, step, &version)?;
         load.memory.show_each(before, step, "watchers");
         let mut samples = Samples::default();
-        for i in 0..CREATES {
+        for i in 0..events {
             samples.add(create(load, &mut crowd, &format!("w{step}-{i}"), &mut version)?);
         }
         println!(
