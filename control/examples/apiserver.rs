@@ -23,9 +23,7 @@ fn main() -> anyhow::Result<()> {
     if !directory.join("ca.crt").exists() {
         pki::write(&directory, port).map_err(|error| anyhow::anyhow!("make certificates: {error}"))?;
     }
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let config = Config {
         state_dir: directory.clone(),
         listen: (Ipv4Addr::LOCALHOST, port).into(),

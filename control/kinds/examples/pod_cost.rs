@@ -24,6 +24,7 @@ fn main() {
     let cx = Context {
         now: jiff::Timestamp::UNIX_EPOCH,
         user: "admin",
+        groups: &[],
         namespace: "default",
         cluster: &EmptyCluster,
         settings: &settings,

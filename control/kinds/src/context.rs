@@ -60,6 +60,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The authenticated user's name.
     pub user: &'a str,
+    /// The groups of that user.
+    pub groups: &'a [String],
     /// The namespace of the request; empty for cluster-scoped resources.
     pub namespace: &'a str,
     /// Stored objects.

@@ -79,6 +79,16 @@ pub trait Strategy: Sync {
         Vec::new()
     }
 
+    /// Makes a write to another part of the object ready, such as `ephemeralcontainers`, `resize` or `approval`.
+    fn prepare_part(&self, _part: &str, cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
+        self.prepare_status(cx, new, old)
+    }
+
+    /// Field errors of a write to another part of the object.
+    fn validate_part(&self, _part: &str, new: &Value, old: &Value) -> Vec<Invalid> {
+        self.validate_status(new, old)
+    }
+
     /// Rule for `metadata.name`.
     fn name_rule(&self) -> NameRule {
         NameRule::Subdomain

@@ -135,7 +135,7 @@ impl Engine {
             meta::of(&mut object).remove("managedFields");
             kind.book(None, &mut object, &update);
         }
-        let context = self.context(now, &request.user.name, target.namespace);
+        let context = self.context(now, &request.user, target.namespace);
         let prepared = kind.strategy.prepare_create(&context, &mut object);
         prepared.map_err(|denied| ApiError::denied(kind, name, denied))?;
         kind.strategy.set_generation(&mut object, None);

@@ -141,10 +141,16 @@ impl Engine {
         page.objects.iter().map(|object| parse(object)).collect()
     }
 
-    fn context<'a>(&'a self, now: Timestamp, user: &'a str, namespace: &'a str) -> barepod_kinds::Context<'a> {
+    fn context<'a>(
+        &'a self,
+        now: Timestamp,
+        user: &'a identity::User,
+        namespace: &'a str,
+    ) -> barepod_kinds::Context<'a> {
         barepod_kinds::Context {
             now,
-            user,
+            user: &user.name,
+            groups: &user.groups,
             namespace,
             cluster: self,
             settings: &self.settings,

@@ -142,7 +142,7 @@ impl Engine {
         let version = meta::text(old, "resourceVersion").to_owned();
         meta::of(&mut new).insert("resourceVersion".into(), version.into());
         kind.default_stored(&mut new);
-        let context = self.context(now, &request.user.name, target.namespace);
+        let context = self.context(now, &request.user, target.namespace);
         match update.subresource {
             "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
             // These change one thing of the stored object, which an ordinary update may not be able to.

@@ -1,23 +1,31 @@
 //! The kinds this version serves: one row each, and a file where a kind has needs of its own.
 
+pub mod admission;
+pub mod api_service;
 pub mod apps;
 pub mod autoscaling;
 pub mod batch;
+pub mod certificates;
 pub mod config_map;
 pub mod deployment;
+pub mod devices;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
+pub mod flow_control;
 pub mod lease;
+pub mod limits;
 pub mod namespace;
 pub mod networking;
 pub mod node;
 pub mod pod;
+pub mod pod_template;
 pub mod policy;
 pub mod priority_class;
 pub mod rbac;
 pub mod replica_set;
 pub mod replication_controller;
+pub mod runtime_class;
 pub mod secret;
 pub mod service;
 pub mod service_account;
@@ -49,53 +57,53 @@ static ROWS: &[Row] = &[
     row("", "configmaps", &config_map::ConfigMap),
     row("", "endpoints", &endpoints::Endpoints),
     row("", "events", &event::Event),
-    row("", "limitranges", &JUST_STORED),
+    row("", "limitranges", &limits::RANGE),
     row("", "namespaces", &namespace::Namespace),
     row("", "nodes", &node::Node),
     row("", "persistentvolumeclaims", &storage::CLAIM),
     row("", "persistentvolumes", &storage::VOLUME),
     row("", "pods", &pod::Pod),
-    row("", "podtemplates", &JUST_STORED),
+    row("", "podtemplates", &pod_template::POD_TEMPLATE),
     row(
         "",
         "replicationcontrollers",
         &replication_controller::ReplicationController,
     ),
-    row("", "resourcequotas", &JUST_STORED),
+    row("", "resourcequotas", &limits::QUOTA),
     row("", "secrets", &secret::Secret),
     row("", "serviceaccounts", &service_account::ServiceAccount),
     row("", "services", &service::Service),
     row(
         "admissionregistration.k8s.io",
         "mutatingadmissionpolicies",
-        &JUST_STORED,
+        &admission::MUTATING_POLICY,
     ),
     row(
         "admissionregistration.k8s.io",
         "mutatingadmissionpolicybindings",
-        &JUST_STORED,
+        &admission::MUTATING_BINDING,
     ),
     row(
         "admissionregistration.k8s.io",
         "mutatingwebhookconfigurations",
-        &JUST_STORED,
+        &admission::MUTATING,
     ),
     row(
         "admissionregistration.k8s.io",
         "validatingadmissionpolicies",
-        &JUST_STORED,
+        &admission::VALIDATING_POLICY,
     ),
     row(
         "admissionregistration.k8s.io",
         "validatingadmissionpolicybindings",
-        &JUST_STORED,
+        &admission::VALIDATING_BINDING,
     ),
     row(
         "admissionregistration.k8s.io",
         "validatingwebhookconfigurations",
-        &JUST_STORED,
+        &admission::VALIDATING,
     ),
-    row("apiregistration.k8s.io", "apiservices", &JUST_STORED),
+    row("apiregistration.k8s.io", "apiservices", &api_service::API_SERVICE),
     row("apps", "controllerrevisions", &apps::CONTROLLER_REVISION),
     row("apps", "daemonsets", &apps::DAEMON_SET),
     row("apps", "deployments", &deployment::Deployment),
@@ -111,21 +119,29 @@ static ROWS: &[Row] = &[
     row("autoscaling", "horizontalpodautoscalers", &autoscaling::AUTOSCALER),
     row("batch", "cronjobs", &batch::CRON_JOB),
     row("batch", "jobs", &batch::JOB),
-    row("certificates.k8s.io", "certificatesigningrequests", &JUST_STORED),
+    row(
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        &certificates::Request,
+    ),
     row("coordination.k8s.io", "leases", &lease::Lease),
     row("discovery.k8s.io", "endpointslices", &endpoint_slice::EndpointSlice),
-    row("flowcontrol.apiserver.k8s.io", "flowschemas", &JUST_STORED),
+    row(
+        "flowcontrol.apiserver.k8s.io",
+        "flowschemas",
+        &flow_control::FLOW_SCHEMA,
+    ),
     row(
         "flowcontrol.apiserver.k8s.io",
         "prioritylevelconfigurations",
-        &JUST_STORED,
+        &flow_control::PRIORITY_LEVEL,
     ),
     row("networking.k8s.io", "ingressclasses", &networking::INGRESS_CLASS),
     row("networking.k8s.io", "ingresses", &networking::INGRESS),
     row("networking.k8s.io", "ipaddresses", &networking::IP_ADDRESS),
     row("networking.k8s.io", "networkpolicies", &networking::NETWORK_POLICY),
     row("networking.k8s.io", "servicecidrs", &networking::SERVICE_CIDR),
-    row("node.k8s.io", "runtimeclasses", &JUST_STORED),
+    row("node.k8s.io", "runtimeclasses", &runtime_class::RUNTIME_CLASS),
     row("policy", "poddisruptionbudgets", &policy::BUDGET),
     row(
         "rbac.authorization.k8s.io",
@@ -135,10 +151,10 @@ static ROWS: &[Row] = &[
     row("rbac.authorization.k8s.io", "clusterroles", &rbac::CLUSTER_ROLE),
     row("rbac.authorization.k8s.io", "rolebindings", &rbac::ROLE_BINDING),
     row("rbac.authorization.k8s.io", "roles", &rbac::ROLE),
-    row("resource.k8s.io", "deviceclasses", &JUST_STORED),
-    row("resource.k8s.io", "resourceclaims", &JUST_STORED),
-    row("resource.k8s.io", "resourceclaimtemplates", &JUST_STORED),
-    row("resource.k8s.io", "resourceslices", &JUST_STORED),
+    row("resource.k8s.io", "deviceclasses", &devices::CLASS),
+    row("resource.k8s.io", "resourceclaims", &devices::CLAIM),
+    row("resource.k8s.io", "resourceclaimtemplates", &devices::TEMPLATE),
+    row("resource.k8s.io", "resourceslices", &devices::SLICE),
     row("scheduling.k8s.io", "priorityclasses", &priority_class::PriorityClass),
     row("storage.k8s.io", "csidrivers", &storage::DRIVER),
     row("storage.k8s.io", "csinodes", &storage::NODE),

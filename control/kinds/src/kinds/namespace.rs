@@ -183,6 +183,7 @@ mod tests {
         let cx = Context {
             now,
             user: "u",
+            groups: &[],
             namespace: "",
             cluster: &EmptyCluster,
             settings: &settings,

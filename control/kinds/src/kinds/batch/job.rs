@@ -338,6 +338,7 @@ mod tests {
         let cx = Context {
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             user: "u",
+            groups: &[],
             namespace: "default",
             cluster: &EmptyCluster,
             settings: &settings,

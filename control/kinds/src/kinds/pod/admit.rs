@@ -152,6 +152,7 @@ mod tests {
         let cx = Context {
             now: super::super::tests::now(),
             user: "u",
+            groups: &[],
             namespace: "ns",
             cluster,
             settings: &settings,

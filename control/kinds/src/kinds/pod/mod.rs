@@ -213,6 +213,7 @@ mod tests {
         let cx = Context {
             now: now(),
             user: "u",
+            groups: &[],
             namespace: "default",
             cluster: &EmptyCluster,
             settings: &settings,
@@ -247,6 +248,7 @@ mod tests {
         let cx = Context {
             now: now(),
             user: "u",
+            groups: &[],
             namespace: "default",
             cluster: &EmptyCluster,
             settings: &settings,

@@ -23,6 +23,7 @@ fn with<T>(others: &Services, f: impl FnOnce(&Context<'_>) -> T) -> T {
     f(&Context {
         now: now(),
         user: "u",
+        groups: &[],
         namespace: "default",
         cluster: others,
         settings: &settings,
@@ -183,6 +184,7 @@ fn many_services_get_different_addresses_until_the_range_is_full() {
         let cx = Context {
             now: now(),
             user: "u",
+            groups: &[],
             namespace: "default",
             cluster: &others,
             settings: &settings,
@@ -198,6 +200,7 @@ fn many_services_get_different_addresses_until_the_range_is_full() {
     let cx = Context {
         now: now(),
         user: "u",
+        groups: &[],
         namespace: "default",
         cluster: &others,
         settings: &settings,

@@ -1,0 +1,8 @@
+//! Webhook configurations and admission policies.
+
+mod policy;
+mod rules;
+mod webhook;
+
+pub use policy::{MUTATING_BINDING, MUTATING_POLICY, VALIDATING_BINDING, VALIDATING_POLICY};
+pub use webhook::{MUTATING, VALIDATING};
