@@ -196,3 +196,15 @@ fn features_are_a_document() {
         "{features}"
     );
 }
+
+#[test]
+fn a_program_that_ends_at_once_was_started() {
+    let bundle = Bundle::new("short", |document| document["process"]["args"] = json!(["true"]));
+    // Whoever gets the orphan may have reaped it before `start` looks.
+    for _ in 0..40 {
+        bundle.good(&["create", "--bundle", bundle.path(), &bundle.id]);
+        bundle.good(&["start", &bundle.id]);
+        until("it has stopped", || (bundle.status() == "stopped").then_some(()));
+        bundle.good(&["delete", &bundle.id]);
+    }
+}

@@ -233,7 +233,6 @@ fn podman_runs_programs() {
     let limits = [
         "--rm",
         "--read-only",
-        "--read-only-tmpfs=false",
         "--memory",
         "64m",
         "--pids-limit",

@@ -12,6 +12,7 @@
 //!   │ ◄───── Notifications + descriptor ─│  if its filter notifies somebody
 //!   │ ────── go on ─────────────────────►│
 //!   │ ────── refuse(why) ───────────────►│  instead of going on
+//!   │ ◄───── Executing ──────────────────│  if the maker is no parent, who would find the process as it was when it ended
 //!   │ ◄───── end of file ────────────────│  executed: the socket is close-on-exec; or dead, see `has_executed`
 //!   │ ◄───── Failed(why) ────────────────│  at any moment instead
 //! ```
@@ -37,6 +38,8 @@ pub enum Message {
     Hooks,
     /// Where its filter's notifications come from; the child waits until somebody has it.
     Notifications(OwnedFd),
+    /// The next thing is the execution of its program.
+    Executing,
     /// It could not be done.
     Failed(Failure),
     /// No more messages: the program was executed, or the process died.
@@ -48,7 +51,11 @@ const LONGEST: usize = 4096;
 
 /// The child's end.
 #[derive(Debug)]
-pub struct Child(OwnedFd);
+pub struct Child {
+    socket: OwnedFd,
+    /// Connected to whoever starts the process, who is no parent of it.
+    to_stranger: bool,
+}
 
 /// The maker's end.
 #[derive(Debug)]
@@ -68,7 +75,11 @@ impl From<OwnedFd> for Maker {
 pub fn pair() -> Result<(Maker, Child)> {
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
     let (maker, child) = pair.during("make", "a socket pair")?;
-    Ok((Maker(maker), Child(child)))
+    let child = Child {
+        socket: child,
+        to_stranger: false,
+    };
+    Ok((Maker(maker), child))
 }
 
 impl Child {
@@ -77,7 +88,7 @@ impl Child {
     /// # Errors
     /// The maker is gone.
     pub fn wait_for_start(&self) -> Result<()> {
-        send(&self.0, b"R", &[]).during("write to", "the monitor")?;
+        send(&self.socket, b"R", &[]).during("write to", "the monitor")?;
         self.wait_for(b'S')
     }
 
@@ -87,8 +98,9 @@ impl Child {
     /// # Errors
     /// The socket cannot be used.
     pub fn wait_for_connection(&mut self, listener: &OwnedFd) -> Result<()> {
-        send(&self.0, b"R", &[]).during("write to", "the maker")?;
-        self.0 = accept(listener).during("accept", "the start")?;
+        send(&self.socket, b"R", &[]).during("write to", "the maker")?;
+        self.socket = accept(listener).during("accept", "the start")?;
+        self.to_stranger = true;
         Ok(())
     }
 
@@ -113,7 +125,7 @@ impl Child {
     /// # Errors
     /// The maker is gone, as it is when a hook fails.
     pub fn hooks(&self) -> Result<()> {
-        send(&self.0, b"H", &[]).during("write to", "the maker")?;
+        send(&self.socket, b"H", &[]).during("write to", "the maker")?;
         self.wait_for(b'G')
     }
 
@@ -123,7 +135,7 @@ impl Child {
     /// # Errors
     /// The maker is gone, as it is when nobody takes the descriptor.
     pub fn notifications(&self, listener: OwnedFd) -> Result<()> {
-        send(&self.0, b"N", &[listener.as_fd()]).during("write to", "the maker")?;
+        send(&self.socket, b"N", &[listener.as_fd()]).during("write to", "the maker")?;
         std::mem::forget(listener);
         self.wait_for(b'G')
     }
@@ -131,7 +143,7 @@ impl Child {
     fn wait_for(&self, message: u8) -> Result<()> {
         let mut packet = [0; LONGEST];
         loop {
-            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+            match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::empty()) {
                 Ok(1) if packet[0] == message => return Ok(()),
                 Err(nix::errno::Errno::EINTR) => {}
                 Ok(length) if length > 1 && packet[0] == b'X' => {
@@ -149,19 +161,28 @@ impl Child {
     /// # Errors
     /// The maker is gone.
     pub fn terminal(&self, master: BorrowedFd<'_>) -> Result<()> {
-        send(&self.0, b"T", &[master]).during("send the terminal to", "the monitor")
+        send(&self.socket, b"T", &[master]).during("send the terminal to", "the monitor")
+    }
+
+    /// Says that the program is executed now, to whoever could not find out: the process may have ended, and have been
+    /// reaped by its parent, before anybody else looks at it.
+    pub fn executing(&self) {
+        if self.to_stranger {
+            // Whoever is gone does not want to know.
+            let _ = send(&self.socket, b"E", &[]);
+        }
     }
 
     /// Says why it cannot be done. Nobody is left to tell when this fails.
     pub fn failed(&self, error: &Error) {
         let failure = serde_json::to_vec(&Failure::from(error)).unwrap_or_default();
-        let _ = send(&self.0, &[b"F", failure.as_slice()].concat(), &[]);
+        let _ = send(&self.socket, &[b"F", failure.as_slice()].concat(), &[]);
     }
 }
 
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -223,6 +244,7 @@ impl Maker {
         };
         match (packet.split_first(), fds.pop()) {
             (Some((b'R', _)), _) => Message::Ready,
+            (Some((b'E', _)), _) => Message::Executing,
             (Some((b'T', _)), Some(master)) => Message::Terminal(master),
             (Some((b'H', _)), _) => Message::Hooks,
             (Some((b'N', _)), Some(listener)) => Message::Notifications(listener),

@@ -123,6 +123,10 @@ fn mode(device: &LinuxDevice) -> Mode {
 
 fn extra(root: &Root, device: &LinuxDevice) -> Result<()> {
     let path = device.path();
+    if path == Path::new("/dev/ptmx") {
+        // Engines list it among the machine's devices; a container's is the link to its own devpts.
+        return Ok(());
+    }
     let (kind, number) = kind(device)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::Invalid(format!(

@@ -140,6 +140,7 @@ impl Finish<'_> {
         }
         let found = program.find()?;
         program::refuse_runtime(&found, runtime)?;
+        channel.executing();
         // A filter applies to all that comes after it, so as little as possible does.
         if process.no_new_privileges {
             prctl::set_no_new_privs().during("set", "no_new_privs")?;

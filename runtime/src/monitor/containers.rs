@@ -333,6 +333,8 @@ impl Monitor {
             }
             Message::Terminal(master) => step = self.take_terminal(key, master),
             Message::Failed(failure) => container.failure = Some(failure),
+            // Said to strangers only.
+            Message::Executing => {}
             message @ (Message::Hooks | Message::Notifications(_)) => {
                 step = self
                     .containers

@@ -205,7 +205,7 @@ impl Monitor {
                         .reply(caller, Ok(response), master.into_iter().collect(), &self.poller);
                 }
             }
-            Some(Message::Ready | Message::Hooks) | None => {}
+            Some(Message::Ready | Message::Hooks | Message::Executing) | None => {}
         }
     }
 

@@ -240,7 +240,7 @@ fn wait_for_pause(channel: &Maker, pid: i32) -> Result<()> {
             Message::Failed(failure) => return Err(Error::Remote(failure)),
             Message::Closed if has_executed(pid) => return Ok(()),
             Message::Closed => return Err(Error::State("pause died while it was being made".to_owned())),
-            Message::Ready | Message::Terminal(_) | Message::Hooks | Message::Notifications(_) => {}
+            _ => {}
         }
     }
 }

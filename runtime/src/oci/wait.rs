@@ -27,6 +27,7 @@ pub fn until_made(
     outside: Option<&Outside<'_>>,
 ) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
+    let mut executing = false;
     loop {
         let message = maker.receive();
         if let Some(outside) = outside
@@ -37,12 +38,13 @@ pub fn until_made(
         match message {
             Message::Ready => return Ok(terminal),
             Message::Terminal(master) => terminal = receiver.deliver(master)?,
+            Message::Executing => executing = true,
             Message::Failed(failure) => return Err(Error::Remote(failure)),
             // Asked of whoever can do it, it would have been done.
             Message::Hooks | Message::Notifications(_) => {
                 return Err(Error::State("the process asks for what cannot be done here".to_owned()));
             }
-            Message::Closed if executed && has_executed(pid) => return Ok(terminal),
+            Message::Closed if executed && (executing || has_executed(pid)) => return Ok(terminal),
             Message::Closed => {
                 return Err(Error::State(
                     "the process that was to become the container died".to_owned(),
