@@ -206,7 +206,7 @@ fn scheduler_and_io_priority() {
         read("sched-idle", json!({ "policy": "SCHED_IDLE", "nice": 4 })),
         "4 0 5\n"
     );
-    let nice = "awk '{ print $19 }' /proc/$$/stat; awk '{ print $19 }' /proc/self/stat";
+    let nice = "awk '{ print $19 }' /proc/$$/stat; awk '{ print $19 }' /proc/self/stat; true";
     let flags = json!({ "policy": "SCHED_OTHER", "nice": -3, "flags": ["SCHED_FLAG_RESET_ON_FORK"] });
     assert_eq!(says("sched-reset", nice, policy(flags)), "-3\n0\n");
     refused("sched-iso", "no SCHED_ISO", policy(json!({ "policy": "SCHED_ISO" })));
