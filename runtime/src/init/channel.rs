@@ -25,7 +25,7 @@ use std::os::fd::AsRawFd;
 
 use crate::error::{During, Error, Result};
 use crate::protocol::{Failure, Reason};
-use crate::sys::socket::{accept, receive, send};
+use crate::sys::socket::{accept_waiting, receive, send};
 
 /// What the child says.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Child {
     /// The socket cannot be used.
     pub fn wait_for_connection(&mut self, listener: &OwnedFd) -> Result<()> {
         send(&self.socket, b"R", &[]).during("write to", "the maker")?;
-        self.socket = accept(listener).during("accept", "the start")?;
+        self.socket = accept_waiting(listener).during("accept", "the start")?;
         self.to_stranger = true;
         Ok(())
     }

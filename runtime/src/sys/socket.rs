@@ -73,12 +73,23 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Accepts a connection, not blocking.
+/// Accepts a connection, not blocking and not to be blocked by.
 ///
 /// # Errors
 /// What `accept4(2)` says; `WouldBlock` when nobody waits.
 pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    accept_with(listener, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)
+}
+
+/// Waits for a connection on which one waits as well.
+///
+/// # Errors
+/// What `accept4(2)` says.
+pub fn accept_waiting(listener: impl AsFd) -> io::Result<OwnedFd> {
+    accept_with(listener, SockFlag::SOCK_CLOEXEC)
+}
+
+fn accept_with(listener: impl AsFd, flags: SockFlag) -> io::Result<OwnedFd> {
     let raw = retry(|| accept4(listener.as_fd().as_raw_fd(), flags))?;
     // SAFETY: the kernel has just returned this descriptor, so it is open and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })

@@ -1,0 +1,357 @@
+//! `linux.seccomp` of an OCI configuration, in containers that really run.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, IoSliceMut, Read};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::{Value, json};
+use support::bundle::Bundle;
+use support::{PATIENCE, until};
+
+/// A container with a profile.
+fn bundle(name: &str, script: &str, profile: Value) -> Bundle {
+    Bundle::new(name, |document| {
+        document["process"]["args"] = json!(["sh", "-c", script]);
+        document["root"]["readonly"] = json!(true);
+        document["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }));
+        document["linux"]["seccomp"] = profile;
+    })
+}
+
+/// A profile that allows everything but `mkdir`, for which there is an action.
+fn but_mkdir(action: &str) -> Value {
+    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": action }] })
+}
+
+fn run(bundle: &Bundle) -> (i32, String, String) {
+    let output = bundle.command(&["run", "--bundle", bundle.path(), &bundle.id]);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn every_action_does_what_it_says() {
+    // The shell tells how its child ended.
+    const TRY: &str = "mkdir /tmp/x; echo $?";
+    for (action, code, words) in [
+        ("SCMP_ACT_ALLOW", "0", ""),
+        ("SCMP_ACT_LOG", "0", ""),
+        ("SCMP_ACT_ERRNO", "1", "Operation not permitted"),
+        ("SCMP_ACT_TRACE", "1", "Function not implemented"),
+        ("SCMP_ACT_TRAP", "159", ""),
+        ("SCMP_ACT_KILL", "159", ""),
+        ("SCMP_ACT_KILL_THREAD", "159", ""),
+        ("SCMP_ACT_KILL_PROCESS", "159", ""),
+    ] {
+        let (_, out, err) = run(&bundle("action", TRY, but_mkdir(action)));
+        assert_eq!(out, format!("{code}\n"), "{action}: {err}");
+        assert!(err.contains(words), "{action}: {err}");
+    }
+}
+
+#[test]
+fn error_numbers() {
+    let mut profile = but_mkdir("SCMP_ACT_ERRNO");
+    profile["syscalls"][0]["errnoRet"] = json!(libc::ENOSPC);
+    assert!(
+        run(&bundle("errno", "mkdir /tmp/x", profile))
+            .2
+            .contains("No space left on device")
+    );
+    let mut profile = but_mkdir("SCMP_ACT_KILL");
+    profile["syscalls"][0]["errnoRet"] = json!(1);
+    let (code, _, err) = run(&bundle("errno-kill", "true", profile));
+    assert!(
+        code == 1 && err.contains("SCMP_ACT_KILL of mkdir returns no error number"),
+        "{err}"
+    );
+}
+
+#[test]
+fn arguments_are_looked_at() {
+    // kill(2) of signal 0 only.
+    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["kill"], "action": "SCMP_ACT_ERRNO",
+        "args": [{ "index": 1, "value": 0, "op": "SCMP_CMP_NE" }] }] });
+    let (_, out, err) = run(&bundle(
+        "arguments",
+        "sleep 100 & kill -0 $! && echo yes; kill $! || echo no; exec true",
+        profile,
+    ));
+    assert_eq!(out, "yes\nno\n", "{err}");
+}
+
+#[test]
+fn flags_are_taken() {
+    let mut profile = but_mkdir("SCMP_ACT_ERRNO");
+    profile["flags"] = json!([
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+    ]);
+    let (code, out, err) = run(&bundle(
+        "flags",
+        "grep Seccomp: /proc/self/status | cut -f 2",
+        profile.clone(),
+    ));
+    assert_eq!((code, out.as_str()), (0, "2\n"), "{err}");
+    profile["flags"] = json!(["SECCOMP_FILTER_FLAG_FLY"]);
+    assert_eq!(run(&bundle("flags-bad", "true", profile)).0, 1);
+}
+
+#[test]
+fn with_and_without_new_privileges() {
+    // Only what comes after the filter has to be allowed by it.
+    let names = json!([
+        "execve",
+        "brk",
+        "arch_prctl",
+        "set_tid_address",
+        "set_robust_list",
+        "rseq",
+        "prlimit64",
+        "readlink",
+        "readlinkat",
+        "getrandom",
+        "mprotect",
+        "write",
+        "writev",
+        "exit_group",
+        "uname",
+        "getuid",
+        "geteuid",
+        "getgid",
+        "getegid",
+        "mmap",
+        "munmap",
+        "ioctl",
+        "fstat",
+        "newfstatat",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "getpid",
+        "getppid",
+        "getcwd",
+        "stat",
+        "prctl",
+        "capset",
+        "fcntl",
+        "dup2",
+        "close",
+        "open",
+        "openat",
+        "read",
+        "lseek",
+        "fork",
+        "clone",
+        "wait4",
+        "rt_sigreturn",
+        "tgkill",
+        "gettid",
+        "poll",
+        "fadvise64",
+        "getresuid",
+        "getresgid"
+    ]);
+    for privileges in [true, false] {
+        let bundle = bundle(
+            "strict",
+            "echo strict",
+            json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            { "names": names, "action": "SCMP_ACT_ALLOW" }
+        ] }),
+        );
+        bundle.change(|document| {
+            document["process"]["noNewPrivileges"] = json!(privileges);
+            document["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        });
+        let (code, out, err) = run(&bundle);
+        assert_eq!((code, out.as_str()), (0, "strict\n"), "{privileges}: {err}");
+    }
+}
+
+/// A program of 32 bits that asks for its process id and says whether it got it.
+fn program_of_32_bits(bundle: &Bundle) -> bool {
+    let source = bundle.dir.join("small.c");
+    fs::write(
+        &source,
+        r#"static int call(int n, int a, int b, int c) { int r; __asm__ volatile("int $0x80" : "=a"(r) : "a"(n), "b"(a), "c"(b), "d"(c) : "memory"); return r; }
+        void _start(void) { if (call(20, 0, 0, 0) > 0) call(4, 1, (int)"yes\n", 4); else call(4, 1, (int)"no\n", 3); call(1, 0, 0, 0); }"#,
+    )
+    .unwrap();
+    let built = Command::new("gcc")
+        .args([
+            "-m32",
+            "-nostdlib",
+            "-static",
+            "-fno-stack-protector",
+            "-fno-pie",
+            "-no-pie",
+            "-O1",
+            "-o",
+        ])
+        .arg(bundle.dir.join("volume/small"))
+        .arg(source)
+        .output();
+    built.is_ok_and(|built| built.status.success())
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn programs_of_32_bits() {
+    let profile = |architectures: Value| {
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures,
+                "syscalls": [{ "names": ["getpid"], "action": "SCMP_ACT_ERRNO" }] })
+    };
+    for (architectures, denied, expected) in [
+        (
+            json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
+            true,
+            "no\n0\n",
+        ),
+        (json!(["SCMP_ARCH_X86"]), true, "no\n0\n"),
+        (json!(["SCMP_ARCH_X86"]), false, "yes\n0\n"),
+        (json!(["SCMP_ARCH_X86_64"]), true, "159\n"),
+        (json!([]), true, "159\n"),
+    ] {
+        let mut profile = profile(architectures);
+        if !denied {
+            profile["syscalls"] = json!([]);
+        }
+        let bundle = bundle("x86", "/v/small; echo $?", profile);
+        fs::create_dir(bundle.dir.join("volume")).unwrap();
+        assert!(program_of_32_bits(&bundle), "gcc makes programs of 32 bits");
+        bundle.change(|document| {
+            document["mounts"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({ "destination": "/tmp/v", "source": "volume", "options": ["bind"] }));
+            document["process"]["args"] = json!(["sh", "-c", "/tmp/v/small; echo $?"]);
+        });
+        let (_, out, err) = run(&bundle);
+        assert_eq!(out, expected, "{err}");
+    }
+}
+
+/// Takes one connection: what is said, and the descriptors that come with the first part.
+fn listen(listener: &UnixListener) -> (Value, Vec<OwnedFd>) {
+    let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+    assert_eq!(
+        poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], timeout).unwrap(),
+        1,
+        "nobody connects"
+    );
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut first = [0; 64];
+    let mut space = nix::cmsg_space!([i32; 4]);
+    let mut parts = [IoSliceMut::new(&mut first)];
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty()).unwrap();
+    let mut fds = Vec::new();
+    for control in message.cmsgs().unwrap() {
+        if let ControlMessageOwned::ScmRights(raw) = control {
+            // SAFETY: the kernel has just made these descriptors for us.
+            fds.extend(raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
+        }
+    }
+    let bytes = message.bytes;
+    let mut text = first[..bytes].to_vec();
+    stream.read_to_end(&mut text).unwrap();
+    (serde_json::from_slice(&text).unwrap(), fds)
+}
+
+#[test]
+fn notifications_go_to_the_listener() {
+    let mut profile = but_mkdir("SCMP_ACT_NOTIFY");
+    profile["listenerMetadata"] = json!("of the agent");
+    let bundle = bundle("notify", "echo started; mkdir /tmp/x; echo $?; sleep 1000", profile);
+    let path = bundle.dir.join("listener");
+    let listener = UnixListener::bind(&path).unwrap();
+    bundle.change(|document| {
+        document["linux"]["seccomp"]["listenerPath"] = json!(path);
+        document["annotations"] = json!({ "a": "b" });
+    });
+    let id = bundle.id.as_str();
+    bundle.good(&["create", "--bundle", bundle.path(), id]);
+    let starting = bundle.prepare(&["start", id]).spawn().unwrap();
+    let (told, fds) = listen(&listener);
+    assert!(starting.wait_with_output().unwrap().status.success());
+    let state: Value = serde_json::from_str(&bundle.good(&["state", id])).unwrap();
+    assert_eq!(told["fds"], json!(["seccompFd"]));
+    assert_eq!(
+        (&told["metadata"], &told["pid"], &told["ociVersion"]),
+        (&json!("of the agent"), &state["pid"], &json!("1.3.0"))
+    );
+    let of = &told["state"];
+    assert_eq!(
+        (&of["id"], &of["bundle"], &of["annotations"]),
+        (&json!(id), &json!(bundle.path()), &json!({ "a": "b" }))
+    );
+    assert_eq!(fds.len(), 1);
+    let link = fs::read_link(format!("/proc/self/fd/{}", fds[0].as_raw_fd())).unwrap();
+    assert_eq!(link.to_str(), Some("anon_inode:seccomp notify"));
+    // The call waits for an answer; when nobody is left to give it, it is as if the kernel had no such call.
+    let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+    assert_eq!(
+        poll(&mut [PollFd::new(fds[0].as_fd(), PollFlags::POLLIN)], timeout).unwrap(),
+        1
+    );
+    drop(fds);
+
+    // An exec has the filter and a descriptor of its own.
+    let mut exec = bundle.prepare(&["exec", id, "sh", "-c", "mkdir /tmp/y; echo $?"]);
+    let mut exec = exec
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (told, fds) = listen(&listener);
+    assert_eq!(
+        (&told["state"]["status"], told["pid"] == state["pid"]),
+        (&json!("running"), false)
+    );
+    assert_eq!(fds.len(), 1);
+    drop(fds);
+    let mut line = String::new();
+    BufReader::new(exec.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    exec.wait().unwrap();
+    assert_eq!(line, "1\n");
+}
+
+#[test]
+fn notifications_that_nobody_takes() {
+    let mut profile = but_mkdir("SCMP_ACT_NOTIFY");
+    assert!(
+        run(&bundle("notify-none", "true", profile.clone()))
+            .2
+            .contains("needs a listenerPath")
+    );
+    profile["listenerMetadata"] = json!("x");
+    assert!(
+        run(&bundle("notify-meta", "true", profile.clone()))
+            .2
+            .contains("goes with a listenerPath")
+    );
+    profile["listenerPath"] = json!("/no/such/socket");
+    let bundle = bundle("notify-gone", "echo it ran", profile);
+    let (code, out, err) = run(&bundle);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("connect to the seccomp listener /no/such/socket"), "{err}");
+    bundle.good(&["create", "--bundle", bundle.path(), &bundle.id]);
+    assert!(bundle.bad(&["start", &bundle.id]).contains("/no/such/socket"));
+    until("it has stopped", || (bundle.status() == "stopped").then_some(()));
+    // Where nothing is notified the path is of no interest.
+    bundle.good(&["delete", &bundle.id]);
+    bundle.change(|document| document["linux"]["seccomp"]["syscalls"] = json!([]));
+    assert_eq!(run(&bundle).1, "it ran\n");
+}
