@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use crate::error::{During, Result};
 use crate::spec::default_devices;
-use crate::sys::bpf::{Instruction, attach_device_filter};
+use crate::sys::bpf::{Instruction, attach_device_filter, detach_device_filter, device_filters};
 
 /// The rules with those for the devices that every container has, which OCI runtimes allow whatever a document says: it
 /// mostly says nothing but that all is denied.
@@ -79,9 +79,14 @@ fn v1_text(rule: &LinuxDeviceCgroup) -> String {
     )
 }
 
-/// Translates the rules into a program and attaches it.
-pub(super) fn attach_v2(cgroup: BorrowedFd<'_>, rules: &[LinuxDeviceCgroup]) -> io::Result<()> {
-    attach_device_filter(cgroup, &program(&complete(rules)), c"Apache-2.0")
+/// Translates the rules into a program and attaches it in the place of those that are attached.
+pub(super) fn attach_v2(dir: &Path, rules: &[LinuxDeviceCgroup]) -> io::Result<()> {
+    let cgroup = File::open(dir)?;
+    // A device is usable only if all programs allow it, so the new one alone is to decide.
+    let old = device_filters(cgroup.as_fd())?;
+    attach_device_filter(cgroup.as_fd(), &program(&complete(rules)), c"Apache-2.0")?;
+    old.iter()
+        .try_for_each(|old| detach_device_filter(cgroup.as_fd(), old.as_fd()))
 }
 
 // Registers of the program: what is asked, taken apart once.

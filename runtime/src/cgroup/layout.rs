@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
 
 /// Where hierarchies are mounted by everyone's convention.
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// The v1 controllers that may have a directory for a container.
-const V1: [&str; 9] = [
-    "cpu", "cpuacct", "memory", "pids", "devices", "freezer", "cpuset", "blkio", "hugetlb",
+const V1: [&str; 12] = [
+    "cpu", "cpuacct", "memory", "pids", "devices", "freezer", "cpuset", "blkio", "hugetlb", "rdma", "net_cls",
+    "net_prio",
 ];
 
 /// What kind of hierarchies there are.
@@ -109,7 +110,7 @@ impl Layout {
             .or_else(|| v1.first())
             .cloned();
         let tracker = tracker.ok_or_else(|| {
-            crate::Error::NotFound(format!(
+            Error::NotFound(format!(
                 "a cgroup hierarchy below {} (mount cgroup2 there)",
                 root.display()
             ))
@@ -138,6 +139,40 @@ impl Layout {
         }
         let path = self.tracker.mount.join("cgroup.controllers");
         std::fs::read_to_string(path).is_ok_and(|list| list.split_whitespace().any(|have| have == name))
+    }
+
+    /// The v1 hierarchy with a controller.
+    #[must_use]
+    pub fn v1_hierarchy(&self, name: &str) -> Option<&Hierarchy> {
+        self.v1.iter().find(|hierarchy| hierarchy.controllers.contains(&name))
+    }
+
+    /// The v1 hierarchy with a controller, or `None` if the v2 hierarchy beside them has it.
+    ///
+    /// # Errors
+    /// Neither has it.
+    pub fn v1_or_unified(&self, name: &str) -> Result<Option<&Hierarchy>> {
+        if let Some(hierarchy) = self.v1_hierarchy(name) {
+            return Ok(Some(hierarchy));
+        }
+        let new = if name == "blkio" { "io" } else { name };
+        // Device rules are programs there and need no controller.
+        if self.mode != Mode::V1 && (name == "devices" || self.unified_has(new)?) {
+            return Ok(None);
+        }
+        Err(Error::Invalid(format!(
+            "a limit needs the cgroup controller {name}, which is not mounted"
+        )))
+    }
+
+    /// Whether the v2 hierarchy has a controller.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn unified_has(&self, name: &str) -> Result<bool> {
+        let path = self.tracker.mount.join("cgroup.controllers");
+        let text = std::fs::read_to_string(&path).during("read", path.display())?;
+        Ok(text.split_whitespace().any(|controller| controller == name))
     }
 
     /// Every hierarchy, the tracker first.

@@ -26,6 +26,7 @@ pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::{kill, populated, procs, signal, wait_empty};
 pub use layout::{Hierarchy, Layout, Mode};
 pub use leaf::Leaf;
+pub use limits::check;
 pub use unified::weight_from_shares;
 
 use std::fs;
@@ -89,16 +90,40 @@ impl<'a> Cgroup<'a> {
         Ok(dir)
     }
 
+    /// Where a v1 controller or what took its place on v2 has its files; in a hybrid v1 comes first.
+    fn place(&self, controller: &str) -> Result<limits::Place> {
+        if self.layout.mode == Mode::V2 {
+            return Ok(limits::Place::V2(self.tracker()));
+        }
+        Ok(match self.layout.v1_or_unified(controller)? {
+            Some(hierarchy) => limits::Place::V1(self.dir(hierarchy)),
+            None => limits::Place::V2(self.tracker()),
+        })
+    }
+
     /// Makes the directories of all controllers and writes limits. On v2 the controllers are handed down from the
     /// root as far as this cgroup's parent, and to its children too if it will have some (`parent`).
     ///
     /// # Errors
-    /// A directory cannot be made, or the kernel refuses a limit.
+    /// A directory cannot be made, or the kernel refuses a limit; what these hierarchies cannot do is refused before
+    /// anything is made.
     pub fn make(&self, resources: Option<&LinuxResources>, parent: bool) -> Result<()> {
-        match self.layout.mode {
-            Mode::V2 => unified::make(self, resources, parent),
-            Mode::V1 | Mode::Hybrid => v1::make(self, resources, parent),
+        if let Some(resources) = resources {
+            check(self.layout, resources)?;
         }
+        let more = resources.map_or_else(Vec::new, |resources| limits::handed_down(self.layout, resources));
+        match self.layout.mode {
+            Mode::V2 => unified::make(self, &more, parent)?,
+            Mode::V1 | Mode::Hybrid => {
+                v1::make(self, resources, parent)?;
+                if !more.is_empty() {
+                    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+                    make(&self.tracker())?;
+                    unified::hand_down_to(self, &more)?;
+                }
+            }
+        }
+        resources.map_or(Ok(()), |resources| limits::apply(self, resources))
     }
 
     /// Moves the calling process into the v1 directories. In v2 it was born where it belongs.
@@ -117,10 +142,43 @@ impl<'a> Cgroup<'a> {
     /// # Errors
     /// The kernel refuses a limit.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
-        match self.layout.mode {
-            Mode::V2 => unified::limits(self, resources),
-            Mode::V1 | Mode::Hybrid => v1::limits(self, resources),
+        check(self.layout, resources)?;
+        limits::apply(self, resources)
+    }
+
+    /// Kills all of it when the kernel has to kill one of its processes for memory: v2's `memory.oom.group`.
+    ///
+    /// # Errors
+    /// The memory controller is one of v1, which cannot.
+    pub fn kill_as_a_group(&self) -> Result<()> {
+        match self.place("memory")? {
+            limits::Place::V2(dir) => unified::write(&dir, "memory.oom.group", "1"),
+            limits::Place::V1(_) => Err(crate::Error::Invalid(
+                "cgroup v1 cannot kill a container as a group when it is out of memory (memory.oom.group)".to_owned(),
+            )),
         }
+    }
+
+    /// Gives a v2 cgroup to a user, as far as the kernel delegates: OCI runtime specification, "Cgroup ownership".
+    ///
+    /// # Errors
+    /// The owner cannot be changed.
+    pub fn give_to(&self, user: u32) -> Result<()> {
+        if self.layout.mode != Mode::V2 {
+            return Ok(());
+        }
+        let dir = self.tracker();
+        let listed = fs::read_to_string("/sys/kernel/cgroup/delegate");
+        let files = listed.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads".to_owned());
+        std::os::unix::fs::chown(&dir, Some(user), None).during("change the owner of", dir.display())?;
+        for path in files.lines().map(|file| dir.join(file)) {
+            match std::os::unix::fs::chown(&path, Some(user), None) {
+                // Not every cgroup has every file.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => other.during("change the owner of", path.display())?,
+            }
+        }
+        Ok(())
     }
 
     /// How often the out-of-memory killer struck a process of this cgroup.

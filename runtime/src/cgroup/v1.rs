@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxResources, LinuxThrottleDevice};
 
-use super::{Cgroup, Hierarchy, devices, limits::bandwidth, limits::wanted, write, write_number};
+use super::{Cgroup, Hierarchy, limits::wanted, write, write_number};
 use crate::error::{Error, Result};
 
-/// Makes the directories a container with these resources needs, and writes the limits.
+/// Makes the directories a container with these resources needs.
 pub(super) fn make(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>, parent: bool) -> Result<()> {
     // Nearly every container has device rules, and then finds the parent of its directory there.
     let devices = |h: &&Hierarchy| parent && h.controllers.contains(&"devices") && !wanted(&h.controllers, resources);
@@ -19,7 +19,7 @@ pub(super) fn make(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>, pare
             inherit_cpuset(&hierarchy.mount, &dir)?;
         }
     }
-    resources.map_or(Ok(()), |resources| limits(cgroup, resources))
+    Ok(())
 }
 
 /// Moves the calling process in. `0` is the writer; `tasks` moves one thread and therefore needs no global lock, which
@@ -63,116 +63,175 @@ fn inherit_cpuset(mount: &Path, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes every limit that is there.
-pub(super) fn limits(cgroup: &Cgroup<'_>, resources: &LinuxResources) -> Result<()> {
-    let dir = |controller: &str| {
-        cgroup.controller(controller).ok_or_else(|| {
-            Error::Invalid(format!(
-                "a limit needs the cgroup controller {controller}, which is not mounted"
-            ))
-        })
-    };
-    if let Some(cpu) = resources.cpu() {
-        if let Some(shares) = cpu.shares().filter(|shares| *shares > 0) {
-            write_number(&dir("cpu")?, "cpu.shares", shares.clamp(2, 262_144))?;
+/// [`write_number`] to a file that a kernel may do without.
+fn write_if_known(dir: &Path, file: &str, value: impl std::fmt::Display) -> Result<()> {
+    write_number(dir, file, value).map_err(|error| match error.errno() {
+        Some(libc::ENOENT | libc::EOPNOTSUPP) => {
+            Error::Invalid(format!("this kernel does not support the limit {file}"))
         }
-        if let Some((quota, period)) = bandwidth(resources) {
-            set_bandwidth(&dir("cpu")?, quota, period)?;
-        }
-        if let Some(burst) = cpu.burst() {
-            write_number(&dir("cpu")?, "cpu.cfs_burst_us", burst)?;
-        }
-        if let Some(idle) = cpu.idle() {
-            write_number(&dir("cpu")?, "cpu.idle", idle)?;
-        }
-        for (file, value) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
-            if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
-                write(&dir("cpuset")?, file, value)?;
+        _ => error,
+    })
+}
+
+/// Processor time.
+pub(super) fn cpu(dir: &Path, cpu: &LinuxCpu) -> Result<()> {
+    // What is idle takes no shares.
+    if cpu.idle() == Some(0) {
+        write_if_known(dir, "cpu.idle", 0)?;
+    }
+    if let Some(shares) = cpu.shares().filter(|shares| *shares > 0) {
+        write_number(dir, "cpu.shares", shares.clamp(2, 262_144))?;
+    }
+    bandwidth(dir, cpu)?;
+    real_time(dir, cpu)?;
+    match cpu.idle().filter(|idle| *idle != 0) {
+        Some(idle) => write_if_known(dir, "cpu.idle", idle),
+        None => Ok(()),
+    }
+}
+
+/// The kernel refuses a period that would make the present quota larger than the parent's, and a quota below the present
+/// burst, and the other ways round: whichever can be written first is written first.
+fn bandwidth(dir: &Path, cpu: &LinuxCpu) -> Result<()> {
+    let mut values = Vec::new();
+    values.extend(
+        cpu.period()
+            .filter(|period| *period > 0)
+            .map(|period| ("cpu.cfs_period_us", period.to_string())),
+    );
+    values.extend(
+        cpu.quota()
+            .filter(|quota| *quota != 0)
+            .map(|quota| ("cpu.cfs_quota_us", quota.max(-1).to_string())),
+    );
+    values.extend(cpu.burst().map(|burst| ("cpu.cfs_burst_us", burst.to_string())));
+    in_any_order(dir, values)
+}
+
+fn real_time(dir: &Path, cpu: &LinuxCpu) -> Result<()> {
+    let mut values = Vec::new();
+    values.extend(
+        cpu.realtime_period()
+            .filter(|period| *period != 0)
+            .map(|period| ("cpu.rt_period_us", period.to_string())),
+    );
+    values.extend(
+        cpu.realtime_runtime()
+            .filter(|runtime| *runtime != 0)
+            .map(|runtime| ("cpu.rt_runtime_us", runtime.to_string())),
+    );
+    if !values.is_empty() && !dir.join("cpu.rt_runtime_us").exists() {
+        return Err(Error::Invalid(
+            "this kernel has no real-time limits of cgroups (CONFIG_RT_GROUP_SCHED)".to_owned(),
+        ));
+    }
+    in_any_order(dir, values)
+}
+
+/// Writes values that depend on each other: those that are refused again after the others.
+fn in_any_order(dir: &Path, mut values: Vec<(&str, String)>) -> Result<()> {
+    while !values.is_empty() {
+        let before = values.len();
+        let mut refused = None;
+        values.retain(|(file, value)| match write_if_known(dir, file, value) {
+            Ok(()) => false,
+            Err(error) => {
+                refused.get_or_insert(error);
+                true
             }
+        });
+        if values.len() == before
+            && let Some(error) = refused
+        {
+            return Err(error);
         }
-    }
-    if resources.memory().is_some() {
-        memory(&dir("memory")?, resources)?;
-    }
-    if let Some(limit) = resources
-        .pids()
-        .as_ref()
-        .map(|pids| pids.limit())
-        .filter(|limit| *limit != 0)
-    {
-        write(&dir("pids")?, "pids.max", super::unified::maximum(limit))?;
-    }
-    if let Some(rules) = resources.devices().as_ref().filter(|rules| !rules.is_empty()) {
-        devices::write_v1(&dir("devices")?, rules)?;
-    }
-    for limit in resources.hugepage_limits().iter().flatten() {
-        write_number(
-            &dir("hugetlb")?,
-            &format!("hugetlb.{}.limit_in_bytes", limit.page_size()),
-            limit.limit(),
-        )?;
-    }
-    if let Some(io) = resources.block_io() {
-        block_io(&dir("blkio")?, io)?;
     }
     Ok(())
 }
 
-/// The kernel refuses a period that would make the present quota larger than the parent's, and the other way round:
-/// whichever can be written first is written first.
-fn set_bandwidth(dir: &Path, quota: i64, period: u64) -> Result<()> {
-    if write_number(dir, "cpu.cfs_period_us", period).is_ok() {
-        return write_number(dir, "cpu.cfs_quota_us", quota);
+/// Memory, and swap.
+pub(super) fn memory(dir: &Path, memory: &LinuxMemory) -> Result<()> {
+    const LIMIT: &str = "memory.limit_in_bytes";
+    const BOTH: &str = "memory.memsw.limit_in_bytes";
+    if memory.use_hierarchy() == Some(false) {
+        write_if_known(dir, "memory.use_hierarchy", 0)?;
     }
-    write_number(dir, "cpu.cfs_quota_us", quota)?;
-    write_number(dir, "cpu.cfs_period_us", period)
-}
-
-fn memory(dir: &Path, resources: &LinuxResources) -> Result<()> {
-    let Some(memory) = resources.memory() else {
-        return Ok(());
-    };
-    let limit = memory.limit().filter(|limit| *limit != 0);
-    let swap = memory.swap().filter(|swap| *swap != 0);
-    if let (Some(limit), Some(swap)) = (limit, swap) {
-        // Memory and swap together may never be below memory alone, at no moment in between either.
-        if write_number(dir, "memory.limit_in_bytes", limit).is_err() {
-            write_number(dir, "memory.memsw.limit_in_bytes", swap)?;
-            write_number(dir, "memory.limit_in_bytes", limit)?;
-        } else {
-            write_number(dir, "memory.memsw.limit_in_bytes", swap)?;
-        }
-    } else if let Some(limit) = limit {
-        write_number(dir, "memory.limit_in_bytes", limit)?;
-    } else if let Some(swap) = swap {
-        write_number(dir, "memory.memsw.limit_in_bytes", swap)?;
+    let given = |limit: Option<i64>| limit.filter(|limit| *limit != 0);
+    let (limit, mut swap) = (given(memory.limit()), given(memory.swap()));
+    if limit == Some(-1) && swap.is_none() && dir.join(BOTH).exists() {
+        // Memory cannot be unlimited while memory and swap together are not.
+        swap = Some(-1);
     }
-    if let Some(reservation) = memory.reservation().filter(|reservation| *reservation != 0) {
+    // Memory and swap together may never be below memory alone, at no moment in between either.
+    let mut values = Vec::new();
+    values.extend(limit.map(|limit| (LIMIT, limit.to_string())));
+    values.extend(swap.map(|swap| (BOTH, swap.to_string())));
+    in_any_order(dir, values)?;
+    if let Some(reservation) = given(memory.reservation()) {
         write_number(dir, "memory.soft_limit_in_bytes", reservation)?;
+    }
+    let kernel = memory.kernel();
+    for (file, limit) in [
+        ("memory.kmem.limit_in_bytes", kernel),
+        ("memory.kmem.tcp.limit_in_bytes", memory.kernel_tcp()),
+    ] {
+        if let Some(limit) = limit.filter(|limit| *limit > 0) {
+            write_if_known(dir, file, limit)?;
+        }
     }
     if let Some(swappiness) = memory.swappiness() {
         write_number(dir, "memory.swappiness", swappiness)?;
     }
-    if memory.disable_oom_killer() == Some(true) {
-        write(dir, "memory.oom_control", "1")?;
+    match memory.disable_oom_killer() {
+        Some(true) => write(dir, "memory.oom_control", "1"),
+        // It is so at first, and writing is what takes time.
+        Some(false)
+            if fs::read_to_string(dir.join("memory.oom_control")).is_ok_and(|text| text.contains("disable 1")) =>
+        {
+            write(dir, "memory.oom_control", "0")
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-fn block_io(dir: &Path, io: &LinuxBlockIo) -> Result<()> {
-    if let Some(weight) = io.weight().filter(|weight| *weight != 0) {
-        // The name depends on the scheduler: CFQ's was replaced by BFQ's in Linux 5.0.
-        if write_number(dir, "blkio.weight", weight).is_err() {
-            write_number(dir, "blkio.bfq.weight", weight)?;
+/// A limit of huge pages: when they are reserved, where the kernel can, and when they are used.
+pub(super) fn huge_pages(dir: &Path, limit: &LinuxHugepageLimit) -> Result<()> {
+    let (size, limit) = (limit.page_size(), limit.limit());
+    let reserved = format!("hugetlb.{size}.rsvd.limit_in_bytes");
+    if dir.join(&reserved).exists() {
+        write_number(dir, &reserved, limit)?;
+    }
+    write_if_known(dir, &format!("hugetlb.{size}.limit_in_bytes"), limit)
+}
+
+/// Shares and limits of disks.
+pub(super) fn block_io(dir: &Path, io: &LinuxBlockIo) -> Result<()> {
+    let given = |weight: Option<u16>| weight.filter(|weight| *weight != 0);
+    // The name depends on the scheduler: CFQ's was replaced by BFQ's in Linux 5.0.
+    let weight = |file: &str, value: String| {
+        let new = dir.join(format!("blkio.bfq.{file}"));
+        let prefix = if new.exists() { "blkio.bfq" } else { "blkio" };
+        write_if_known(dir, &format!("{prefix}.{file}"), value)
+    };
+    if let Some(value) = given(io.weight()) {
+        weight("weight", value.to_string())?;
+    }
+    if let Some(value) = given(io.leaf_weight()) {
+        write_if_known(dir, "blkio.leaf_weight", value)?;
+    }
+    for device in io.weight_device().iter().flatten() {
+        let number = format!("{}:{}", device.major(), device.minor());
+        if let Some(value) = device.weight() {
+            weight("weight_device", format!("{number} {value}"))?;
+        }
+        if let Some(value) = given(device.leaf_weight()) {
+            write_if_known(dir, "blkio.leaf_weight_device", format!("{number} {value}"))?;
         }
     }
     let throttle = |file: &str, devices: &Option<Vec<LinuxThrottleDevice>>| -> Result<()> {
         for device in devices.iter().flatten() {
-            write(
-                dir,
-                file,
-                format!("{}:{} {}", device.major(), device.minor(), device.rate()),
-            )?;
+            let line = format!("{}:{} {}", device.major(), device.minor(), device.rate());
+            write_if_known(dir, file, line)?;
         }
         Ok(())
     };

@@ -21,6 +21,15 @@ pub use process::{CapabilityNames, CapabilitySets, ExecCpuAffinity, IoPriority, 
 /// The version of the OCI runtime specification that is followed.
 pub const OCI_VERSION: &str = "1.3.0";
 
+/// The annotation that wants all of a container killed when one of its processes is killed for memory.
+pub const OOM_GROUP: &str = "io.barepod.memory.oom.group";
+
+/// Whether the value of an annotation switches it on.
+#[must_use]
+pub fn is_yes(value: &str) -> bool {
+    matches!(value, "1" | "true" | "yes")
+}
+
 /// `config.json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -5,14 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::resource::getrlimit;
-use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Mount};
 
 use super::channel::{Maker, Message};
 use super::hooks::{self, Place, Told};
 use super::mounts::{self, Sources};
 use super::users::Mappings;
 use super::{devices, identity, rootfs, scheduling};
-use crate::document::Document;
+use crate::cgroup::Cgroup;
+use crate::document::{Document, OOM_GROUP, is_yes};
 use crate::error::{During, Error, Result};
 use crate::seccomp::notify;
 use crate::sys::process::raise_limit;
@@ -112,6 +113,27 @@ impl<'a> Outside<'a> {
         Ok(())
     }
 
+    /// Makes the cgroup what the container's configuration wants it to be beside its limits; `namespace` tells that it has
+    /// a new cgroup namespace.
+    ///
+    /// # Errors
+    /// The kernel refuses, or cannot.
+    pub fn own(&self, cgroup: &Cgroup<'_>, namespace: bool) -> Result<()> {
+        let Some(document) = self.document else { return Ok(()) };
+        if document.annotations.get(OOM_GROUP).is_some_and(|value| is_yes(value)) {
+            cgroup.kill_as_a_group()?;
+        }
+        let owner = document.process.as_ref().map_or(0, |process| process.user.uid());
+        let owner = match Mappings::of(document) {
+            users if users.is_empty() => Some(owner),
+            users => Mappings::outside(users.uids, owner),
+        };
+        match owner.filter(|owner| *owner != 0 && namespace && document.mounts.iter().any(is_writable_cgroup)) {
+            Some(owner) => cgroup.give_to(owner),
+            None => Ok(()),
+        }
+    }
+
     /// Does what the process asks for with a message; `false` if it asks for nothing.
     ///
     /// # Errors
@@ -165,4 +187,11 @@ impl<'a> Outside<'a> {
             environment: None,
         }
     }
+}
+
+/// Whether a mount shows the container's cgroups and lets them be written: OCI runtime specification, "Cgroup ownership".
+fn is_writable_cgroup(mount: &Mount) -> bool {
+    mount.source().as_deref() == Some(Path::new("cgroup"))
+        && mount.destination() == Path::new("/sys/fs/cgroup")
+        && !mount.options().iter().flatten().any(|option| option == "ro")
 }

@@ -5,6 +5,7 @@
 //!    └──────────────── failed ─────────┴──► (removed)
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +28,7 @@ use super::poller::Source;
 use super::request::{Config, parse};
 use super::sandbox::Monitor;
 use crate::cgroup::{self, Cgroup, Mode};
-use crate::document::Document;
+use crate::document::{Document, OOM_GROUP, is_yes};
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
 use crate::init::hooks::Told;
@@ -45,6 +46,8 @@ struct Limits {
     linux: LinuxLimits,
     #[serde(default)]
     hooks: Option<IgnoredAny>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -202,6 +205,9 @@ impl Monitor {
         let prepare = || {
             let limits: Limits = parse("the container's OCI configuration", config.spec.get())?;
             cgroup.make(limits.linux.resources.as_ref(), false)?;
+            if limits.annotations.get(OOM_GROUP).is_some_and(|value| is_yes(value)) {
+                cgroup.kill_as_a_group()?;
+            }
             // A child that is gone has said why, or its end will be noticed.
             let _ = maker.limited();
             self.poller

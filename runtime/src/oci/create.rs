@@ -11,7 +11,7 @@ use super::launch::{self, Launched};
 use super::preserved::Preserved;
 use super::state::{Directory, Stored, read_document};
 use super::{delete, wait};
-use crate::cgroup::{Cgroup, Layout};
+use crate::cgroup::{self, Cgroup, Layout};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::identity::Sets;
@@ -106,6 +106,9 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
         process.env.extend(preserved.environment());
     }
     let layout = Layout::detect()?;
+    if let Some(resources) = &document.linux.resources {
+        cgroup::check(&layout, resources)?;
+    }
     let stored = stored(id, bundle, &document, &layout)?;
     let _lock = directory.make()?;
     fault::point("oci.directory-made");

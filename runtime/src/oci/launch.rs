@@ -65,6 +65,12 @@ pub fn launch(
             stored.cgroup.display()
         )));
     }
+    if cgroup::is_frozen(&stored.tracker) {
+        return Err(Error::State(format!(
+            "the cgroup {} is frozen",
+            stored.cgroup.display()
+        )));
+    }
     // Written down before it is made.
     directory.write(&stored)?;
     fault::point("oci.recorded");
@@ -115,6 +121,7 @@ pub fn launch(
         fault::point("oci.pid-recorded");
         outside.map(&maker)?;
         cgroup.make(document.linux.resources.as_ref(), false)?;
+        outside.own(&cgroup, namespaces.cgroup)?;
         // A child that is gone has said why, or its end will be noticed.
         let _ = maker.limited();
         fault::point("oci.limited");
