@@ -42,7 +42,9 @@ pub fn run(paths: &Paths, _options: &Options) -> Result<ExitCode> {
             note(&format!("pod {}", record.state.config.name), Err(error.into()));
         }
     }
-    for target in mounts_below(&[&paths.state_dir, &paths.run_dir]) {
+    // Only where pods have theirs: the directories themselves may be file systems of the user's.
+    let pods = [paths.state_dir.join("pods"), paths.state_dir.join("trash")];
+    for target in mounts_below(&pods) {
         let done = umount2(&target, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", target.display()));
         note("mounts", done);
     }
@@ -106,7 +108,9 @@ fn remove_files(paths: &Paths) -> Result<()> {
         (&paths.conf_dir, &["pki", "admin.kubeconfig", "agent.kubeconfig"]),
         (
             &paths.state_dir,
-            &["store", "images", "pods", "network", "bin", "log", CREATED],
+            &[
+                "store", "images", "pods", "trash", "pod-cidr", "network", "bin", "log", CREATED,
+            ],
         ),
     ];
     for (dir, names) in ours {
@@ -131,16 +135,20 @@ fn remove(path: &Path) -> Result<()> {
         Err(e) => Err(e),
     };
     match done {
+        // Emptied; a file system of the user's is mounted there.
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => Ok(()),
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).with_context(|| format!("remove {}", path.display())),
         _ => Ok(()),
     }
 }
 
 /// Mount points below the directories, the uppermost mount first (proc_pid_mountinfo(5), with its octal escapes).
-fn mounts_below(dirs: &[&Path]) -> Vec<PathBuf> {
+fn mounts_below(dirs: &[PathBuf]) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let targets = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    let mut below: Vec<PathBuf> = targets.filter(|t| dirs.iter().any(|dir| t.starts_with(dir))).collect();
+    let mut below: Vec<PathBuf> = targets
+        .filter(|t| dirs.iter().any(|dir| t != dir && t.starts_with(dir)))
+        .collect();
     below.reverse();
     below
 }
