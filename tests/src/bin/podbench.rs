@@ -1,10 +1,10 @@
 //! Pods, measured beside their peers in one run: `podbench --kubeconfig FILE --image NAME [--runs N] [--deployment N]
 //! [--idle-ms N]`. Creates pods through the API and sees them become ready through a watch; then a whole Deployment;
-//! then the same program once as a podman container, where podman is installed and knows the image.
+//! then the same program as a container of podman and containerd, which must know the image.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -48,7 +48,9 @@ fn main() -> Result<()> {
         Duration::from_millis(number("idle-ms", 300)?),
     )?;
     deployment(&server, &mut api, image, number("deployment", 100)?)?;
-    podman(image, runs.min(20))?;
+    for peer in &PEERS {
+        peer.measure(image, runs.min(20));
+    }
     api.json("DELETE", "/api/v1/namespaces/podbench", None)?;
     Ok(())
 }
@@ -141,46 +143,59 @@ fn deployment(server: &Server, api: &mut Connection, image: &str, replicas: u64)
     Ok(())
 }
 
-/// podman's shortest way to a running container and back, as one command each.
-fn podman(image: &str, runs: u64) -> Result<()> {
-    let knows = Command::new("podman")
-        .args(["image", "exists", image])
-        .stderr(Stdio::null())
-        .status();
-    if !knows.is_ok_and(|s| s.success()) {
-        println!("podman: not installed, or it does not have {image} (podman load)");
-        return Ok(());
+/// A peer's shortest way to a running container and back.
+struct Peer {
+    name: &'static str,
+    /// Makes a container; `NAME` and `IMAGE` stand for themselves.
+    start: &'static str,
+    /// Removes it.
+    remove: &'static str,
+}
+
+const PEERS: [Peer; 3] = [
+    Peer {
+        name: "podman: container",
+        start: "podman run -d --name NAME --memory 32m --cpus 0.1 IMAGE /bin/sleep 3600",
+        remove: "podman rm -f -t 0 NAME",
+    },
+    Peer {
+        name: "podman: pod of one container",
+        start: "podman run -d --pod new:NAME --memory 32m --cpus 0.1 IMAGE /bin/sleep 3600",
+        remove: "podman pod rm -f -t 0 NAME",
+    },
+    Peer {
+        name: "containerd: ctr, one container",
+        start: "ctr run -d --cni --memory-limit 33554432 --cpus 0.1 IMAGE NAME /bin/sleep 3600",
+        remove: "sh -c 'ctr task rm -f NAME >/dev/null && ctr container rm NAME'",
+    },
+];
+
+impl Peer {
+    /// Prints what it takes, or why it cannot be told.
+    fn measure(&self, image: &str, runs: u64) {
+        let (mut start, mut remove) = (Samples::default(), Samples::default());
+        for i in 0..runs {
+            let name = format!("podbench-{i}");
+            for (line, samples) in [(self.start, &mut start), (self.remove, &mut remove)] {
+                let words = barepod_tests::words(&line.replace("NAME", &name).replace("IMAGE", image));
+                let begin = Instant::now();
+                let ran = Command::new(&words[0]).args(&words[1..]).output();
+                match ran {
+                    Ok(ran) if ran.status.success() => samples.add(begin.elapsed()),
+                    Ok(ran) => {
+                        let told = String::from_utf8_lossy(&ran.stderr);
+                        println!(
+                            "{}: not measured: {}",
+                            self.name,
+                            told.lines().last().unwrap_or_default()
+                        );
+                        return;
+                    }
+                    Err(error) => return println!("{}: not measured: {}: {error}", self.name, words[0]),
+                }
+            }
+        }
+        println!("{}", start.line(&format!("{}: run", self.name)));
+        println!("{}", remove.line(&format!("{}: remove", self.name)));
     }
-    let (mut ready, mut gone) = (Samples::default(), Samples::default());
-    for i in 0..runs {
-        let name = format!("podbench-{i}");
-        let quiet = |args: &[&str]| -> Result<()> {
-            let status = Command::new("podman")
-                .args(args)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()?;
-            anyhow::ensure!(status.success(), "podman {args:?}: {status}");
-            Ok(())
-        };
-        let start = Instant::now();
-        quiet(&[
-            "run",
-            "-d",
-            "--name",
-            &name,
-            "--memory",
-            "32m",
-            image,
-            "/bin/sleep",
-            "3600",
-        ])?;
-        ready.add(start.elapsed());
-        let start = Instant::now();
-        quiet(&["rm", "-f", "-t", "0", &name])?;
-        gone.add(start.elapsed());
-    }
-    println!("{}", ready.line("podman run -d"));
-    println!("{}", gone.line("podman rm -f"));
-    Ok(())
 }
