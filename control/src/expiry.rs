@@ -82,6 +82,7 @@ fn overdue(store: &dyn Store, deadlines: &mut Deadlines) -> Vec<Write> {
                 key,
                 expect: Expect::Revision(revision),
                 change: Change::Delete { last: None },
+                guard: None,
             });
         }
     }
@@ -110,6 +111,7 @@ mod tests {
             key: key.to_owned(),
             expect,
             change: Change::Put(Encoded::new(b"{\"rv\":\"\"}".to_vec(), 7)),
+            guard: None,
         };
         let mut watcher = store.watch("/events/", store.revision()).unwrap();
         let start = Instant::now();

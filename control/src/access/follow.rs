@@ -186,6 +186,7 @@ mod tests {
             key: key.to_owned(),
             expect: Expect::Absent,
             change: Change::Put(Encoded::new(b"{\"rv\":\"\"}".to_vec(), 7)),
+            guard: None,
         };
         store.write(put("/a/before")).await.unwrap();
         let names = Followed::new(store.clone(), Names::default());

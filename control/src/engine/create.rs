@@ -104,6 +104,7 @@ impl Engine {
             key,
             expect: Expect::Absent,
             change: Change::Put(encoded),
+            guard: None,
         };
         match self.store.write(write).await {
             Ok(stored) => Ok(Answer::Stored(stored)),

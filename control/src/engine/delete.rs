@@ -212,6 +212,7 @@ impl Engine {
                 key: current.key().to_owned(),
                 expect,
                 change,
+                guard: None,
             },
             gone,
         ))

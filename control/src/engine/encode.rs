@@ -84,6 +84,7 @@ mod tests {
                 key: format!("/{}", object.to_string().len()),
                 expect: barepod_store::Expect::Absent,
                 change: barepod_store::Change::Put(encode(&object)),
+                guard: None,
             };
             let stored = runtime.block_on(barepod_store::Store::write(&store, write)).unwrap();
             let mut expected = object;

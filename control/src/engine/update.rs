@@ -204,6 +204,7 @@ impl Engine {
                 key: current.key().to_owned(),
                 expect,
                 change,
+                guard: None,
             })
             .await
     }

@@ -57,6 +57,7 @@ fn main() {
             key: format!("/configmaps/default/{n:07}"),
             expect: Expect::Absent,
             change: Change::Put(object(n)),
+            guard: None,
         });
         let results = runtime.block_on(store.write_all(writes.collect()));
         bytes += results
@@ -83,6 +84,7 @@ fn main() {
             key,
             expect,
             change: Change::Put(object(n)),
+            guard: None,
         };
         runtime.block_on(store.write(write)).expect("an update");
     }

@@ -5,11 +5,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::log::{self, Batch, Compaction, Directory, Log, Media};
+use crate::memory::Memory;
 use crate::range::Objects;
-use crate::state::State;
 use crate::writer::Inbox;
 use crate::{Error, Event, EventKind, Object};
 
@@ -121,7 +121,7 @@ impl Disk {
 
     /// Begins or ends a new generation, if it is time. It begins at one and a half times what lives; commits wait for
     /// it when they have added a quarter more. Both generations together are then below three times what lives.
-    pub(crate) fn tend(&mut self, state: &RwLock<State>, inbox: &Arc<Inbox>) {
+    pub(crate) fn tend(&mut self, memory: &Memory, inbox: &Arc<Inbox>) {
         let length = self.log.length();
         if let Some(compaction) = self.compaction.take() {
             let outcome = match compaction.outcome() {
@@ -137,10 +137,7 @@ impl Disk {
         if self.compaction.is_some() || self.log.length() <= limit {
             return;
         }
-        let objects = {
-            let state = state.read().unwrap_or_else(PoisonError::into_inner);
-            state.objects.values().cloned().collect()
-        };
+        let objects = memory.state().objects.values().cloned().collect();
         let inbox = inbox.clone();
         match self.log.compact(objects, self.reserved, move || inbox.poke()) {
             Ok(compaction) => self.compaction = Some(compaction),

@@ -1,14 +1,12 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
-use crate::history::History;
-use crate::state::State;
-use crate::watch::{self, Registry, SharedRegistry};
+use crate::memory::{Memory, Past};
 use crate::writer::{Inbox, Job, Writer};
 use crate::{BoxFuture, Error, Object, Page, Range, ReadError, Store, Watcher, Write, WriteError};
 
@@ -19,10 +17,8 @@ pub struct Options {
     pub path: PathBuf,
     /// Key prefixes below which updates of existing objects stay in memory until the next durable write.
     pub volatile: Vec<String>,
-    /// At most so many events are kept as history.
-    pub history_events: usize,
-    /// At most about so many bytes of objects are kept alive by the history.
-    pub history_bytes: usize,
+    /// How much of the past is kept.
+    pub past: Past,
 }
 
 impl Options {
@@ -31,8 +27,7 @@ impl Options {
         Options {
             path: path.into(),
             volatile: Vec::new(),
-            history_events: 20_000,
-            history_bytes: 8 << 20,
+            past: Past::default(),
         }
     }
 }
@@ -40,8 +35,7 @@ impl Options {
 /// The embedded store: one directory, one process, one writer thread.
 #[derive(Debug)]
 pub struct Embedded {
-    state: Arc<RwLock<State>>,
-    registry: SharedRegistry,
+    memory: Arc<Memory>,
     inbox: Arc<Inbox>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -51,19 +45,11 @@ impl Embedded {
     pub fn open(options: Options) -> Result<Self, Error> {
         let (disk, objects, reserved) = Disk::open(&options.path)?;
         // Revision 0 means "any" to clients, so the first state is revision 1.
-        let revision = reserved.max(1);
-        let history = History::new(revision, options.history_events, options.history_bytes);
-        let state = Arc::new(RwLock::new(State {
-            objects,
-            history,
-            revision,
-        }));
-        let registry = SharedRegistry::new(Mutex::new(Registry::at(revision)));
+        let memory = Arc::new(Memory::new(objects, reserved.max(1), options.past));
         let inbox = Arc::new(Inbox::default());
         let writer = Writer {
             disk,
-            state: state.clone(),
-            registry: registry.clone(),
+            memory: memory.clone(),
             inbox: inbox.clone(),
             volatile: options.volatile,
             dirty: BTreeSet::new(),
@@ -73,24 +59,19 @@ impl Embedded {
             .spawn(move || writer.run())
             .map_err(|source| Error::Thread { source })?;
         Ok(Embedded {
-            state,
-            registry,
+            memory,
             inbox,
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Finishes the writes that wait, writes what is in memory only and lets go of the directory. Later writes fail.
+    /// As [`Store::close`].
     pub fn close(&self) {
         self.inbox.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the writer thread of the store had panicked");
         }
-    }
-
-    fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,28 +83,27 @@ impl Drop for Embedded {
 
 impl Store for Embedded {
     fn revision(&self) -> u64 {
-        self.state().revision
+        self.memory.revision()
     }
 
     fn current(&self) -> BoxFuture<'_, Result<u64, Arc<Error>>> {
         Box::pin(std::future::ready(Ok(self.revision())))
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn get(&self, key: &str) -> Option<Arc<Object>> {
-        self.state().get(key).cloned()
+        self.memory.get(key)
     }
 
     fn range(&self, range: &Range<'_>) -> Result<Page, ReadError> {
-        self.state().range(range)
+        self.memory.range(range)
     }
 
     fn count(&self, prefix: &str) -> usize {
-        let bounds = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-        self.state()
-            .objects
-            .range::<str, _>(bounds)
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .count()
+        self.memory.count(prefix)
     }
 
     fn write_all(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Arc<Object>, WriteError>>> {
@@ -142,33 +122,14 @@ impl Store for Embedded {
     }
 
     fn watch(&self, prefix: &str, after: u64) -> Result<Watcher, ReadError> {
-        // The writer takes the registry before the state and dispatches under it, so between the two steps here no
-        // event can be missed or seen twice.
-        let mut registry = watch::lock(&self.registry);
-        let state = self.state();
-        state.history.check(after, state.revision)?;
-        let matches = |key: &str| {
-            if prefix.ends_with('/') {
-                key.starts_with(prefix)
-            } else {
-                key == prefix
-            }
-        };
-        let backlog: VecDeque<_> = state
-            .history
-            .after(after)
-            .filter(|event| matches(event.object.key()))
-            .cloned()
-            .collect();
-        drop(state);
-        Ok(registry.subscribe(&self.registry, prefix, backlog))
+        self.memory.watch(prefix, after)
     }
 
     fn compact(&self, revision: u64) {
-        self.state
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .history
-            .compact(revision);
+        self.memory.compact(revision);
+    }
+
+    fn close(&self) {
+        Embedded::close(self);
     }
 }

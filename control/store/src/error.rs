@@ -48,6 +48,18 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// An endpoint of etcd is not written as it must be.
+    #[error("the etcd endpoint {text:?} must be http://HOST:PORT or https://HOST:PORT")]
+    Endpoint {
+        /// What was given.
+        text: String,
+    },
+    /// etcd cannot be reached, or refuses.
+    #[error("use etcd")]
+    Remote {
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

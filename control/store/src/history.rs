@@ -1,35 +1,34 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::memory::Past;
 use crate::range::Overrides;
 use crate::{Event, ReadError};
 
-/// The recent events, oldest first, one per revision, bounded by number and by bytes.
+/// The recent events, oldest first, bounded by number and by bytes.
 #[derive(Debug)]
 pub(crate) struct History {
     events: VecDeque<Arc<Event>>,
     /// The state can be rebuilt at this revision and at every later one.
     oldest: u64,
     bytes: usize,
-    max_events: usize,
-    max_bytes: usize,
+    past: Past,
 }
 
 impl History {
-    pub(crate) fn new(revision: u64, max_events: usize, max_bytes: usize) -> Self {
+    pub(crate) fn new(revision: u64, past: Past) -> Self {
         History {
             events: VecDeque::new(),
             oldest: revision,
             bytes: 0,
-            max_events,
-            max_bytes,
+            past,
         }
     }
 
     pub(crate) fn push(&mut self, event: Arc<Event>) {
         self.bytes += cost(&event);
         self.events.push_back(event);
-        while self.events.len() > self.max_events || self.bytes > self.max_bytes {
+        while self.events.len() > self.past.events || self.bytes > self.past.bytes {
             if !self.drop_oldest() {
                 break;
             }

@@ -20,9 +20,11 @@ mod backup;
 mod disk;
 mod embedded;
 mod error;
+mod etcd;
 mod event;
 mod history;
 mod log;
+mod memory;
 mod object;
 mod range;
 mod state;
@@ -32,7 +34,9 @@ mod writer;
 pub use backup::{Image, backup, read, restore};
 pub use embedded::{Embedded, Options};
 pub use error::{Error, ReadError, WriteError};
+pub use etcd::{Etcd, EtcdOptions};
 pub use event::{Delivery, Event, EventKind};
+pub use memory::Past;
 pub use object::{Cached, Encoded, Object};
 pub use range::{Page, Range};
 pub use watch::Watcher;
@@ -75,6 +79,29 @@ pub struct Write {
     pub expect: Expect,
     /// The effect.
     pub change: Change,
+    /// Another condition, for what must be unique among several objects.
+    pub guard: Option<Guard>,
+}
+
+impl Write {
+    /// A write without a guard.
+    pub fn new(key: String, expect: Expect, change: Change) -> Self {
+        Write {
+            key,
+            expect,
+            change,
+            guard: None,
+        }
+    }
+}
+
+/// The condition that nothing below a prefix was added or changed after a revision; removals do not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The prefix, which ends in `/`.
+    pub prefix: String,
+    /// The revision that the writer has seen.
+    pub revision: u64,
 }
 
 /// The interface that the API engine needs of a store.
@@ -87,6 +114,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits until reads reflect every write acknowledged before the call by any replica; returns that revision.
     fn current(&self) -> BoxFuture<'_, Result<u64, Arc<Error>>>;
+
+    /// Whether other processes write to the same store, so that the memory may be behind it.
+    fn is_shared(&self) -> bool;
 
     /// The object stored under a key.
     fn get(&self, key: &str) -> Option<Arc<Object>>;
@@ -115,4 +145,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the events up to and including a revision.
     fn compact(&self, revision: u64);
+
+    /// Finishes the writes that wait, makes everything durable and ends every watch. Later writes fail.
+    fn close(&self);
 }

@@ -16,7 +16,8 @@ pub struct Encoded {
 
 impl Encoded {
     /// `splice` is the offset in `json` where the decimal revision goes (between the quotes of
-    /// `metadata.resourceVersion`). It is clamped to the length of the text.
+    /// `metadata.resourceVersion`, which must be the first member of that name in the text). It is clamped to the length
+    /// of the text.
     pub fn new(json: Vec<u8>, splice: usize) -> Self {
         let splice = splice.min(json.len());
         Encoded {
@@ -30,6 +31,11 @@ impl Encoded {
     pub fn with_cached(mut self, cached: Cached) -> Self {
         self.cached = Some(cached);
         self
+    }
+
+    /// The text without a revision.
+    pub(crate) fn json(&self) -> &[u8] {
+        &self.json
     }
 
     pub(crate) fn commit(self, key: Arc<str>, created: u64, revision: u64) -> Object {
@@ -107,6 +113,20 @@ impl Object {
     /// Where the revision stands in the text.
     pub(crate) fn splice(&self) -> usize {
         self.splice
+    }
+
+    /// An object from its text without a revision, as [`Encoded`] has it; `None` if the text has no place for one.
+    pub(crate) fn from_text(key: Arc<str>, created: u64, revision: u64, text: &[u8]) -> Option<Object> {
+        const PLACE: &[u8] = b"\"resourceVersion\":\"";
+        let splice_at = text.windows(PLACE.len()).position(|window| window == PLACE)? + PLACE.len();
+        Some(Object {
+            key,
+            bytes: splice(&text[..splice_at], revision, &text[splice_at..]),
+            created,
+            revision,
+            splice: splice_at,
+            cached: OnceLock::new(),
+        })
     }
 
     /// An object as it was, read back; `None` if the offset is not one in the text.

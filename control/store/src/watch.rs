@@ -61,6 +61,13 @@ impl Registry {
         }
     }
 
+    /// Ends every watch as if its watcher had been too slow.
+    pub(crate) fn cut_off(&mut self) {
+        for subscriber in self.by_prefix.drain().flat_map(|(_, subscribers)| subscribers) {
+            subscriber.lagged.store(true, Ordering::Release);
+        }
+    }
+
     /// Ends every watch.
     pub(crate) fn close(&mut self) {
         self.by_prefix.clear();

@@ -2,14 +2,15 @@
 //! durable with one sync, shows them to readers and watchers, and answers. While it syncs, the next group gathers.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::ops::Bound;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
+use crate::memory::Memory;
 use crate::state::State;
-use crate::watch::{self, SharedRegistry};
-use crate::{Change, Error, Event, EventKind, Expect, Object, Write, WriteError};
+use crate::{Change, Error, Event, EventKind, Expect, Guard, Object, Write, WriteError};
 
 type Reply = Result<Arc<Object>, WriteError>;
 /// The results of a job and where they go.
@@ -78,8 +79,7 @@ impl Inbox {
 
 pub(crate) struct Writer {
     pub(crate) disk: Disk,
-    pub(crate) state: Arc<RwLock<State>>,
-    pub(crate) registry: SharedRegistry,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) volatile: Vec<String>,
     /// Keys whose current object is newer than the one on disk.
@@ -102,9 +102,9 @@ impl Writer {
             if !jobs.is_empty() {
                 self.group(jobs.drain(..));
             }
-            self.disk.tend(&self.state, &self.inbox);
+            self.disk.tend(&self.memory, &self.inbox);
         }
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.memory.state();
         let (revision, extra) = (state.revision, unwritten(&self.dirty, &state));
         drop(state);
         if let Err(error) = self.disk.finish(&extra, revision) {
@@ -113,7 +113,7 @@ impl Writer {
                 "the store could not be closed cleanly"
             );
         }
-        watch::lock(&self.registry).close();
+        self.memory.close();
     }
 
     fn group(&mut self, jobs: std::vec::Drain<'_, Job>) {
@@ -121,7 +121,7 @@ impl Writer {
         let mut answers = Vec::with_capacity(jobs.len());
         let extra = {
             // Only this thread writes to the state, so what is read here stays true until `publish`.
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            let state = self.memory.state();
             let mut revision = state.revision;
             for job in jobs {
                 let results = job.writes.into_iter().map(|write| {
@@ -164,24 +164,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Shows the events to readers, answers, and hands the events to the watchers. A reader that has its answer may
-    /// watch from there at once: it finds the registry only when all of this is done.
     fn publish(&mut self, events: &[Arc<Event>], answers: Vec<Answer>) {
-        let mut registry = watch::lock(&self.registry);
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
-            state.apply(event.clone());
-        }
-        drop(state);
-        for (reply, results) in answers {
-            // A caller that went away does not want its answer.
-            let _ = reply.send(results);
-        }
-        for event in events {
-            registry.dispatch(event);
-            registry.settled = event.revision();
-        }
-        drop(registry);
+        self.memory.publish(events, || {
+            for (reply, results) in answers {
+                // A caller that went away does not want its answer.
+                let _ = reply.send(results);
+            }
+        });
         for event in events {
             self.disk.account(event);
         }
@@ -194,7 +183,12 @@ fn unwritten(dirty: &BTreeSet<Arc<str>>, state: &State) -> Vec<Arc<Object>> {
 
 /// Checks one write against the state and the writes before it, and numbers it.
 fn accept(state: &State, group: &mut Group, write: Write, revision: u64, volatile: &[String]) -> Reply {
-    let Write { key, expect, change } = write;
+    let Write {
+        key,
+        expect,
+        change,
+        guard,
+    } = write;
     let current = match group.touched.get(key.as_str()) {
         Some(touched) => touched.clone(),
         None => state.get(&key).cloned(),
@@ -204,7 +198,7 @@ fn accept(state: &State, group: &mut Group, write: Write, revision: u64, volatil
         (Expect::Revision(expected), Some(object)) => object.revision() == expected,
         _ => false,
     };
-    if !holds {
+    if !holds || guard.is_some_and(|guard| !unchanged(state, group, &guard)) {
         return Err(WriteError::Conflict { current });
     }
     let key: Arc<str> = current
@@ -231,4 +225,21 @@ fn accept(state: &State, group: &mut Group, write: Write, revision: u64, volatil
         previous: current,
     }));
     Ok(object)
+}
+
+/// Whether a guard holds, in the state and the writes before this one.
+fn unchanged(state: &State, group: &Group, guard: &Guard) -> bool {
+    let changes = |event: &Event| event.kind != EventKind::Deleted && event.object.key().starts_with(&guard.prefix);
+    if group.events.iter().any(|event| changes(event)) {
+        return false;
+    }
+    match state.history.check(guard.revision, state.revision) {
+        Ok(()) => !state.history.after(guard.revision).any(|event| changes(event)),
+        Err(_) => {
+            let bounds = (Bound::Included(guard.prefix.as_str()), Bound::Unbounded);
+            let below = state.objects.range::<str, _>(bounds);
+            let mut below = below.take_while(|(key, _)| key.starts_with(&guard.prefix));
+            below.all(|(_, object)| object.revision() <= guard.revision)
+        }
+    }
 }

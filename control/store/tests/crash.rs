@@ -20,6 +20,7 @@ fn put(key: String, expect: Expect, text: String) -> Write {
         key,
         expect,
         change: Change::Put(Encoded::new(json.into_bytes(), 7)),
+        guard: None,
     }
 }
 
@@ -40,6 +41,7 @@ async fn writer_process() {
                 key: key.clone(),
                 expect,
                 change: Change::Delete { last: None },
+                guard: None,
             }
         } else {
             put(key.clone(), expect, "x".repeat(usize::try_from(n % 900).unwrap()))

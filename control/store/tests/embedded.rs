@@ -1,12 +1,13 @@
-//! The embedded store as its users see it.
+//! The embedded store: what every backend does, and what only this one does.
+
+mod suite;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use barepod_store::{
-    Change, Embedded, Encoded, EventKind, Expect, Object, Options, Range, ReadError, Store, Write, WriteError,
-};
+use barepod_store::{Embedded, Expect, Object, Options, ReadError, Store};
+use suite::{put, remove};
 
 struct Directory(PathBuf);
 
@@ -41,181 +42,18 @@ impl Drop for Directory {
     }
 }
 
-fn put(key: &str, expect: Expect, text: &str) -> Write {
-    let json = format!("{{\"metadata\":{{\"resourceVersion\":\"\"}},\"data\":\"{text}\"}}");
-    Write {
-        key: key.into(),
-        expect,
-        change: Change::Put(Encoded::new(json.into_bytes(), 32)),
+struct World(Directory);
+
+impl World {
+    async fn new(name: &str) -> Self {
+        World(Directory::new(name))
+    }
+    async fn store(&self) -> Arc<dyn Store> {
+        Arc::new(Embedded::open(self.0.options()).unwrap())
     }
 }
 
-fn remove(object: &Object) -> Write {
-    let expect = Expect::Revision(object.revision());
-    Write {
-        key: object.key().into(),
-        expect,
-        change: Change::Delete { last: None },
-    }
-}
-
-fn keys(store: &Embedded, range: Range<'_>) -> (Vec<String>, usize) {
-    let page = store.range(&range).unwrap();
-    (
-        page.objects.iter().map(|object| object.key().to_string()).collect(),
-        page.remaining,
-    )
-}
-
-#[tokio::test]
-async fn compare_and_swap() {
-    let directory = Directory::new("cas");
-    let store = Embedded::open(directory.options()).unwrap();
-    let first = store.write(put("/pods/a/x", Expect::Absent, "1")).await.unwrap();
-    let text = format!(
-        "{{\"metadata\":{{\"resourceVersion\":\"{}\"}},\"data\":\"1\"}}",
-        first.revision()
-    );
-    assert_eq!(first.bytes(), text.as_bytes());
-    let clash = store.write(put("/pods/a/x", Expect::Absent, "2")).await;
-    assert!(
-        matches!(clash, Err(WriteError::Conflict { current: Some(current) }) if current.revision() == first.revision())
-    );
-    let second = store
-        .write(put("/pods/a/x", Expect::Revision(first.revision()), "2"))
-        .await
-        .unwrap();
-    assert!(second.revision() > first.revision() && second.created() == first.created());
-    assert!(
-        store
-            .write(put("/pods/a/x", Expect::Revision(first.revision()), "3"))
-            .await
-            .is_err()
-    );
-    assert!(
-        store
-            .write(put("/pods/a/none", Expect::Revision(1), "3"))
-            .await
-            .is_err()
-    );
-    let gone = store.write(remove(&second)).await.unwrap();
-    assert!(gone.revision() > second.revision() && store.get("/pods/a/x").is_none());
-    // Writes of one group see each other.
-    let results = store
-        .write_all(vec![
-            put("/pods/b/x", Expect::Absent, "1"),
-            put("/pods/b/x", Expect::Absent, "2"),
-        ])
-        .await;
-    assert!(results[0].is_ok() && results[1].is_err());
-}
-
-#[tokio::test]
-async fn pages_and_older_revisions() {
-    let directory = Directory::new("range");
-    let store = Embedded::open(directory.options()).unwrap();
-    let mut objects = Vec::new();
-    for name in ["a", "b", "c", "d"] {
-        objects.push(
-            store
-                .write(put(&format!("/pods/x/{name}"), Expect::Absent, "1"))
-                .await
-                .unwrap(),
-        );
-    }
-    store.write(put("/podsother/x/a", Expect::Absent, "1")).await.unwrap();
-    let then = store.revision();
-    let range = Range {
-        prefix: "/pods/",
-        limit: 2,
-        ..Range::default()
-    };
-    assert_eq!(keys(&store, range), (vec!["/pods/x/a".into(), "/pods/x/b".into()], 2));
-    store.write(remove(&objects[2])).await.unwrap();
-    store.write(put("/pods/x/cc", Expect::Absent, "1")).await.unwrap();
-    let changed = store
-        .write(put("/pods/x/d", Expect::Revision(objects[3].revision()), "2"))
-        .await
-        .unwrap();
-    store.write(remove(&changed)).await.unwrap();
-    let rest = Range {
-        prefix: "/pods/",
-        after: Some("/pods/x/b"),
-        at: Some(then),
-        ..Range::default()
-    };
-    assert_eq!(keys(&store, rest), (vec!["/pods/x/c".into(), "/pods/x/d".into()], 0));
-    let counted = Range {
-        limit: 1,
-        left: Some(2),
-        ..rest
-    };
-    assert_eq!(keys(&store, counted), (vec!["/pods/x/c".into()], 1));
-    let old = store.range(&rest).unwrap();
-    assert_eq!(old.objects[1].revision(), objects[3].revision());
-    let now = Range {
-        prefix: "/pods/",
-        after: Some("/pods/x/b"),
-        ..Range::default()
-    };
-    assert_eq!(keys(&store, now), (vec!["/pods/x/cc".into()], 0));
-    assert_eq!(store.count("/pods/"), 3);
-    store.compact(then + 1);
-    assert!(matches!(store.range(&rest), Err(ReadError::Compacted { .. })));
-    assert!(matches!(store.watch("/pods/", then), Err(ReadError::Compacted { .. })));
-    let future = Range {
-        at: Some(then + 1000),
-        ..rest
-    };
-    assert!(matches!(store.range(&future), Err(ReadError::Future { .. })));
-}
-
-#[tokio::test]
-async fn watches_replay_and_follow() {
-    let directory = Directory::new("watch");
-    let store = Embedded::open(directory.options()).unwrap();
-    let start = store.revision();
-    let object = store.write(put("/pods/x/a", Expect::Absent, "1")).await.unwrap();
-    let mut all = store.watch("/pods/", start).unwrap();
-    let mut other = store.watch("/pods/y/", start).unwrap();
-    let mut one = store.watch("/pods/x/a", start).unwrap();
-    store.write(put("/pods/x/ab", Expect::Absent, "1")).await.unwrap();
-    store.write(remove(&object)).await.unwrap();
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        let delivery = all.next().await.unwrap();
-        seen.push((delivery.event.kind, delivery.event.object.key().to_string()));
-    }
-    let expected = [
-        (EventKind::Added, "/pods/x/a"),
-        (EventKind::Added, "/pods/x/ab"),
-        (EventKind::Deleted, "/pods/x/a"),
-    ];
-    assert_eq!(seen, expected.map(|(kind, key)| (kind, key.to_string())));
-    assert_eq!(one.next().await.unwrap().event.kind, EventKind::Added);
-    let last = one.next().await.unwrap();
-    assert_eq!(last.event.kind, EventKind::Deleted);
-    assert_eq!(last.event.revision(), store.revision());
-    assert!(other.try_next().is_none());
-    drop(store);
-    assert!(other.next().await.is_none() && !other.lagged());
-}
-
-#[tokio::test]
-async fn a_slow_watcher_is_cut_off() {
-    let directory = Directory::new("slow");
-    let store = Embedded::open(directory.options()).unwrap();
-    let mut slow = store.watch("/pods/", store.revision()).unwrap();
-    let writes = (0..9000)
-        .map(|n| put(&format!("/pods/x/{n}"), Expect::Absent, "1"))
-        .collect();
-    assert!(store.write_all(writes).await.iter().all(Result::is_ok));
-    let mut got = 0;
-    while slow.next().await.is_some() {
-        got += 1;
-    }
-    assert!(slow.lagged() && got == 8192);
-}
+suite::suite!(World);
 
 #[tokio::test]
 async fn survives_reopening_and_is_locked_meanwhile() {
@@ -259,37 +97,6 @@ async fn heartbeats_do_not_touch_the_disk() {
     assert_eq!(directory.written(), before);
     store.write(put("/pods/x/a", Expect::Absent, "1")).await.unwrap();
     assert_ne!(directory.written(), before);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_writers_share_commits() {
-    let directory = Directory::new("group");
-    let store = Arc::new(Embedded::open(directory.options()).unwrap());
-    let tasks: Vec<_> = (0..16)
-        .map(|task| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for n in 0..50 {
-                    store
-                        .write(put(&format!("/pods/{task}/{n}"), Expect::Absent, "1"))
-                        .await
-                        .unwrap();
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    assert_eq!(store.count("/pods/"), 800);
-    let page = store
-        .range(&Range {
-            prefix: "/pods/",
-            ..Range::default()
-        })
-        .unwrap();
-    let revisions: std::collections::BTreeSet<u64> = page.objects.iter().map(|object| object.revision()).collect();
-    assert_eq!(revisions.len(), 800, "every write has its own revision");
 }
 
 #[tokio::test]
