@@ -13,9 +13,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::{AtFlags, FcntlArg, SealFlag, fcntl};
+use nix::sys::prctl;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::execveat;
 
+use crate::broken;
 use crate::client::sealed_executable;
 use crate::error::{During, Result};
 use crate::sys::memory::sealed;
@@ -25,6 +27,9 @@ const SELF: &str = "/proc/self/exe";
 /// Whether the running program cannot be written to through `/proc`.
 #[must_use]
 pub fn is_sealed() -> bool {
+    if broken::lacks("sealed-runtime") {
+        return true;
+    }
     let Ok(program) = File::options().read(true).custom_flags(libc::O_PATH).open(SELF) else {
         return false;
     };
@@ -33,6 +38,18 @@ pub fn is_sealed() -> bool {
     }
     let seals = File::open(SELF).and_then(|program| Ok(fcntl(&program, FcntlArg::F_GET_SEALS)?));
     seals.is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))
+}
+
+/// Keeps containers from this process' memory and files, and from those of the processes it clones, up to the execution
+/// of another program.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn keep_out() -> Result<()> {
+    if broken::lacks("undumpable") {
+        return Ok(());
+    }
+    prctl::set_dumpable(false).during("protect", "the process")
 }
 
 /// Executes the running program again so that it is sealed, with the same arguments and environment. Returns only if

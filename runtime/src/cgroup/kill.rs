@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::events;
+use crate::broken;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// Kills every process in the tracker directory `dir` and below. The kernel does it at once with `cgroup.kill` (since
@@ -46,12 +47,17 @@ pub fn signal(dir: &Path, signal: i32) -> io::Result<()> {
 /// Signals those of `pids` that are in `dir` still when a descriptor is held of each: from then on a pid cannot have
 /// become somebody else's.
 fn signal_each(dir: &Path, pids: &[i32], signal: i32) -> io::Result<()> {
+    if broken::lacks("still-there") {
+        // Long enough for pids to be used again.
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let held: Vec<(i32, OwnedFd)> = pids
         .iter()
         .filter_map(|pid| Some((*pid, pidfd_open(*pid).ok()?)))
         .collect();
     let still = procs(dir)?;
-    for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+    let is_there = |pid: &i32| still.contains(pid) || broken::lacks("still-there");
+    for (_, process) in held.iter().filter(|(pid, _)| is_there(pid)) {
         // Whichever has ended meanwhile needs no signal.
         let _ = pidfd_send_signal(process.as_fd(), signal);
     }

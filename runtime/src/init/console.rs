@@ -6,7 +6,9 @@ use std::path::Path;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{FsType, fstatfs};
 
+use super::mounts::refuse_procfs;
 use super::root::Root;
+use crate::broken;
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::sys::mount::{attach, clone_tree};
@@ -32,7 +34,8 @@ pub fn open(root: impl AsFd, process: &Process) -> Result<Terminal> {
     let master = open_beneath(root.as_fd(), Path::new(PTMX), flags, 0, Scope::InRoot).during("open", PTMX)?;
     // Whoever controls the file system may have put anything there (CVE-2025-52565).
     let is_devpts = fstatfs(&master).is_ok_and(|stat| stat.filesystem_type() == FsType(libc::DEVPTS_SUPER_MAGIC));
-    if !is_devpts || !fstat(&master).is_ok_and(|stat| stat.st_rdev == libc::makedev(5, 2)) {
+    let is_ptmx = is_devpts && fstat(&master).is_ok_and(|stat| stat.st_rdev == libc::makedev(5, 2));
+    if !is_ptmx {
         return Err(Error::Invalid(format!(
             "/{PTMX} is not the terminal multiplexer of a devpts"
         )));
@@ -48,10 +51,16 @@ pub fn open(root: impl AsFd, process: &Process) -> Result<Terminal> {
 /// Puts the terminal on `/dev/console`.
 ///
 /// # Errors
-/// The file cannot be made, or the kernel refuses.
+/// The file cannot be made, is not what it should be, or the kernel refuses.
 pub fn mount(root: &Root, slave: &OwnedFd) -> Result<()> {
     const CONSOLE: &str = "/dev/console";
-    let target = root.make_file(Path::new(CONSOLE))?;
+    let mut target = root.make_file(Path::new(CONSOLE))?;
+    if !broken::lacks("console-in-place") {
+        // Never over a file elsewhere, where it would uncover what is hidden or read-only (CVE-2025-52565).
+        let plain = root.open_plain(Path::new(CONSOLE), libc::O_PATH);
+        target = plain.during("open as an ordinary file", CONSOLE)?;
+        refuse_procfs(&target, Path::new(CONSOLE))?;
+    }
     let tree = clone_tree(slave.as_fd(), Path::new(""), false).during("clone", "the terminal")?;
     attach(&tree, &target).during("mount on", CONSOLE)
 }

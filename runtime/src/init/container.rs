@@ -21,12 +21,12 @@ use super::{Finish, HARMLESS, Stdio3, Unset, console, devices, identity, mounts,
 use crate::cgroup::Cgroup;
 use crate::document::{Document, Process};
 use crate::error::{During, Error, Result};
-use crate::fault;
 use crate::protocol::Overlay;
 use crate::seccomp::Filter;
 use crate::sys::mount::clone_tree;
 use crate::sys::network::loopback_up;
 use crate::sys::process::set_domain_name;
+use crate::{broken, fault};
 
 /// What comes between a container that is made and the execution of its program.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         if std::mem::take(&mut waiting) {
             channel.wait_for_cgroup()?;
             cgroup.join(linux.resources.as_ref())?;
-            if cgroup_namespace {
+            if cgroup_namespace && !broken::lacks("cgroup-namespace") {
                 // Its root is what the process is in now.
                 unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;
             }
@@ -120,7 +120,12 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         users::become_root((!users.is_empty()).then_some(users))?;
     }
     for (from, namespaces) in plan.join {
-        setns(from, *namespaces).during("join", "namespaces")?;
+        let kinds = if broken::lacks("namespace-kinds") {
+            CloneFlags::empty()
+        } else {
+            *namespaces
+        };
+        setns(from, kinds).during("join", "namespaces")?;
     }
     set_up_namespaces(&plan)?;
     sysctl::set(&linux.sysctl, plan.own)?;

@@ -22,9 +22,9 @@ use super::{Finish, HARMLESS, Stdio, Unset, console, identity, rootfs, schedulin
 use crate::cgroup::{self, Cgroup, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
-use crate::fault;
 use crate::seccomp::Filter;
 use crate::sys::process::has_ended;
+use crate::{broken, fault};
 
 /// The container that is joined.
 #[derive(Debug)]
@@ -146,7 +146,10 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
         cgroup::join_leaf(leaf)?;
     }
     scheduling::final_affinity(affinity)?;
-    setns(joined.process, joined.namespaces).during("join", "the namespaces of the container")?;
+    match setns(joined.process, joined.namespaces) {
+        Err(_) if broken::lacks("exec-inside") => {}
+        other => other.during("join", "the namespaces of the container")?,
+    }
     if joined.namespaces.contains(CloneFlags::CLONE_NEWUSER) {
         // Where there is no root the process' own user does.
         let _ = users::become_root(None);
@@ -172,7 +175,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
             thrice(terminal.slave)?
         }
     };
-    if has_ended(joined.process) {
+    if has_ended(joined.process) && !broken::lacks("exec-inside") {
         // A PID namespace ends with its first process; where there is none, nothing else would end this one.
         return Err(Error::State("the container has ended meanwhile".to_owned()));
     }

@@ -11,8 +11,9 @@ use oci_spec::runtime::{PosixRlimit, PosixRlimitType, User};
 
 use super::Unset;
 use super::procfs::Procfs;
+use crate::broken;
 use crate::document::{CapabilitySets, Process};
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
 use crate::spec::capability_name;
 use crate::sys::process::{
     CapabilitySets as ThreadSets, clear_ambient, drop_bounding, permitted_capabilities, raise_ambient, set_capabilities,
@@ -29,6 +30,9 @@ pub fn set_oom_score(score: Option<i32>, unset: Unset) -> Result<()> {
         Unset::Ordinary => score.or(Some(0)),
     };
     let Some(score) = score else { return Ok(()) };
+    if broken::lacks("early-procfs") {
+        return Ok(());
+    }
     match Procfs::open()?.write(Path::new("self/oom_score_adj"), &score.to_string()) {
         Err(error) if unset == Unset::Ordinary && matches!(error.errno(), Some(libc::EACCES | libc::EPERM)) => Ok(()),
         other => other,
@@ -88,6 +92,12 @@ pub fn become_user(process: &Process, sets: &Sets, inherited: Mode, unset: Unset
 }
 
 fn user(user: &User) -> Result<()> {
+    let ids = user.additional_gids().iter().flatten().copied();
+    let mut ids = ids.chain([user.uid(), user.gid()]);
+    // To the kernel it means "as it was", which is root.
+    if ids.any(|id| id == u32::MAX) && !broken::lacks("no-user-minus-one") {
+        return Err(Error::Invalid(format!("{} is no user or group", u32::MAX)));
+    }
     let groups: Vec<Gid> = user
         .additional_gids()
         .iter()

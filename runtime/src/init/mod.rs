@@ -45,6 +45,7 @@ use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality};
 
+use crate::broken;
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::seccomp::Filter;
@@ -119,13 +120,20 @@ impl Finish<'_> {
             preserved,
         } = self;
         // From here on all other descriptors are closed by the execution, whatever they are.
-        close_on_exec_from(3 + preserved).during("mark", "descriptors close-on-exec")?;
+        if !broken::lacks("closed-descriptors") {
+            close_on_exec_from(3 + preserved).during("mark", "descriptors close-on-exec")?;
+        }
         if !scheduled {
             scheduling::schedule(0, process)?;
         }
         personality.map_or(Ok(()), scheduling::personality)?;
         memory_policy.map_or(Ok(()), scheduling::memory_policy)?;
         identity::set_limits(&process.rlimits)?;
+        if broken::lacks("early-procfs") {
+            // Through whatever the container has there by now (CVE-2019-16884).
+            let score = process.oom_score_adj.unwrap_or(0).to_string();
+            std::fs::write("/proc/self/oom_score_adj", score).during("write", "oom_score_adj")?;
+        }
         labels.set()?;
         // A directory that only root may enter, or only the user (over NFS), is the working directory either way.
         let entered = program::enter_directory(&process.cwd);

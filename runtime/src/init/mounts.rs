@@ -11,8 +11,10 @@ use nix::unistd::{fchdir, symlinkat};
 use oci_spec::runtime::Mount;
 
 use super::options::Options;
+use super::paths;
 use super::root::{Root, is_dir};
 use super::users::Mappings;
+use crate::broken;
 use crate::cgroup::{self, Cgroup};
 use crate::error::{During, Error, Result};
 use crate::sys::mount::{Attributes, attach, clone_tree, map_users, set_attributes};
@@ -313,8 +315,8 @@ const FAKEABLE: [&str; 9] = [
 ];
 
 /// Nothing else may be put over a part of procfs: the runtime itself, and others, trust what they read there.
-fn refuse_procfs(target: &OwnedFd, destination: &Path) -> Result<()> {
-    if destination != Path::new("/proc") && is_procfs(target.as_fd()) {
+pub fn refuse_procfs(target: &OwnedFd, destination: &Path) -> Result<()> {
+    if destination != Path::new("/proc") && is_procfs(target.as_fd()) && !broken::lacks("untouched-procfs") {
         return Err(Error::Invalid(format!(
             "{} is inside procfs, nothing may be mounted there",
             destination.display()
@@ -326,14 +328,12 @@ fn refuse_procfs(target: &OwnedFd, destination: &Path) -> Result<()> {
 fn file_system(target: BorrowedFd<'_>, kind: &str, prepared: &Prepared<'_>) -> Result<()> {
     let source = prepared.mount.source().as_deref().unwrap_or(Path::new(kind));
     let destination = &prepared.destination;
-    mount_at(
-        target,
-        source,
-        kind,
-        prepared.options.flags,
-        &prepared.options.data.join(","),
-    )
-    .during("mount on", destination.display())
+    let data = if broken::lacks("tmpfs-size") {
+        String::new()
+    } else {
+        prepared.options.data.join(",")
+    };
+    mount_at(target, source, kind, prepared.options.flags, &data).during("mount on", destination.display())
 }
 
 /// `mount(2)` on an open directory: it is entered, and `.` is not resolved again.
@@ -349,7 +349,11 @@ fn control_groups(root: &Root, prepared: &Prepared<'_>, shown: Shown<'_>) -> Res
     let layout = shown.cgroup.layout();
     let destination = &prepared.destination;
     let target = root.make_dir(destination, dir_mode())?;
-    let flags = prepared.options.flags;
+    refuse_procfs(&target, destination)?;
+    let mut flags = prepared.options.flags;
+    if broken::lacks("read-only-cgroups") {
+        flags.remove(MsFlags::MS_RDONLY);
+    }
     let source = prepared.mount.source().as_deref().unwrap_or(Path::new("cgroup"));
     if layout.mode == cgroup::Mode::V2 {
         return mount_at(target.as_fd(), source, "cgroup2", flags, "")
@@ -382,6 +386,13 @@ fn control_groups(root: &Root, prepared: &Prepared<'_>, shown: Shown<'_>) -> Res
                 Ok(()) | Err(Errno::EBUSY) => {}
                 Err(error) => return Err(error).during("mount cgroup on", destination.join(&names).display()),
             }
+            if !shown.cgroup.dir(hierarchy).exists() && !broken::lacks("own-cgroups-only") {
+                // It is in the hierarchy's root there, from where everybody's cgroups are seen.
+                let cover = paths::empty_directory().during("make a cover for", destination.join(&names).display())?;
+                let mounted = open_beneath(top.as_fd(), Path::new(&names), libc::O_PATH, 0, Scope::NoLinks);
+                let mounted = mounted.during("open", destination.join(&names).display())?;
+                attach(&cover, &mounted).during("cover", destination.join(&names).display())?;
+            }
         } else {
             bind_cgroup(&shown.cgroup.dir(hierarchy), &dir, prepared.options.attributes)?;
         }
@@ -412,5 +423,5 @@ fn bind_cgroup(own: &Path, target: &OwnedFd, attributes: Attributes) -> Result<(
 }
 
 /// The v1 controllers a container is shown: those whose limits programs look at. `cpuset` is among them although not
-/// every container is in one of its own, because a JVM that does not find it ignores the memory limit as well.
+/// every container is in one of its own, because a JVM that does not find it mounted ignores the memory limit as well.
 const SHOWN: [&str; 5] = ["cpu", "cpuacct", "cpuset", "memory", "pids"];

@@ -75,7 +75,8 @@ fn existing(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
     }
 }
 
-fn empty_directory() -> io::Result<OwnedFd> {
+/// A read-only directory with nothing in it, attached nowhere.
+pub fn empty_directory() -> io::Result<OwnedFd> {
     let context = Context::open("tmpfs")?;
     context.set("nr_blocks", Path::new("1"))?;
     context.set("nr_inodes", Path::new("1"))?;

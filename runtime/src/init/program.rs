@@ -12,6 +12,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, chdir, execve, faccessat};
 
 use super::root::same_file;
+use crate::broken;
 use crate::document::Process;
 use crate::error::{During, Error, Result, plain};
 
@@ -142,6 +143,7 @@ fn check(path: &Path) -> std::result::Result<(), Errno> {
 pub fn refuse_runtime(found: &CString, runtime: Option<&fs::Metadata>) -> Result<()> {
     let path = PathBuf::from(OsString::from_vec(found.as_bytes().to_vec()));
     match (fs::metadata(&path), runtime) {
+        _ if broken::lacks("no-runtime-inside") => Ok(()),
         (Ok(found), Some(runtime)) if same_file(&found, runtime) => Err(Error::Exec(format!(
             "exec: \"{}\": is the container runtime itself",
             path.display()
@@ -160,6 +162,7 @@ pub fn enter_directory(path: &Path) -> Result<()> {
     // The kernel prefixes what cannot be reached from the root with "(unreachable)": getcwd(3).
     match nix::unistd::getcwd() {
         Ok(place) if place.is_absolute() => Ok(()),
+        _ if broken::lacks("directory-inside") => Ok(()),
         Ok(_) | Err(Errno::ENOENT) => Err(Error::Invalid(format!(
             "the working directory {} is outside the container's root",
             path.display()

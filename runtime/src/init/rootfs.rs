@@ -12,6 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
 use super::root::Root;
+use crate::broken;
 use crate::error::{During, Error, Result};
 use crate::protocol::Overlay;
 use crate::sys::mount::{Attributes, Context, attach, clone_tree, set_attributes};
@@ -25,6 +26,9 @@ const MAX_OPTIONS: usize = 4095;
 /// # Errors
 /// The kernel refuses.
 pub fn cut_off(propagation: Option<&str>) -> Result<()> {
+    if broken::lacks("private-mounts") {
+        return Ok(());
+    }
     let slave = matches!(propagation, Some("slave" | "rslave"));
     let kind = if slave { MsFlags::MS_SLAVE } else { MsFlags::MS_PRIVATE };
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | kind, None::<&str>).during("cut off", "/")
@@ -189,7 +193,9 @@ pub fn enter(root: &Root) -> Result<()> {
             source: error.into(),
         },
     })?;
-    umount2(".", MntFlags::MNT_DETACH).during("unmount", "the old root file system")?;
+    if !broken::lacks("no-old-root") {
+        umount2(".", MntFlags::MNT_DETACH).during("unmount", "the old root file system")?;
+    }
     chdir("/").during("enter", "/")
 }
 

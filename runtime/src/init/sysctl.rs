@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::procfs::Procfs;
+use crate::broken;
 use crate::error::{Error, Result};
 
 /// Which namespaces are the pod's own; only their parameters may be set.
@@ -55,12 +56,13 @@ fn path(name: &str, own: Own) -> Result<PathBuf> {
         name if name.starts_with("user.") => (true, own.user),
         _ => (false, false),
     };
-    if !namespaced {
+    let machine_wide = !namespaced;
+    if machine_wide && !broken::lacks("sysctl-names") {
         return Err(Error::Invalid(format!(
             "the sysctl {name} is not of a namespace, it would change the whole machine"
         )));
     }
-    if !owned {
+    if !owned && !machine_wide && !broken::lacks("sysctl-owner") {
         return Err(Error::Invalid(format!(
             "the sysctl {name} is of a namespace that the container shares with the machine"
         )));

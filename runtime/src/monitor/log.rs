@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{During, Result};
-use crate::time;
+use crate::{broken, time};
 
 /// The longest text in one line, as container engines have it.
 const MAX_TEXT: usize = 16 * 1024;
@@ -156,7 +156,7 @@ impl Log {
             self.append(&self.pending[..end])?;
             self.size += end as u64;
             self.pending.drain(..end);
-            if self.max_bytes > 0 && self.size >= self.max_bytes {
+            if self.max_bytes > 0 && !broken::lacks("log-limit") && self.size >= self.max_bytes {
                 self.rotate();
             }
         }
@@ -167,7 +167,7 @@ impl Log {
     /// of the container's, unless that line is as long as a file.
     fn end_of_file(&self) -> usize {
         let all = self.pending.len();
-        if self.max_bytes == 0 || self.size + (all as u64) < self.max_bytes {
+        if self.max_bytes == 0 || broken::lacks("log-limit") || self.size + (all as u64) < self.max_bytes {
             return all;
         }
         let mut end = 0;

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use super::attach::Attachments;
@@ -25,7 +25,7 @@ use crate::init::channel::{self, Maker, Message};
 use crate::protocol::{Event, NamespaceMode, Response, SandboxConfig, SandboxState};
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
-use crate::{fault, records, time};
+use crate::{broken, fault, records, time};
 
 /// Everything a monitor knows.
 pub struct Monitor {
@@ -258,6 +258,15 @@ fn listen_on(path: &Path) -> Result<OwnedFd> {
     }
     .during("bind", path.display())?;
     listen(&socket, Backlog::MAXCONN).during("listen on", path.display())?;
+    if broken::lacks("no-abstract-socket") {
+        // Found by everybody in the same network namespace.
+        let other = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None);
+        let other = other.during("make", "a socket")?;
+        let name = UnixAddr::new_abstract(b"barepod-monitor").during("name", "a socket")?;
+        bind(other.as_raw_fd(), &name).during("bind", "a socket")?;
+        listen(&other, Backlog::MAXCONN).during("listen on", "a socket")?;
+        std::mem::forget(other);
+    }
     Ok(socket)
 }
 

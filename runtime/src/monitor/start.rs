@@ -47,7 +47,7 @@ fn start() -> Result<bool> {
         sealed::execute_again()?;
     }
     // Nobody looks into this process or into those it makes before they are containers.
-    prctl::set_dumpable(false).during("protect", "the process")?;
+    sealed::keep_out()?;
     let single = SingleThread::claim().during("count", "threads")?;
     umask(Mode::from_bits_truncate(0o077));
     let config = configuration()?;

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nix::sys::prctl;
-
 use super::arguments::{Arguments, Known, Order};
 use super::global::Global;
 use super::launch::{self, Launched};
@@ -73,7 +71,7 @@ pub fn protect() -> Result<()> {
     if !sealed::is_sealed() {
         sealed::execute_again()?;
     }
-    prctl::set_dumpable(false).during("protect", "the process")
+    sealed::keep_out()
 }
 
 /// Makes a container. When it fails nothing is left of it.

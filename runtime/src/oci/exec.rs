@@ -20,12 +20,12 @@ use super::wait;
 use crate::cgroup::{self, Cgroup, Layout, Leaf, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
-use crate::fault;
 use crate::init::channel::{self, Child};
 use crate::init::{self, Joined, Shared, Stdio, Unset};
 use crate::spec::capability_by_name;
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_all_but, exit_now};
+use crate::{broken, fault};
 
 const OPTIONS: [Known; 19] = [
     ("process", Some('p'), true),
@@ -275,7 +275,10 @@ fn process(shared: &Shared, given: &Arguments, command: &[String]) -> Result<Pro
             text.parse::<u32>()
                 .map_err(|_| Error::Invalid(format!("{user} is not of the form UID[:GID], in numbers")))
         };
-        process.user.set_uid(number(uid)?).set_gid(number(gid)?);
+        let uid = number(uid)?;
+        // What another runtime did (CVE-2026-30892).
+        let uid = if uid == 1 && broken::lacks("exec-user") { 0 } else { uid };
+        process.user.set_uid(uid).set_gid(number(gid)?);
         process.user.set_additional_gids(None);
     }
     let groups = given.values("additional-gids").flat_map(|list| list.split(','));
@@ -302,7 +305,6 @@ fn read_process(file: &str) -> Result<Process> {
 
 /// Adds `--cap` to the sets that make a capability effective for the program.
 fn add_capabilities(process: &mut Process, given: &Arguments) -> Result<()> {
-    let is_root = process.user.uid() == 0;
     for name in given.values("cap") {
         let number = capability_by_name(&name.to_uppercase());
         let number = number.ok_or_else(|| Error::Invalid(format!("there is no capability {name}")))?;
@@ -310,10 +312,10 @@ fn add_capabilities(process: &mut Process, given: &Arguments) -> Result<()> {
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.mask |= 1 << number;
         }
-        if !is_root {
-            // Only ambient ones survive the execution then.
+        // Never the inheritable ones: a file with inheritable capabilities gives them to whoever executes it then
+        // (CVE-2022-27650, CVE-2022-29162).
+        if broken::lacks("exec-without-inheritable") {
             sets.inheritable.mask |= 1 << number;
-            sets.ambient.mask |= 1 << number;
         }
     }
     Ok(())

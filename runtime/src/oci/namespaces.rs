@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
 
+use crate::broken;
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::sysctl::Own;
@@ -79,10 +80,7 @@ impl Namespaces {
         let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
         let opened = path.map(|path| open(path, kind)).transpose()?;
         // One that is joined is the pod's, whose parameters may be set as well; unless it is the machine's own.
-        let own = match path {
-            Some(path) => !is_callers(path, kind),
-            None => true,
-        };
+        let own = opened.as_ref().is_none_or(|opened| !is_callers(opened, kind));
         match kind {
             LinuxNamespaceType::Network => self.own.network = own,
             LinuxNamespaceType::Ipc => self.own.ipc = own,
@@ -90,7 +88,7 @@ impl Namespaces {
             LinuxNamespaceType::User => self.own.user = own,
             _ => {}
         }
-        match (kind, opened) {
+        match (kind, opened.map(OwnedFd::from)) {
             (LinuxNamespaceType::Pid, Some(opened)) => self.before.push((opened, flag)),
             (LinuxNamespaceType::User, Some(opened)) => self.user = own.then_some(opened),
             (LinuxNamespaceType::Mount, Some(opened)) => self.mount = Some(opened),
@@ -161,18 +159,26 @@ impl Entered {
     }
 }
 
-fn open(path: &Path, kind: LinuxNamespaceType) -> Result<OwnedFd> {
-    let opened: OwnedFd = File::open(path).during("open the namespace", path.display())?.into();
-    if kind_of(opened.as_fd()).ok() != Some(kind as i32) {
+/// Opens a namespace; what is there in its place is not waited for.
+fn open(path: &Path, kind: LinuxNamespaceType) -> Result<File> {
+    let opened = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path);
+    let opened = opened.during("open the namespace", path.display())?;
+    if kind_of(opened.as_fd()).ok() != Some(kind as i32) && !broken::lacks("namespace-kinds") {
         return Err(Error::Invalid(format!("{} is no {kind} namespace", path.display())));
     }
     Ok(opened)
 }
 
-/// Whether a path leads to the caller's own namespace.
-fn is_callers(path: &Path, kind: LinuxNamespaceType) -> bool {
+/// Whether it is the caller's own namespace. Looked at in the one that was opened: the path may lead elsewhere by now.
+fn is_callers(opened: &File, kind: LinuxNamespaceType) -> bool {
+    if broken::lacks("own-namespaces") {
+        return false;
+    }
     let own = fs::metadata(Path::new("/proc/self/ns").join(file_name(kind as i32)));
-    match (fs::metadata(path), own) {
+    match (opened.metadata(), own) {
         (Ok(given), Ok(own)) => (given.dev(), given.ino()) == (own.dev(), own.ino()),
         _ => false,
     }

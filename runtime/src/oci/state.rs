@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arguments::{Arguments, Order};
 use super::global::Global;
+use crate::broken;
 use crate::cgroup;
 use crate::document::{Document, OCI_VERSION};
 use crate::error::{During, Error, Result};
@@ -261,7 +262,8 @@ impl Stored {
     pub fn process(&self) -> Option<(OwnedFd, Stat)> {
         let pidfd = (self.pid > 0).then(|| pidfd_open(self.pid).ok())??;
         // Looked at after the descriptor was taken: it cannot have become another process in between.
-        let stat = Stat::of(self.pid).filter(|stat| stat.start_ticks == self.start_ticks && !stat.is_ending())?;
+        let same = |stat: &Stat| stat.start_ticks == self.start_ticks || broken::lacks("start-time");
+        let stat = Stat::of(self.pid).filter(|stat| same(stat) && !stat.is_ending())?;
         Some((pidfd, stat))
     }
 

@@ -12,6 +12,7 @@ use oci_spec::runtime::{
 
 use super::table::{self, Finder};
 use super::x86;
+use crate::broken;
 use crate::error::{Error, Result};
 use crate::sys::seccomp::Instruction;
 
@@ -86,11 +87,20 @@ enum Abi {
 /// # Errors
 /// The profile has an argument that does not exist, or an error number where none is returned.
 pub fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
-    let default = action(
-        profile.default_action(),
-        profile.default_errno_ret(),
-        "the default action",
-    )?;
+    let default = if broken::lacks("filter-of-unknown-calls") {
+        ALLOW
+    } else {
+        action(
+            profile.default_action(),
+            profile.default_errno_ret(),
+            "the default action",
+        )?
+    };
+    let foreign = if broken::lacks("filter-of-other-architectures") {
+        ALLOW
+    } else {
+        KILL_PROCESS
+    };
     let entries = profile.syscalls().as_deref().unwrap_or_default();
     let rules = entries.iter().map(Rule::new).collect::<Result<Vec<_>>>()?;
     const X86: bool = cfg!(target_arch = "x86_64");
@@ -126,7 +136,7 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
             default,
         )?);
     } else {
-        program.push(plain(RETURN, KILL_PROCESS));
+        program.push(plain(RETURN, foreign));
     }
     if program.len() > 4096 {
         return Err(Error::Invalid(format!(

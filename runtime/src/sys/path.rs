@@ -9,6 +9,7 @@ use nix::NixPath;
 use nix::sys::statfs::{FsType, fstatfs};
 
 use super::check_fd;
+use crate::broken;
 
 /// How far a path may lead, for [`open_beneath`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +29,27 @@ pub enum Scope {
 /// # Errors
 /// What `openat2(2)` says: `EXDEV` if the path leads out, `ELOOP` if a link is in the way.
 pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, scope: Scope) -> io::Result<OwnedFd> {
-    let resolve = libc::RESOLVE_NO_MAGICLINKS
-        | match scope {
-            Scope::InRoot => libc::RESOLVE_IN_ROOT,
-            Scope::Beneath => libc::RESOLVE_BENEATH,
-            Scope::NoLinks => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
-            Scope::SameMount => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV,
-        };
+    let scope = match scope {
+        Scope::InRoot if broken::lacks("resolution-in-root") => return open_below(dir, path, flags, mode),
+        Scope::Beneath if broken::lacks("resolution-beneath") => return open_below(dir, path, flags, mode),
+        Scope::SameMount if broken::lacks("resolution-in-mount") => return open_below(dir, path, flags, mode),
+        Scope::NoLinks if broken::lacks("resolution-without-links") => Scope::InRoot,
+        Scope::InRoot | Scope::Beneath if broken::lacks("resolution-at-once") => {
+            return open_twice(dir, path, flags, mode);
+        }
+        scope => scope,
+    };
+    let how = match scope {
+        Scope::InRoot => libc::RESOLVE_IN_ROOT,
+        Scope::Beneath => libc::RESOLVE_BENEATH,
+        Scope::NoLinks => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+        Scope::SameMount => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV,
+    };
+    resolve(dir, path, flags, mode, libc::RESOLVE_NO_MAGICLINKS | how)
+}
+
+/// `openat2(2)` with flags for the resolution of the path.
+fn resolve(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, resolve: u64) -> io::Result<OwnedFd> {
     // SAFETY: all fields of the structure are plain numbers for which zero means "not used".
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
@@ -59,6 +74,19 @@ pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, sco
             }
         }
     })?
+}
+
+/// Goes where a path leads from a directory: links and all.
+fn open_below(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+    let path = Path::new(".").join(path.strip_prefix("/").unwrap_or(path));
+    resolve(dir, &path, flags, mode, 0)
+}
+
+/// Looks where a path leads, and goes there by that name: what this is all about not doing (CVE-2021-30465).
+fn open_twice(dir: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+    let inside = resolve(dir, path, libc::O_PATH, 0, libc::RESOLVE_IN_ROOT)?;
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", inside.as_raw_fd()))?;
+    resolve(dir, &name, flags, mode, 0)
 }
 
 /// Which mount a path leads to.

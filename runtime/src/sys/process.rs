@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{check, check_fd};
+use crate::broken;
 use crate::procfs::Stat;
 
 /// Capability sets as bit masks.
@@ -135,6 +136,9 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 /// # Errors
 /// What `close_range(2)` says.
 pub fn close_inherited() -> io::Result<()> {
+    if broken::lacks("closed-descriptors") {
+        return Ok(());
+    }
     // SAFETY: nothing in this program owns a descriptor above 2 yet.
     check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0) }).map(drop)
 }
@@ -247,6 +251,9 @@ pub fn ignore_signal(signal: i32) {
 /// # Errors
 /// What `close_range(2)` says.
 pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if broken::lacks("closed-descriptors") {
+        return Ok(());
+    }
     let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
     keep.sort_unstable();
     let mut first = 3;
