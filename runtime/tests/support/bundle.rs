@@ -89,6 +89,14 @@ impl Bundle {
         self.run(self.prepare(arguments))
     }
 
+    /// Runs the container to its end; what it wrote and what the runtime said.
+    pub fn said(&self) -> String {
+        let output = self.command(&["run", "--bundle", self.path(), &self.id]);
+        [output.stdout, output.stderr]
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .join("\n")
+    }
+
     /// A command that must succeed; its output.
     pub fn good(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments);

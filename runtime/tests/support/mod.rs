@@ -153,6 +153,33 @@ pub fn tag() -> &'static str {
     TAG.get_or_init(|| std::env::var(snapshot::ALONE).unwrap_or_else(|_| std::process::id().to_string()))
 }
 
+/// A directory for one test, which goes with it.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes it, empty.
+    pub fn new(name: &str) -> Self {
+        let dir = base().join(format!("{name}-{}", tag()));
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl std::ops::Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Whatever cannot be removed is in nobody's way.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// How often something is tried: what `variable` says, or much in the nightly mode (`BAREPOD_NIGHTLY=1`), or little.
 pub fn budget(variable: &str, little: usize, much: usize) -> usize {
     match std::env::var(variable) {
@@ -321,6 +348,41 @@ impl Pod {
             Event::Exited { id: exited, exit } if exited == id => Some(exit.clone()),
             _ => None,
         })
+    }
+
+    /// Executes a program in a container to its end.
+    pub fn exec(&mut self, id: &str, exec_id: &str, process: Process) -> Result<Exit, Failure> {
+        self.exec_to(id, exec_id, process, None)
+    }
+
+    /// [`Pod::exec`] with standard output.
+    pub fn exec_with(&mut self, id: &str, exec_id: &str, process: Process, output: &OwnedFd) -> Result<Exit, Failure> {
+        self.exec_to(id, exec_id, process, Some(output))
+    }
+
+    fn exec_to(
+        &mut self,
+        id: &str,
+        exec_id: &str,
+        process: Process,
+        output: Option<&OwnedFd>,
+    ) -> Result<Exit, Failure> {
+        let request = Request::Exec {
+            id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+            process: Box::new(process),
+            tty: false,
+            stdio: [false, output.is_some(), false],
+            timeout_ms: None,
+        };
+        let fds: Vec<BorrowedFd<'_>> = output.iter().map(|output| output.as_fd()).collect();
+        self.ask_with(request, &fds)?;
+        Ok(self.event(|event| match event {
+            Event::ExecExited {
+                exec_id: ended, exit, ..
+            } if ended == exec_id => Some(exit.clone()),
+            _ => None,
+        }))
     }
 
     /// Makes and starts a container.

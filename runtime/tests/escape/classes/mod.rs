@@ -1,0 +1,104 @@
+//! The classes of attack.
+
+use crate::harness::Class;
+
+mod bombs;
+mod cgroups;
+mod console;
+mod death;
+mod descriptors;
+mod hidden;
+mod links;
+mod machine;
+mod namespaces;
+mod pids;
+mod procfs;
+mod runtime_file;
+mod syscalls;
+mod sysctl;
+mod users;
+mod volumes;
+
+/// All of them.
+pub const ALL: &[Class] = &[
+    Class {
+        name: "descriptors and working directory",
+        attack: descriptors::attack,
+        defences: &["closed-descriptors", "directory-inside"],
+    },
+    Class {
+        name: "the runtime's own file",
+        attack: runtime_file::attack,
+        defences: &["sealed-runtime", "no-runtime-inside", "undumpable"],
+    },
+    Class {
+        name: "hidden and read-only paths",
+        attack: hidden::attack,
+        defences: &["null-device"],
+    },
+    Class {
+        name: "the console",
+        attack: console::attack,
+        defences: &["console-in-place"],
+    },
+    Class {
+        name: "writes to procfs",
+        attack: procfs::attack,
+        defences: &["early-procfs", "real-procfs", "untouched-procfs"],
+    },
+    Class {
+        name: "links in the image",
+        attack: links::attack,
+        defences: &["resolution-in-root", "resolution-without-links", "untouched-procfs"],
+    },
+    Class {
+        name: "shared volumes",
+        attack: volumes::attack,
+        defences: &["resolution-in-root", "resolution-beneath", "resolution-at-once"],
+    },
+    Class {
+        name: "kernel parameters",
+        attack: sysctl::attack,
+        defences: &["sysctl-names", "sysctl-owner", "own-namespaces"],
+    },
+    Class {
+        name: "control groups",
+        attack: cgroups::attack,
+        defences: &["read-only-cgroups", "cgroup-namespace", "own-cgroups-only", "filter"],
+    },
+    Class {
+        name: "users",
+        attack: users::attack,
+        defences: &["exec-user", "exec-without-inheritable", "no-user-minus-one"],
+    },
+    Class {
+        name: "exec and death",
+        attack: death::attack,
+        defences: &["exec-inside"],
+    },
+    Class {
+        name: "pids",
+        attack: pids::attack,
+        defences: &["start-time", "still-there"],
+    },
+    Class {
+        name: "namespaces",
+        attack: namespaces::attack,
+        defences: &["namespace-kinds"],
+    },
+    Class {
+        name: "system calls",
+        attack: syscalls::attack,
+        defences: &["filter", "filter-of-unknown-calls", "filter-of-other-architectures"],
+    },
+    Class {
+        name: "the machine",
+        attack: machine::attack,
+        defences: &["no-old-root", "empty-pause", "no-abstract-socket", "private-mounts"],
+    },
+    Class {
+        name: "bombs",
+        attack: bombs::attack,
+        defences: &["limits", "tmpfs-size", "log-limit"],
+    },
+];

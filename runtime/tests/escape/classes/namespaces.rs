@@ -1,0 +1,85 @@
+//! A namespace that is joined by its path is of the kind it is said to be, whatever was put there meanwhile.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::json;
+
+use crate::bundle::Hostile;
+use crate::escaped;
+
+pub fn attack() {
+    let hostile = Hostile::new("joined", &["list", "/proc/self/ns", "/proc/self/net/dev_snmp6"], |_| {});
+    let bundle = &hostile.bundle;
+    let path = bundle.dir.join("namespace");
+    bundle.change(|document| {
+        let namespaces = document["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        namespaces.push(json!({ "type": "network", "path": path }));
+        document["process"]["args"] = json!(["/attacker", "links", "/proc/self/ns/net"]);
+    });
+    let others = [
+        "/proc/self/ns/uts",
+        "/proc/self/ns/ipc",
+        "/proc/self/ns/mnt",
+        "/dev/null",
+        "/proc/self/exe",
+        "/",
+    ];
+    for other in others {
+        let _ = fs::remove_file(&path);
+        symlink(other, &path).unwrap();
+        let said = bundle.said();
+        if said.contains("link ") {
+            escaped!("{other} was joined as a network namespace: {said}");
+        }
+    }
+    // Nobody waits for somebody to write there.
+    fs::remove_file(&path).unwrap();
+    mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
+    let mut child = bundle
+        .prepare(&["run", "--bundle", bundle.path(), &bundle.id])
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(5);
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > end => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                escaped!("the runtime waits for a pipe that is no namespace");
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    assert!(!status.success());
+    the_right_one(&hostile, &path);
+}
+
+/// The one asked for is joined.
+fn the_right_one(hostile: &Hostile, path: &std::path::Path) {
+    let mut holder = Command::new("unshare")
+        .args(["--net", "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    let namespace = format!("/proc/{}/ns/net", holder.id());
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    crate::support::until("it has a namespace", || {
+        (fs::read_link(&namespace).ok()? != own).then_some(())
+    });
+    fs::remove_file(path).unwrap();
+    symlink(&namespace, path).unwrap();
+    let wanted = fs::read_link(&namespace).unwrap();
+    let said = hostile.bundle.said();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(
+        said.contains(&format!("link /proc/self/ns/net {}", wanted.display())),
+        "{said}"
+    );
+}
