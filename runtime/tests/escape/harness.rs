@@ -1,8 +1,9 @@
 //! Runs classes of attack, each in a process of its own, against the runtime and against the broken ones.
 
+use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use barepod_runtime::broken::DEFENCES;
 use barepod_runtime::sys::process::{pidfd_open, pidfd_send_signal};
 
-use crate::support::{PATIENCE, budget};
+use crate::support::{PATIENCE, base, budget};
 
 /// A class of attack.
 #[derive(Debug)]
@@ -184,9 +185,11 @@ fn run_all(cases: &[Case<'_>], broken: Option<&Path>, threads: usize) -> Vec<(St
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(number) else { break };
                     let (name, begun) = (case.name(), Instant::now());
-                    let outcome = judge(case, &run(case, broken));
+                    let outcome = judge(case, run(case, number, broken));
                     let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
                     println!("test {name} ... {verdict} ({:.1} s)", begun.elapsed().as_secs_f64());
                     if let Err(said) = outcome {
@@ -199,46 +202,49 @@ fn run_all(cases: &[Case<'_>], broken: Option<&Path>, threads: usize) -> Vec<(St
     failed.into_inner().expect("no panic holds it")
 }
 
-fn run(case: &Case<'_>, broken: Option<&Path>) -> Output {
+fn run(case: &Case<'_>, number: usize, broken: Option<&Path>) -> (ExitStatus, String) {
     let own = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(own);
     command.env(RUN, case.class.name).env("RUST_BACKTRACE", "0");
     if let (Some(defence), Some(broken)) = (case.lacks, broken) {
         command.env("BAREPOD_RUNTIME", broken).env("BAREPOD_BROKEN", defence);
     }
-    command
+    // A file, which nobody holds up who outlives the process.
+    let path = base().join(format!("said-{}-{number}", std::process::id()));
+    let said = File::create(&path).expect("a file");
+    let copy = said.try_clone().expect("a descriptor");
+    let mut child = command
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = command.spawn().expect("this program can be run again");
+        .stdout(copy)
+        .stderr(said)
+        .spawn()
+        .expect("this program can be run again");
     let process = pidfd_open(i32::try_from(child.id()).expect("a process id")).expect("it is not reaped yet");
-    let patience = PATIENCE
-        + Duration::from_secs(if std::env::var_os("BAREPOD_NIGHTLY").is_some() {
-            3600
-        } else {
-            60
-        });
+    let nightly = std::env::var_os("BAREPOD_NIGHTLY").is_some();
+    let patience = PATIENCE + Duration::from_secs(if nightly { 3600 } else { 90 });
     let (done, waiting) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
+    let status = std::thread::scope(|scope| {
         scope.spawn(move || {
             if waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
                 // It hangs, which is told by how it ended.
                 let _ = pidfd_send_signal(process.as_fd(), libc::SIGKILL);
             }
         });
-        let output = child.wait_with_output().expect("it can be waited for");
+        let status = child.wait().expect("it can be waited for");
         drop(done);
-        output
-    })
+        status
+    });
+    let said = String::from_utf8_lossy(&fs::read(&path).expect("what it said")).into_owned();
+    fs::remove_file(&path).expect("the file goes");
+    (status, said)
 }
 
-fn judge(case: &Case<'_>, output: &Output) -> Result<(), String> {
-    let said = [&*output.stdout, &*output.stderr].map(String::from_utf8_lossy).join("");
+fn judge(case: &Case<'_>, (status, said): (ExitStatus, String)) -> Result<(), String> {
     match case.lacks {
-        None if output.status.success() => Ok(()),
+        None if status.success() => Ok(()),
         Some(_) if said.contains(ESCAPED) => Ok(()),
-        Some(_) if output.status.success() => Err(format!("the attack was not noticed:\n{said}")),
-        None | Some(_) => Err(format!("{}\n{said}", output.status)),
+        Some(_) if status.success() => Err(format!("the attack was not noticed:\n{said}")),
+        None | Some(_) => Err(format!("{status}\n{said}")),
     }
 }
 

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -151,6 +151,32 @@ pub fn parse_line(line: &str) -> Result<SandboxState, Failure> {
 pub fn tag() -> &'static str {
     static TAG: OnceLock<String> = OnceLock::new();
     TAG.get_or_init(|| std::env::var(snapshot::ALONE).unwrap_or_else(|_| std::process::id().to_string()))
+}
+
+/// A program that ends with the test.
+pub struct Running(pub Child);
+
+impl Running {
+    /// One that does nothing.
+    pub fn idle() -> Self {
+        let mut command = Command::new("sleep");
+        Self(
+            command
+                .arg("1000")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A directory for one test, which goes with it.

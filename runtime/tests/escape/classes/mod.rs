@@ -44,7 +44,7 @@ pub const ALL: &[Class] = &[
     Class {
         name: "writes to procfs",
         attack: procfs::attack,
-        defences: &["early-procfs", "real-procfs", "untouched-procfs"],
+        defences: &["early-procfs", "resolution-in-mount", "untouched-procfs"],
     },
     Class {
         name: "links in the image",

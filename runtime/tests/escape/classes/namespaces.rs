@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::bundle::Hostile;
 use crate::escaped;
+use crate::support::Running;
 
 pub fn attack() {
     let hostile = Hostile::new("joined", &["list", "/proc/self/ns", "/proc/self/net/dev_snmp6"], |_| {});
@@ -63,11 +64,10 @@ pub fn attack() {
 
 /// The one asked for is joined.
 fn the_right_one(hostile: &Hostile, path: &std::path::Path) {
-    let mut holder = Command::new("unshare")
-        .args(["--net", "sleep", "1000"])
-        .spawn()
-        .unwrap();
-    let namespace = format!("/proc/{}/ns/net", holder.id());
+    let mut command = Command::new("unshare");
+    let holder = command.args(["--net", "sleep", "1000"]).stdout(Stdio::null()).spawn();
+    let holder = Running(holder.unwrap());
+    let namespace = format!("/proc/{}/ns/net", holder.0.id());
     let own = fs::read_link("/proc/self/ns/net").unwrap();
     crate::support::until("it has a namespace", || {
         (fs::read_link(&namespace).ok()? != own).then_some(())
@@ -76,8 +76,6 @@ fn the_right_one(hostile: &Hostile, path: &std::path::Path) {
     symlink(&namespace, path).unwrap();
     let wanted = fs::read_link(&namespace).unwrap();
     let said = hostile.bundle.said();
-    holder.kill().unwrap();
-    holder.wait().unwrap();
     assert!(
         said.contains(&format!("link /proc/self/ns/net {}", wanted.display())),
         "{said}"

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::bundle::Hostile;
 use crate::escaped;
 use crate::harness::race;
 use crate::support::snapshot::alone;
-use crate::support::until;
+use crate::support::{Running, until};
 
 pub fn attack() {
     // In a PID namespace of its own, where the next pid can be chosen and few are left.
@@ -23,20 +23,14 @@ pub fn attack() {
     all_processes();
 }
 
-fn bystander() -> Child {
-    Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap()
-}
-
 /// Makes a process with a certain pid.
-fn with_pid(pid: i64) -> Child {
+fn with_pid(pid: i64) -> Running {
     loop {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
-        let mut child = bystander();
-        if i64::from(child.id()) == pid {
+        let child = Running::idle();
+        if i64::from(child.0.id()) == pid {
             return child;
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }
 
@@ -68,12 +62,10 @@ fn the_first_process() {
         if String::from_utf8_lossy(&output.stdout).contains("hello") {
             escaped!("{arguments:?} ran in somebody else's namespaces");
         }
-        if let Some(status) = other.try_wait().unwrap() {
+        if let Some(status) = other.0.try_wait().unwrap() {
             escaped!("{arguments:?} hit somebody else: {status}");
         }
     }
-    other.kill().unwrap();
-    other.wait().unwrap();
 }
 
 /// A container's processes come and go, and so do others, with the same few pids for all of them.
@@ -89,12 +81,13 @@ fn all_processes() {
     std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &link).unwrap();
     let said = bundle.dir.join("said");
     let signalled = || fs::read_to_string(&said).unwrap().contains("signalled");
-    let mut outside = Command::new(&link)
+    let outside = Command::new(&link)
         .args(["churn", &seconds.to_string(), "12"])
         .stdout(fs::File::create(&said).unwrap())
         .spawn()
         .unwrap();
     let end = Instant::now() + Duration::from_secs(seconds);
+    let mut outside = Running(outside);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -112,9 +105,9 @@ fn all_processes() {
         done.store(true, Ordering::Relaxed);
     });
     if signalled() {
-        outside.kill().unwrap();
+        outside.0.kill().unwrap();
     }
-    let status = outside.wait().unwrap();
+    let status = outside.0.wait().unwrap();
     if signalled() || !status.success() {
         escaped!("a process outside got the signal: {status}");
     }

@@ -2,13 +2,14 @@
 //! has put there (CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2025-52881).
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use serde_json::json;
 
 use crate::bundle::{Hostile, add_mount};
 use crate::escaped;
+use crate::support::Running;
 
 const SCORE: &str = "self/oom_score_adj";
 const LABEL: &str = "thread-self/attr/exec";
@@ -72,19 +73,29 @@ fn a_volume_for_procfs() {
     assert!(!output.status.success());
 }
 
-/// The machine's own procfs, with something mounted over a file in it.
+/// The machine's own procfs, with something mounted over a file in it: an ordinary file, or another one of procfs, which
+/// looks right and makes something else of what is written (CVE-2025-52881).
 fn a_file_over_a_parameter() {
     const PARAMETER: &str = "/proc/sys/kernel/domainname";
     let hostile = Hostile::new("covered", &["hello"], |document| {
-        document["linux"]["sysctl"] = json!({ "kernel.domainname": "inside" });
+        document["linux"]["sysctl"] = json!({ "kernel.domainname": "500" });
     });
     let file = hostile.bundle.dir.join("file");
     fs::write(&file, "decoy").unwrap();
-    mount(Some(&file), PARAMETER, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
-    let said = hostile.bundle.said();
-    judge(&file, "a parameter");
-    assert!(said.contains("kernel.domainname") && !said.contains("hello"), "{said}");
-    nix::mount::umount(PARAMETER).unwrap();
+    let victim = Running::idle();
+    let score = PathBuf::from(format!("/proc/{}/oom_score_adj", victim.0.id()));
+    let before = fs::read_to_string(&score).unwrap();
+    for decoy in [&file, &score] {
+        mount(Some(decoy), PARAMETER, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        let said = hostile.bundle.said();
+        nix::mount::umount(PARAMETER).unwrap();
+        judge(&file, "a parameter");
+        let after = fs::read_to_string(&score).unwrap();
+        if before != after {
+            escaped!("a parameter was written to {}: {after}", score.display());
+        }
+        assert!(said.contains(PARAMETER) && !said.contains("hello"), "{said}");
+    }
     let said = hostile.bundle.said();
     assert!(said.contains("hello"), "{said}");
 }
