@@ -112,7 +112,10 @@ fn user(user: &User) -> Result<()> {
     let gid = Gid::from_raw(user.gid());
     setresgid(gid, gid, gid).during("become group", gid)?;
     let uid = Uid::from_raw(user.uid());
-    setresuid(uid, uid, uid).during("become user", uid)
+    match setresuid(uid, uid, uid) {
+        Err(Errno::EINVAL) if broken::lacks("mapped-user") => Ok(()),
+        other => other.during("become user", uid),
+    }
 }
 
 /// The five sets, without what this process does not have itself and therefore cannot give.

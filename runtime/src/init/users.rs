@@ -11,6 +11,7 @@ use nix::unistd::{Gid, Uid, pipe2, setgroups, setresgid, setresuid};
 use oci_spec::runtime::LinuxIdMapping;
 
 use super::procfs::Procfs;
+use crate::broken;
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::sys::clone::{Side, SingleThread, clone3};
@@ -53,6 +54,11 @@ impl<'a> Mappings<'a> {
                 .iter()
                 .map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size()))
                 .collect();
+            let lines = if broken::lacks("own-users") {
+                format!("0 0 {}\n", u32::MAX)
+            } else {
+                lines
+            };
             procfs.write(&Path::new(pid).join(file), &lines)?;
         }
         Ok(())

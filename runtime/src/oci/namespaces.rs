@@ -80,7 +80,12 @@ impl Namespaces {
         let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
         let opened = path.map(|path| open(path, kind)).transpose()?;
         // One that is joined is the pod's, whose parameters may be set as well; unless it is the machine's own.
-        let own = opened.as_ref().is_none_or(|opened| !is_callers(opened, kind));
+        let again = path.filter(|_| broken::lacks("namespaces-opened-once"));
+        let again = again.map(|path| open(path, kind)).transpose()?;
+        let own = again
+            .as_ref()
+            .or(opened.as_ref())
+            .is_none_or(|opened| !is_callers(opened, kind));
         match kind {
             LinuxNamespaceType::Network => self.own.network = own,
             LinuxNamespaceType::Ipc => self.own.ipc = own,

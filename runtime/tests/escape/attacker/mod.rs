@@ -9,6 +9,7 @@ mod files;
 mod processes;
 mod sockets;
 pub mod syscalls;
+mod users;
 
 /// What it is called inside.
 pub const NAME: &str = "attacker";
@@ -29,6 +30,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         ["executables", seconds] => processes::executables(number(seconds)),
         ["peek", seconds] => processes::peek(number(seconds)),
         ["churn", seconds, width] => processes::churn(number(seconds), width.parse().expect("a number")),
+        ["users", volume] => users::all(volume),
         ["cgroups"] => cgroups::all(),
         ["sockets", paths @ ..] => sockets::all(paths),
         ["syscall", one] => syscalls::one(one.parse().expect("a number")),

@@ -8,6 +8,7 @@ mod console;
 mod death;
 mod descriptors;
 mod hidden;
+mod id_maps;
 mod links;
 mod machine;
 mod namespaces;
@@ -84,7 +85,12 @@ pub const ALL: &[Class] = &[
     Class {
         name: "namespaces",
         attack: namespaces::attack,
-        defences: &["namespace-kinds"],
+        defences: &["namespace-kinds", "namespaces-opened-once"],
+    },
+    Class {
+        name: "id maps",
+        attack: id_maps::attack,
+        defences: &["own-users", "mapped-user"],
     },
     Class {
         name: "system calls",
