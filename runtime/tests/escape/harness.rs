@@ -281,6 +281,13 @@ fn build_broken() -> PathBuf {
         ])
         .args(["--profile", "broken", "--target", triple, "--target-dir"])
         .arg(target)
+        // A profile of its own, so that it never takes the place of another build.
+        .args([
+            "--config",
+            "profile.broken.inherits = 'dev'",
+            "--config",
+            "profile.broken.debug = false",
+        ])
         // Joined with the flags that every build has.
         .args([
             "--config",
