@@ -14,7 +14,7 @@ pub struct Snapshot {
     pub links: BTreeSet<String>,
     /// The nf_tables rule set.
     pub rules: String,
-    /// Routes and rules of every table.
+    /// IPv4 routes and rules of every table.
     pub routes: String,
     /// Mount points.
     pub mounts: BTreeSet<String>,
@@ -44,7 +44,7 @@ impl Snapshot {
         Snapshot {
             links: lines("ip -o link | cut -d: -f2 | cut -d@ -f1 | tr -d ' '"),
             rules: told("nft list ruleset"),
-            routes: told("ip route show table all; ip rule"),
+            routes: told("ip -4 route show table all; ip -4 rule"),
             mounts: table
                 .lines()
                 .filter_map(|l| l.split(' ').nth(4))

@@ -33,6 +33,16 @@ fn free(c: &Cluster) {
     c.run(&format!("rm {}", ballast(c))).ok().expect("removed");
 }
 
+/// The number in a whole line of the ticker.
+fn tick(line: &str) -> Option<u32> {
+    let (number, pad) = line.strip_prefix("tick ")?.split_once(' ')?;
+    number.parse().ok().filter(|_| pad.len() == 1000)
+}
+
+fn last_tick(logs: &str) -> Option<u32> {
+    logs.lines().filter_map(tick).next_back()
+}
+
 #[test]
 fn a_full_disk_is_told_and_loses_nothing() {
     let options = Options {
@@ -90,6 +100,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
 
     free(&c);
     c.up("");
+    let before = last_tick(&n.kubectl("logs ticker"));
     let all = n.kubectl("get configmaps -o name");
     assert_eq!(
         all.matches("configmap/large-").count(),
@@ -105,13 +116,27 @@ fn a_full_disk_is_told_and_loses_nothing() {
     std::fs::remove_file(&file).expect("removed");
     c.import("redis.docker.tar", None);
     n.sleeper("after");
-    // The log has whole lines only, and says where some are missing.
-    let logs = n.kubectl("logs ticker");
-    assert!(logs.contains("no space was left for the log"), "{logs}");
-    assert!(
-        logs.lines().all(|l| l.starts_with("tick ") || l.starts_with('[')),
-        "{logs}"
-    );
+    // The log goes on, has whole lines only, and says where some are missing.
+    let logs = eventually("the log goes on", || {
+        let logs = n.kubectl("logs ticker");
+        if last_tick(&logs) > before { Ok(logs) } else { Err(logs) }
+    });
+    let mut next = Some(0);
+    for line in logs.lines() {
+        match tick(line) {
+            Some(number) => {
+                assert!(
+                    next.is_none_or(|next| next == number),
+                    "{next:?} to {number} are missing and nobody says so"
+                );
+                next = Some(number + 1);
+            }
+            None => {
+                assert!(line.contains("no space was left for the log"), "{line}");
+                next = None;
+            }
+        }
+    }
 }
 
 #[test]

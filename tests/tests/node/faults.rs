@@ -126,15 +126,13 @@ fn killed_at_every_named_point_of_creation() {
             .ok()
             .unwrap_or_else(|e| panic!("{point}: {e}"));
         n.script("victim", "exec sleep 1000", "");
-        // The agent dies there, or what it started does and it goes on, or the point is passed only at the end.
+        // The agent dies there, or something that it started, which it tells; or the point is passed only at the end.
         let seen = eventually(&format!("something happens at {point}"), || {
             let agent = c.run(&format!("test -e /proc/{}/exe", c.daemon_pid("agent"))).code;
             let phase = n.field("pod/victim", "{.status.phase}");
-            if agent != 0 || phase != "Pending" {
-                Ok(phase)
-            } else {
-                Err(phase)
-            }
+            let warnings = n.kubectl("get events --field-selector type=Warning,involvedObject.name=victim -o name");
+            let nothing = agent == 0 && phase == "Pending" && warnings.is_empty();
+            if nothing { Err(phase) } else { Ok(phase) }
         });
         c.run(&format!(
             "kill -KILL {} {}",
@@ -142,12 +140,17 @@ fn killed_at_every_named_point_of_creation() {
             c.daemon_pid("control")
         ));
         c.up("");
+        // A monitor goes on dying there, or what it starts does, as long as it lives: that is told.
         n.until_one(
             "pods/victim",
-            &format!("runs, or failed cleanly, after {point} ({seen})"),
-            |pod| barepod_tests::is_ready(pod) || pod["status"]["phase"] == "Failed",
+            &format!("runs, or says why not, after {point} ({seen})"),
+            |pod| {
+                let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"];
+                barepod_tests::is_ready(pod) || pod["status"]["phase"] == "Failed" || waiting == "CreateContainerError"
+            },
         );
         n.kubectl("delete pod victim --timeout=30s");
+        n.kubectl("delete events --all");
         assert_eq!(c.barepod_json("ps"), serde_json::json!([]), "after {point}");
     }
 }

@@ -105,7 +105,7 @@ fn exec_with_a_terminal_that_changes_its_size() {
     let n = space("terminal");
     n.sleeper("term");
     let resize = n.cluster.dir().join("resize");
-    let shell = "test -t 0 && test -t 1 && echo first $(stty size); while [ \"$(stty size)\" = '40 123' ]; do sleep 0.05; done; echo then $(stty size); read word; echo got $word; exit 5";
+    let shell = "test -t 0 && test -t 1 || exit 1; until [ \"$(stty size)\" = '40 123' ]; do sleep 0.05; done 2>/dev/null; echo first $(stty size); while [ \"$(stty size)\" = '40 123' ]; do sleep 0.05; done; echo then $(stty size); read word; echo got $word; exit 5";
     let path = n.cluster.dir().join("shell");
     std::fs::write(&path, shell).expect("a script");
     n.kubectl(&format!("cp {} term:/tmp/shell", path.display()));
