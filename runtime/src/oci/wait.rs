@@ -12,7 +12,7 @@ use super::terminal::{Passage, Receiver};
 use crate::error::{During, Error, Result};
 use crate::init::channel::{Maker, Message};
 use crate::init::outside::Outside;
-use crate::sys::process::{has_executed, pidfd_send_signal};
+use crate::sys::process::{has_executed, ignore_signal, pidfd_send_signal};
 
 /// Follows a child until it waits for its start, or, with `executed`, until it has executed its program. Returns the
 /// terminal that is to be passed through here. `outside` does what the child asks to be done for it.
@@ -75,6 +75,8 @@ pub fn to_the_end(pidfd: &OwnedFd, terminal: Option<OwnedFd>) -> Result<i32> {
     let mut set = SigSet::empty();
     WATCHED.into_iter().for_each(|signal| set.add(signal));
     set.thread_block().during("block", "signals")?;
+    // Nobody reads what is shown any more: the container is waited for all the same.
+    ignore_signal(libc::SIGPIPE);
     let signals =
         SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).during("watch", "signals")?;
     let mut passage = terminal.map(Passage::new).transpose()?;

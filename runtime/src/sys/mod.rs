@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod entry;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
