@@ -1,6 +1,7 @@
 //! What procfs tells of a process.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 
 /// The parts of proc_pid_stat(5) that are used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,11 @@ impl Stat {
     /// Reads `/proc/PID/stat`; `None` when there is no such process.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        // One read gets all of it: 52 numbers and a name of 64 bytes at most.
+        let mut buffer = [0; 2048];
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+        // The name may be anything, the rest is ASCII.
+        Self::parse(&String::from_utf8_lossy(&buffer[..length]))
     }
 
     fn parse(text: &str) -> Option<Self> {

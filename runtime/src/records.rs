@@ -266,7 +266,7 @@ pub(crate) fn replace_public(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Writes a file. Records hold environments: nobody else may read them.
-fn write_new(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
     let open = fs::OpenOptions::new()
         .write(true)
         .create(true)

@@ -111,7 +111,7 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     let _lock = directory.make()?;
     fault::point("oci.directory-made");
     let made = directory
-        .write_config(text.as_bytes())
+        .keep_config(text.as_bytes())
         .and_then(|()| launch::launch(&directory, &layout, stored, &document, given, &preserved, mode));
     if made.is_err() {
         // Why it could not be made is what the caller wants to hear.
@@ -149,10 +149,10 @@ fn is_attended(document: &Document) -> bool {
     notifies || !(hooks.poststart.is_empty() && hooks.poststop.is_empty())
 }
 
-/// The cgroup of those whose configuration names none, or only a relative one.
+/// The cgroup that relative paths of configurations begin at.
 pub const PARENT: &str = "/barepod-runtime";
 
-/// The cgroup asked for; a relative path is below one of our own.
+/// The cgroup asked for; without a word on it one of its own, with no parent to be made and removed.
 fn cgroup_path(document: &Document, id: &str) -> Result<PathBuf> {
     use std::path::Component;
     let given = document
@@ -160,7 +160,9 @@ fn cgroup_path(document: &Document, id: &str) -> Result<PathBuf> {
         .cgroups_path
         .as_deref()
         .filter(|path| !path.as_os_str().is_empty());
-    let given = given.unwrap_or(Path::new(id));
+    let Some(given) = given else {
+        return Ok(PathBuf::from(format!("{PARENT}.{id}")));
+    };
     let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::CurDir | Component::Normal(_));
     let is_named = given.components().any(|part| matches!(part, Component::Normal(_)));
     let path = if given.is_absolute() {

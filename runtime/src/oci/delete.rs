@@ -59,9 +59,9 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
         let tracker = cgroup.tracker();
         if cgroup::populated(&tracker) {
             cgroup::kill(&tracker).during("kill the processes of", tracker.display())?;
-        }
-        if !cgroup::wait_empty(&tracker, DEATH) {
-            return Err(Error::State(format!("processes in {} do not die", tracker.display())));
+            if !cgroup::wait_empty(&tracker, DEATH) {
+                return Err(Error::State(format!("processes in {} do not die", tracker.display())));
+            }
         }
         fault::point("oci.delete-killed");
         unmount(&stored)?;

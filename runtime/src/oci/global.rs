@@ -1,7 +1,7 @@
 //! What holds for every command.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -113,7 +113,8 @@ impl Global {
     pub fn warn(&self, message: &str) {
         match self.log {
             Some(_) => self.log("warning", message),
-            None => eprintln!("barepod-runtime: warning: {message}"),
+            // One write, where `eprintln` makes one of each part.
+            None => drop(io::stderr().write_all(format!("barepod-runtime: warning: {message}\n").as_bytes())),
         }
     }
 }

@@ -187,7 +187,12 @@ impl Directory {
         records::replace(&self.0.join(STATE), &records::to_json(state))
     }
 
-    /// Keeps the configuration.
+    /// Keeps the configuration of a container that is being made. Nobody reads it before there is a state.
+    pub fn keep_config(&self, text: &[u8]) -> Result<()> {
+        records::write_new(&self.0.join(CONFIG), text)
+    }
+
+    /// Replaces the configuration.
     pub fn write_config(&self, text: &[u8]) -> Result<()> {
         records::replace(&self.0.join(CONFIG), text)
     }
