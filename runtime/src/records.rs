@@ -22,10 +22,10 @@ use serde::Serialize;
 
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::error::{During, Error, Result};
-use crate::fault;
 use crate::procfs::Stat;
 use crate::protocol::{ContainerState, SandboxState};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use crate::{broken, fault};
 
 /// The sandbox's record.
 pub const RECORD: &str = "record.json";
@@ -271,7 +271,11 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(if broken::lacks("records-of-ones-own") {
+            0o666
+        } else {
+            0o600
+        })
         .open(path);
     open.during("create", path.display())?
         .write_all(content)

@@ -25,7 +25,7 @@ use crate::error::{During, Error, Result};
 use crate::protocol::{Failure, NamespaceMode, SandboxConfig, SandboxState};
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_inherited, default_signal, exit_now, ignore_signal};
-use crate::{fault, init, records, sealed};
+use crate::{broken, fault, init, records, sealed};
 
 /// Starts the monitor of a sandbox whose configuration is on standard input. Returns the exit code of the first
 /// process once the sandbox is ready or has failed; the monitor itself never returns from here.
@@ -48,8 +48,11 @@ fn start() -> Result<bool> {
     }
     // Nobody looks into this process or into those it makes before they are containers.
     sealed::keep_out()?;
+    sealed::leave_keyring()?;
     let single = SingleThread::claim().during("count", "threads")?;
-    umask(Mode::from_bits_truncate(0o077));
+    if !broken::lacks("records-of-ones-own") {
+        umask(Mode::from_bits_truncate(0o077));
+    }
     let config = configuration()?;
     let layout = Layout::detect()?;
     clear_remains(&config)?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 mod bombs;
 mod cgroups;
 mod files;
+pub mod keys;
 mod processes;
 mod sockets;
 pub mod syscalls;
@@ -30,6 +31,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         ["executables", seconds] => processes::executables(number(seconds)),
         ["peek", seconds] => processes::peek(number(seconds)),
         ["churn", seconds, width] => processes::churn(number(seconds), width.parse().expect("a number")),
+        ["keys"] => keys::search(),
         ["users", volume] => users::all(volume),
         ["cgroups"] => cgroups::all(),
         ["sockets", paths @ ..] => sockets::all(paths),

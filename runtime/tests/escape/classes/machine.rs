@@ -2,13 +2,16 @@
 //! and processes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use barepod_runtime::protocol::NamespaceMode;
 use barepod_runtime::spec;
 use nix::mount::{MsFlags, mount};
 use oci_spec::runtime::Capability;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::attacker::keys;
 use crate::bundle::{Hostile, pod_container};
 use crate::escaped;
 use crate::support::{Pod, Scratch, output};
@@ -22,6 +25,8 @@ pub fn attack() {
     pause(path);
     sockets(path);
     mounts();
+    keys();
+    records();
 }
 
 /// Nothing of the old root is left under the new one.
@@ -115,4 +120,51 @@ fn mounts() {
         escaped!("the container's mounts are the machine's: {more:?}");
     }
     assert!(ran.status.success());
+}
+
+/// The keys of whoever runs the runtime are not the container's, even if no filter keeps it from asking.
+fn keys() {
+    keys::hold().unwrap();
+    let hostile = Hostile::new("keys", &["keys"], |document| document["linux"]["seccomp"] = Value::Null);
+    let mut pod = Pod::new("keys");
+    let mut container = pod_container(&pod, &["keys"]);
+    let mut linux = container.spec.linux().clone().unwrap();
+    linux.set_seccomp(None);
+    container.spec.set_linux(Some(linux));
+    pod.run(&container).unwrap();
+    pod.wait(&container.id);
+    for said in [hostile.bundle.said(), output(&container.log_path)] {
+        if said.contains("gained") {
+            escaped!("{said}");
+        }
+        assert!(said.contains("failed"), "{said}");
+    }
+    pod.stop();
+}
+
+/// What is written down of pods and containers, environments among it, is for nobody else of the machine either.
+fn records() {
+    // Whatever the caller would leave open to everybody.
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    let mut pod = Pod::new("records");
+    let container = pod_container(&pod, &["sleep", "1000"]);
+    pod.run(&container).unwrap();
+    let hostile = Hostile::new("records", &["sleep", "1000"], |_| {});
+    let bundle = &hostile.bundle;
+    bundle.good(&["create", "--bundle", bundle.path(), &bundle.id]);
+    for dir in [pod.config.dir.clone(), bundle.dir.join("state")] {
+        private(&dir);
+    }
+    pod.stop();
+}
+
+fn private(path: &Path) {
+    for entry in fs::read_dir(path).unwrap().flatten() {
+        let metadata = entry.metadata().unwrap();
+        let mode = metadata.permissions().mode();
+        // What is in a closed directory nobody gets at.
+        if mode & 0o077 != 0 {
+            escaped!("{} has the mode {mode:o}", entry.path().display());
+        }
+    }
 }

@@ -100,7 +100,14 @@ pub const ALL: &[Class] = &[
     Class {
         name: "the machine",
         attack: machine::attack,
-        defences: &["no-old-root", "empty-pause", "no-abstract-socket", "private-mounts"],
+        defences: &[
+            "no-old-root",
+            "empty-pause",
+            "no-abstract-socket",
+            "private-mounts",
+            "own-keyring",
+            "records-of-ones-own",
+        ],
     },
     Class {
         name: "bombs",
