@@ -54,7 +54,7 @@ impl Recorder {
     /// Starts the task that posts; it ends when the last recorder is gone.
     pub fn start(client: Client, node_name: &str) -> Self {
         let (queue, notes) = mpsc::channel(QUEUE);
-        tokio::spawn(post(client, node_name.into(), notes));
+        crate::shared::spawn(post(client, node_name.into(), notes));
         Self { queue }
     }
 

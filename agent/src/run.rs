@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use barepod_client::{Client, Kubeconfig};
 use barepod_images::ImageStore;
 use barepod_netplugin::Ipv4Net;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -53,7 +54,16 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// # Errors
 /// What keeps it from starting: a busy port, directories, certificates or credentials that cannot be
 /// used. Once it runs, nothing ends it but `shutdown`.
-pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+pub fn run<'a>(
+    config: Config,
+    ready: Box<dyn FnOnce() + 'a>,
+    shutdown: LocalBoxFuture<'a, ()>,
+) -> LocalBoxFuture<'a, Result<()>> {
+    // Boxed here, so that the whole agent is compiled with this crate and not with the program.
+    Box::pin(run_all(config, ready, shutdown))
+}
+
+async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: LocalBoxFuture<'_, ()>) -> Result<()> {
     for dir in [
         config.state_dir.join("pods"),
         config.run_dir.join("pods"),
@@ -117,42 +127,37 @@ pub async fn run(config: Config, ready: impl FnOnce(), shutdown: impl Future<Out
         opener.open(cidr).await;
     }
     let mut tasks = JoinSet::new();
-    tasks.spawn(opener.run(pod_cidr, remembered, stopped.clone()));
-    tasks.spawn(node::run(
-        node::Reporter {
-            config: Arc::clone(&config),
-            client: client.clone(),
-            machine,
-            images,
-            image_changes,
-            not_ready,
-            registered: node_registered,
-            pod_cidr: cidr_assigned,
-        },
-        stopped.clone(),
-    ));
-    tasks.spawn(image_watch::run(image_dir, image_changed, stopped.clone()));
-    tasks.spawn(static_pods::run(
-        config.static_pods.clone(),
-        config.node_name.clone(),
-        manifests_read,
-        stopped.clone(),
-    ));
-    tasks.spawn(proxy::run(
-        proxy,
-        client,
-        config.node_name.clone(),
-        network,
-        stopped.clone(),
-    ));
+    let reporter = node::Reporter {
+        config: Arc::clone(&config),
+        client: client.clone(),
+        machine,
+        images,
+        image_changes,
+        not_ready,
+        registered: node_registered,
+        pod_cidr: cidr_assigned,
+    };
     let node_api: Arc<dyn barepod_streams::Node> = Arc::new(NodeApi {
         registry: shared.registry.clone(),
         run_dir: config.run_dir.clone(),
     });
-    tasks.spawn(serve(listener, tls, node_api, stopped.clone()));
-    tasks.spawn(manager::run(shared, manifests, registered, stopped));
+    let (node_name, manifests_dir) = (config.node_name.clone(), config.static_pods.clone());
+    let all: [BoxFuture<'static, ()>; 7] = [
+        Box::pin(opener.run(pod_cidr, remembered, stopped.clone())),
+        Box::pin(node::run(reporter, stopped.clone())),
+        Box::pin(image_watch::run(image_dir, image_changed, stopped.clone())),
+        Box::pin(static_pods::run(
+            manifests_dir,
+            node_name.clone(),
+            manifests_read,
+            stopped.clone(),
+        )),
+        Box::pin(proxy::run(proxy, client, node_name, network, stopped.clone())),
+        Box::pin(serve(listener, tls, node_api, stopped.clone())),
+        Box::pin(manager::run(shared, manifests, registered, stopped)),
+    ];
+    all.into_iter().for_each(|task| drop(tasks.spawn(task)));
 
-    tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use barepod_client::Client;
 use barepod_netplugin::Attachment;
-use tokio::sync::watch;
+use futures_util::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::drivers::images::Images;
@@ -101,12 +103,32 @@ impl Shared {
 
 /// Runs file operations off the event loop.
 pub async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(f).await {
+    let (answer, answered) = oneshot::channel();
+    let ended = off_loop(Box::new(move || {
+        // Nobody may wait for the value any more.
+        let _ = answer.send(f());
+    }));
+    match answered.await {
         Ok(value) => value,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // Blocking tasks are cancelled only while the runtime shuts down, when nobody waits for the value.
-        Err(_) => std::future::pending().await,
+        Err(_) => match ended.await {
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Blocking tasks are cancelled only while the runtime shuts down, when nobody waits for the value.
+            _ => std::future::pending().await,
+        },
     }
+}
+
+// What the runtime has around a task is large, and in the program once for every type of task: there is one of each.
+
+/// Starts a file operation that nobody waits for.
+pub fn off_loop(job: Box<dyn FnOnce() + Send>) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(job)
+}
+
+/// Starts a task.
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let task: BoxFuture<'static, ()> = Box::pin(task);
+    tokio::spawn(task)
 }
 
 /// For sharing with tasks.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use barepod_client::Read;
+use barepod_client::{Read, yaml};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -119,10 +119,8 @@ fn read_dir(dir: &Path, node_name: &str, mut known: BTreeMap<PathBuf, File>) -> 
 
 /// The pods of one file, as this node runs them.
 fn parse(text: &str, path: &Path, node_name: &str) -> Result<Vec<Pod>, Error> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Error::Parse(error.to_string()))?;
-    let pods = documents.into_iter().filter(|it| !it.is_null()).enumerate();
+    let documents = yaml::documents(text).map_err(Error::Parse)?;
+    let pods = documents.into_iter().enumerate();
     pods.map(|(index, document)| complete(document, path, index, node_name))
         .collect()
 }

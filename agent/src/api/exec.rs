@@ -71,7 +71,7 @@ impl Drop for Guard {
             return;
         }
         let (monitor, exec_id) = (self.monitor.clone(), self.exec_id.clone());
-        tokio::spawn(async move {
+        crate::shared::spawn(async move {
             if let Err(error) = monitor.kill_exec(&exec_id).await {
                 tracing::debug!(
                     exec_id,
@@ -160,7 +160,7 @@ pub(super) async fn exec(view: &View, name: &str, request: ExecRequest) -> Resul
 /// Passes changes of the window's size on, until the client goes.
 pub(super) fn resizes(monitor: Monitor, id: String) -> mpsc::Sender<barepod_streams::TerminalSize> {
     let (sender, mut sizes) = mpsc::channel::<barepod_streams::TerminalSize>(4);
-    tokio::spawn(async move {
+    crate::shared::spawn(async move {
         while let Some(size) = sizes.recv().await {
             if let Err(error) = monitor.resize(&id, size.width, size.height).await {
                 tracing::debug!(id, error = chain(&error), "terminal not resized");

@@ -22,6 +22,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interes
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::shared::spawn;
 use crate::sys;
 
 /// Events a worker may leave unread for a while; the monitor is made to wait beyond.
@@ -127,10 +128,12 @@ impl Program {
         drop(stdin);
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).await.map_err(run)?;
-        match serde_json::from_str::<Line>(&line) {
+        match serde_json::from_slice::<Line>(line.as_bytes()) {
             Ok(answer) => {
                 // The process that was started leaves the monitor behind and ends; it is reaped beside the pod's start.
-                tokio::spawn(async move { child.wait().await });
+                spawn(async move {
+                    let _ = child.wait().await;
+                });
                 match answer {
                     Line::Ok(state) => Ok(*state),
                     Line::Err(failure) => Err(failure.into()),
@@ -223,7 +226,7 @@ impl Monitor {
             waiting: Mutex::default(),
         });
         let (events, received) = mpsc::channel(QUEUE);
-        let reader = tokio::spawn(read(Arc::clone(&shared), events));
+        let reader = spawn(read(Arc::clone(&shared), events));
         Ok((
             Self {
                 shared,

@@ -59,7 +59,7 @@ impl Reporter {
         let mut uid = node.metadata.uid.clone().unwrap_or_default();
         let assigned = node.spec.pod_cidr.clone();
         let mut waiting = assigned.is_none().then(|| {
-            tokio::spawn(wait_for_cidr(
+            crate::shared::spawn(wait_for_cidr(
                 self.client.clone(),
                 self.config.node_name.clone(),
                 self.pod_cidr.clone(),
@@ -101,7 +101,7 @@ impl Reporter {
                     uid = node.metadata.uid.clone().unwrap_or_default();
                     state = None;
                     if waiting.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
-                        waiting = Some(tokio::spawn(wait_for_cidr(
+                        waiting = Some(crate::shared::spawn(wait_for_cidr(
                             self.client.clone(),
                             self.config.node_name.clone(),
                             self.pod_cidr.clone(),

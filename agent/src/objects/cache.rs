@@ -80,7 +80,7 @@ impl Cache {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = watched.entry(key.clone()).or_insert_with(|| {
             let (sender, _) = watch::channel(first);
-            tokio::spawn(keep_fresh(self.clone(), key.clone(), sender.clone()));
+            crate::shared::spawn(keep_fresh(self.clone(), key.clone(), sender.clone()));
             sender
         });
         Ok(Feed {

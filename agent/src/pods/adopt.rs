@@ -17,7 +17,7 @@ use super::shape;
 use super::store::{RunRecord, Store, Stored, StoredContainer};
 use super::worker::Inherited;
 use crate::drivers::network::chain;
-use crate::shared::{SharedRef, blocking};
+use crate::shared::{SharedRef, blocking, off_loop};
 use crate::{files, time};
 
 /// A pod that was here before.
@@ -33,7 +33,7 @@ pub struct Found {
 /// Looks at every pod that was written down and every sandbox there is. What belongs to no pod is removed.
 pub async fn adopt_all(shared: &SharedRef) -> Vec<Found> {
     let trash = shared.config.trash();
-    tokio::task::spawn_blocking(move || remove::empty(&trash));
+    off_loop(Box::new(move || remove::empty(&trash)));
     let (state_pods, run_pods) = (shared.config.state_dir.join("pods"), shared.config.run_dir.join("pods"));
     let mut uids = blocking(move || {
         let mut uids = names(&state_pods);

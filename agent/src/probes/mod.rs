@@ -91,7 +91,7 @@ pub struct Job {
 
 /// Starts a probe.
 pub fn start(job: Job) -> Running {
-    Running(tokio::spawn(run(job)))
+    Running(crate::shared::spawn(run(job)))
 }
 
 fn secs(field: Option<i32>, default: u64) -> Duration {

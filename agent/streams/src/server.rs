@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -46,11 +47,30 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// [`ServeError::Accept`] if the listening socket is unusable.
-pub async fn serve(
+pub fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     node: Arc<dyn Node>,
-    shutdown: impl Future<Output = ()> + Send,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    // Boxed here, so that it is compiled with this crate and not with whoever awaits it.
+    serve_until(listener, tls, node, Box::pin(shutdown))
+}
+
+fn serve_until(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    node: Arc<dyn Node>,
+    shutdown: BoxFuture<'static, ()>,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    Box::pin(accept_all(listener, tls, node, shutdown))
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    node: Arc<dyn Node>,
+    mut shutdown: BoxFuture<'static, ()>,
 ) -> Result<(), ServeError> {
     let acceptor = TlsAcceptor::from(tls);
     let (stop, stopped) = watch::channel(false);
@@ -60,7 +80,6 @@ pub async fn serve(
         node,
         tasks: Tasks { stopped, running },
     };
-    tokio::pin!(shutdown);
     let result = loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -98,6 +117,10 @@ struct Tasks {
 
 impl Tasks {
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_boxed(Box::pin(work));
+    }
+
+    fn spawn_boxed(&self, work: BoxFuture<'static, ()>) {
         let mut stopped = self.stopped.clone();
         let running = self.running.clone();
         tokio::spawn(async move {
@@ -129,16 +152,12 @@ impl Server {
             let (server, identity) = (self.clone(), Arc::clone(&identity));
             async move { Ok::<_, Infallible>(server.answer(request, (*identity).as_ref()).await) }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
+        let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100);
-        if let Err(error) = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .await
-        {
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        if let Err(error) = connection.await {
             tracing::debug!(%peer, %error, "connection ended");
         }
     }

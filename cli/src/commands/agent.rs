@@ -78,7 +78,8 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
             tracing::warn!("cannot say that it is ready: {error:#}");
         }
     };
-    barepod_agent::runtime()?.block_on(barepod_agent::run(config, ready, shutdown_signal()))?;
+    let agent = barepod_agent::run(config, Box::new(ready), Box::pin(shutdown_signal()));
+    barepod_agent::runtime()?.block_on(agent)?;
     Ok(ExitCode::SUCCESS)
 }
 

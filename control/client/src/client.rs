@@ -1,9 +1,9 @@
 //! Requests with their answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, Error as _};
 
@@ -41,20 +41,24 @@ impl Client {
 
     /// The answer as it comes.
     ///
+    /// The future is boxed here, so that it is in the program once and not once for every crate that awaits it.
+    ///
     /// # Errors
     /// Whatever keeps it from being there.
-    pub async fn fetch(&self, request: Request) -> Result<Bytes, Error> {
-        let request = request.into_http()?;
-        let answer = async {
-            let body = accepted(self.0.send(request).await?).await?;
-            whole(body).await
-        };
-        match self.0.patience() {
-            Some(limit) => tokio::time::timeout(limit, answer)
-                .await
-                .map_err(|_| Error::Late(limit))?,
-            None => answer.await,
-        }
+    pub fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Bytes, Error>> {
+        Box::pin(async move {
+            let request = request.into_http()?;
+            let answer = async {
+                let body = accepted(self.0.send(request).await?).await?;
+                whole(body).await
+            };
+            match self.0.patience() {
+                Some(limit) => tokio::time::timeout(limit, answer)
+                    .await
+                    .map_err(|_| Error::Late(limit))?,
+                None => answer.await,
+            }
+        })
     }
 
     /// Only whether it went well.
@@ -70,8 +74,7 @@ impl Client {
     /// # Errors
     /// As [`Self::fetch`], and when it is something else.
     pub async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
-        let answer = self.fetch(request).await?;
-        decode(text(&answer)?).map_err(Error::Decode)
+        decode(text(&self.fetch(request).await?)?).map_err(Error::Decode)
     }
 
     /// The object in the answer.
@@ -106,12 +109,6 @@ impl Client {
             None => begin.await,
         };
         body.map(Lines::new)
-    }
-
-    /// How long an answer may take.
-    #[must_use]
-    pub fn patience(&self) -> Option<Duration> {
-        self.0.patience()
     }
 }
 

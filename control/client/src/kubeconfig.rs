@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::object::decode;
+use crate::yaml;
 
 /// A server and who asks it.
 #[derive(Clone)]
@@ -95,8 +97,14 @@ impl Kubeconfig {
 
     /// Paths in it are relative to `dir`.
     fn parse(text: &str, dir: &Path) -> Result<Self, String> {
-        let mut file: File =
-            serde_saphyr::from_str(text).map_err(|error| format!("is not a kubeconfig file: {error}"))?;
+        let wrong = |error| format!("is not a kubeconfig file: {error}");
+        let document = yaml::documents(text)
+            .map_err(wrong)?
+            .into_iter()
+            .next()
+            .unwrap_or_default();
+        // Through JSON, for which everything is decoded here.
+        let mut file: File = decode(&document.to_string()).map_err(|error| wrong(error.to_string()))?;
         let context = take(&mut file.contexts, &file.current_context, |it| it.context)
             .ok_or_else(|| format!("has no context {:?}", file.current_context))?;
         let cluster = take(&mut file.clusters, &context.cluster, |it| it.cluster)

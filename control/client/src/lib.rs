@@ -30,6 +30,7 @@ mod tls;
 mod transport;
 pub mod types;
 mod watch;
+pub mod yaml;
 
 pub use backoff::Backoff;
 pub use client::Client;

@@ -6,6 +6,7 @@
 //! ```
 //! The list comes over the watch itself (KEP-3157) where the server has that, else in pages.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -107,10 +108,39 @@ impl Selection {
     }
 }
 
+impl<K> Event<K> {
+    fn map<L>(self, convert: impl FnOnce(K) -> L) -> Event<L> {
+        match self {
+            Self::Init => Event::Init,
+            Self::InitApply(object) => Event::InitApply(convert(object)),
+            Self::InitDone => Event::InitDone,
+            Self::Apply(object) => Event::Apply(convert(object)),
+            Self::Delete(object) => Event::Delete(convert(object)),
+        }
+    }
+}
+
+/// An object of whatever kind is watched: the watch itself is in the program once, not once a kind.
+type Object = Box<dyn Any + Send>;
+
+/// Reads an object; with it comes its revision.
+type Decoder = fn(&str) -> serde_json::Result<(Object, Option<String>)>;
+
 /// Watches. The stream does nothing unless it is polled, and what is between two events is not lost when the wait for
 /// the next one is given up.
 pub fn watch<K: Read>(client: Client, selection: Selection) -> BoxStream<'static, Event<K>> {
-    let watcher = Watcher::new(client, selection);
+    let decoder: Decoder = |json| {
+        let object = K::read(json)?;
+        let revision = object.meta().resource_version.clone();
+        Ok((Box::new(object), revision))
+    };
+    let of_kind = |object: Object| *object.downcast::<K>().expect("the decoder makes no other kind");
+    events(Watcher::new(client, selection, decoder))
+        .map(move |event| event.map(of_kind))
+        .boxed()
+}
+
+fn events(watcher: Watcher) -> BoxStream<'static, Event<Object>> {
     unfold(watcher, |mut watcher| async move {
         let event = watcher.next().await;
         Some((event, watcher))
@@ -118,9 +148,10 @@ pub fn watch<K: Read>(client: Client, selection: Selection) -> BoxStream<'static
     .boxed()
 }
 
-struct Watcher<K> {
+struct Watcher {
     client: Client,
     selection: Selection,
+    decoder: Decoder,
     /// The server sends lists over watches, as far as is known.
     streams_lists: bool,
     /// Up to where everything is known; `None` before the list is complete.
@@ -128,7 +159,7 @@ struct Watcher<K> {
     lines: Option<Lines>,
     /// Something came over the present watch.
     heard: bool,
-    ready: VecDeque<Event<K>>,
+    ready: VecDeque<Event<Object>>,
     backoff: Backoff,
     delay: Duration,
 }
@@ -157,11 +188,12 @@ struct ListMeta {
     next: String,
 }
 
-impl<K: Read> Watcher<K> {
-    fn new(client: Client, selection: Selection) -> Self {
+impl Watcher {
+    fn new(client: Client, selection: Selection, decoder: Decoder) -> Self {
         Self {
             client,
             selection,
+            decoder,
             streams_lists: true,
             revision: None,
             lines: None,
@@ -172,7 +204,7 @@ impl<K: Read> Watcher<K> {
         }
     }
 
-    async fn next(&mut self) -> Event<K> {
+    async fn next(&mut self) -> Event<Object> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return event;
@@ -231,7 +263,8 @@ impl<K: Read> Watcher<K> {
             }
             let answer = self.client.fetch(request).await?;
             let list: List<'_> = decode(text(&answer)?).map_err(Error::Decode)?;
-            found.extend(list.items.iter().filter_map(|it| self.object(it)).map(Event::InitApply));
+            let objects = list.items.iter().filter_map(|it| self.object(it));
+            found.extend(objects.map(|(object, _)| Event::InitApply(object)));
             next = list.metadata.next;
             if next.is_empty() {
                 found.push_back(Event::InitDone);
@@ -244,8 +277,8 @@ impl<K: Read> Watcher<K> {
     }
 
     /// One that cannot be read is left out: reading it again would not help, and the others can be.
-    fn object(&self, json: &RawValue) -> Option<K> {
-        let read = K::read(json.get());
+    fn object(&self, json: &RawValue) -> Option<(Object, Option<String>)> {
+        let read = (self.decoder)(json.get());
         if let Err(error) = &read {
             tracing::error!(path = self.selection.path, %error, "object left out");
         }
@@ -260,15 +293,15 @@ impl<K: Read> Watcher<K> {
             "BOOKMARK" => self.bookmark(&decode(json).map_err(Error::Decode)?),
             "ERROR" => return Err(Error::Api(Box::new(decode::<Status>(json).map_err(Error::Decode)?))),
             kind => {
-                let Some(object) = self.object(frame.object) else {
+                let Some((object, at)) = self.object(frame.object) else {
                     return Ok(());
                 };
                 let Some(revision) = &mut self.revision else {
                     self.ready.push_back(Event::InitApply(object));
                     return Ok(());
                 };
-                if let Some(at) = &object.meta().resource_version {
-                    revision.clone_from(at);
+                if let Some(at) = at {
+                    *revision = at;
                 }
                 self.ready.push_back(match kind {
                     "DELETED" => Event::Delete(object),

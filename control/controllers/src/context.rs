@@ -7,6 +7,7 @@ use crate::objects::{
 };
 use crate::options::Options;
 use crate::recorder::Recorder;
+use crate::spawn;
 use barepod_client::{Client, Selection};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -77,6 +78,6 @@ impl Context {
         if let Some(name) = name {
             selection = selection.fields(format!("metadata.name={name}"));
         }
-        tasks.spawn(informer.clone().run(self.client.clone(), selection));
+        spawn(tasks, informer.clone().run(self.client.clone(), selection));
     }
 }

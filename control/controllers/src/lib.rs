@@ -49,6 +49,7 @@ pub use options::Options;
 use anyhow::{Context as _, bail};
 use barepod_client::Client;
 use context::Context;
+use futures_util::future::BoxFuture;
 use objects::{Pod, ReplicaSet, ReplicationController};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -70,7 +71,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let (recorder, write_events) = recorder::Recorder::new(client.clone());
     let context = Context::new(client, options, recorder);
     let mut tasks = JoinSet::new();
-    tasks.spawn(write_events);
+    spawn(&mut tasks, write_events);
     start(&context, &mut tasks);
     context.watch_all(&mut tasks);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -89,24 +90,39 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
 
 /// Builds every controller, which registers its listeners, and starts it.
 fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
-    tasks.spawn(scheduler::Scheduler::new(context).run());
-    tasks.spawn(node::PodCidrs::new(context).run());
-    tasks.spawn(deployment::Deployments::new(context).run());
-    tasks.spawn(replicas::Replicas::new(context, &context.replica_sets, sibling_pods).run());
+    spawn(tasks, scheduler::Scheduler::new(context).run());
+    spawn(tasks, node::PodCidrs::new(context).run());
+    spawn(tasks, deployment::Deployments::new(context).run());
+    spawn(
+        tasks,
+        replicas::Replicas::new(context, &context.replica_sets, sibling_pods).run(),
+    );
     let alone = |_: &Context, _: &ReplicationController| Vec::new();
-    tasks.spawn(replicas::Replicas::new(context, &context.replication_controllers, alone).run());
-    tasks.spawn(endpoints::EndpointSlices::new(context).run());
-    tasks.spawn(endpoints::EndpointsController::new(context).run());
-    tasks.spawn(endpoints::Mirror::new(context).run());
-    tasks.spawn(service_account::ServiceAccounts::new(context).run());
-    tasks.spawn(root_ca::RootCa::new(context).run());
-    tasks.spawn(node::NodeLifecycle::new(context).run());
-    tasks.spawn(node::Eviction::new(context).run());
-    tasks.spawn(node::Orphans::new(context).run());
+    spawn(
+        tasks,
+        replicas::Replicas::new(context, &context.replication_controllers, alone).run(),
+    );
+    spawn(tasks, endpoints::EndpointSlices::new(context).run());
+    spawn(tasks, endpoints::EndpointsController::new(context).run());
+    spawn(tasks, endpoints::Mirror::new(context).run());
+    spawn(tasks, service_account::ServiceAccounts::new(context).run());
+    spawn(tasks, root_ca::RootCa::new(context).run());
+    spawn(tasks, node::NodeLifecycle::new(context).run());
+    spawn(tasks, node::Eviction::new(context).run());
+    spawn(tasks, node::Orphans::new(context).run());
     let namespaces = namespace::Namespaces::new(context);
     let lost = namespaces.clone();
-    tasks.spawn(namespaces.run());
-    tasks.spawn(garbage::Garbage::new(context, move |namespace| lost.lost_object(namespace)).run());
+    spawn(tasks, namespaces.run());
+    spawn(
+        tasks,
+        garbage::Garbage::new(context, move |namespace| lost.lost_object(namespace)).run(),
+    );
+}
+
+/// Starts a task. Boxed, so that what the runtime has around a task is in the program once and not once a controller.
+fn spawn(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
+    let task: BoxFuture<'static, ()> = Box::pin(task);
+    tasks.spawn(task);
 }
 
 /// The active pods of all ReplicaSets of the same Deployment.

@@ -4,6 +4,7 @@
 use crate::api::Error;
 use crate::sync::lock;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
@@ -18,6 +19,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// What a reconcile asks for when it ends well.
 pub(crate) type Again = Option<Duration>;
+
+/// The work on one key.
+type Work<'a> = BoxFuture<'a, Result<Again, Error>>;
 
 /// A queue of keys.
 pub(crate) struct Queue<T> {
@@ -125,11 +129,22 @@ impl<T: Clone + Eq + Hash + Debug> Queue<T> {
     }
 
     /// Works on keys until dropped, at most `limit` at a time, and puts the failed ones back.
-    pub(crate) async fn drive<F, R>(&self, controller: &'static str, limit: usize, reconcile: F)
+    pub(crate) async fn drive<'a, F, R>(&self, controller: &'static str, limit: usize, reconcile: F)
     where
-        F: Fn(T) -> R,
-        R: Future<Output = Result<Again, Error>>,
+        F: Fn(T) -> R + Send + Sync + 'a,
+        R: Future<Output = Result<Again, Error>> + Send + 'a,
     {
+        let boxed = |key| -> Work<'a> { Box::pin(reconcile(key)) };
+        self.drive_all(controller, limit, &boxed).await;
+    }
+
+    /// In the program once a sort of key, not once a controller.
+    async fn drive_all<'a>(
+        &self,
+        controller: &'static str,
+        limit: usize,
+        reconcile: &(dyn Fn(T) -> Work<'a> + Send + Sync),
+    ) {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {

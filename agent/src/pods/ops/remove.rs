@@ -11,7 +11,7 @@ use crate::files;
 use crate::laps::Laps;
 use crate::pods::backoff::Retry;
 use crate::pods::store::Store;
-use crate::shared::{SharedRef, blocking};
+use crate::shared::{SharedRef, blocking, off_loop};
 
 /// How often removal is tried before the pod is let go; what is left then is looked for when the agent starts.
 const TRIES: u32 = 5;
@@ -124,7 +124,7 @@ async fn disk(job: &Job) -> Result<(), String> {
     })
     .await?;
     if !moved.is_empty() {
-        tokio::task::spawn_blocking(move || moved.iter().for_each(|it| empty(it)));
+        off_loop(Box::new(move || moved.iter().for_each(|it| empty(it))));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::Garbage;
 use super::graph::Item;
 use crate::discovery::Kind;
 use crate::informer::{Informer, Key, Object};
+use crate::spawn;
 use crate::sync::lock;
 use barepod_client::types::ObjectMeta;
 use barepod_client::{Event, PartialObject, Selection, watch};
@@ -34,7 +35,7 @@ impl Garbage {
                 ("", "events") => {}
                 _ if kind.watchable => {
                     let (done, wait) = tokio::sync::oneshot::channel();
-                    tasks.spawn(self.clone().watch(index, kind.clone(), done));
+                    spawn(tasks, self.clone().watch(index, kind.clone(), done));
                     waits.push(wait);
                 }
                 _ => {}

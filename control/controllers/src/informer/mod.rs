@@ -68,6 +68,10 @@ impl<K: Object> Informer<K> {
 
     /// Adds a listener; it first hears of every object already cached.
     pub(crate) fn on_change(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        self.add(Box::new(listener));
+    }
+
+    fn add(&self, listener: Listener<K>) {
         let mut listeners = lock(&self.listeners);
         for object in self.all() {
             listener(&Change {
@@ -75,7 +79,7 @@ impl<K: Object> Informer<K> {
                 new: Some(object),
             });
         }
-        listeners.push(Box::new(listener));
+        listeners.push(listener);
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<K>> {
@@ -118,7 +122,11 @@ impl<K: Object> Informer<K> {
     fn change(&self, act: impl FnOnce(&mut State<K>) -> Vec<Change<K>>) {
         let listeners = lock(&self.listeners);
         let changes = act(&mut self.write());
-        for change in &changes {
+        Self::tell(&listeners, &changes);
+    }
+
+    fn tell(listeners: &[Listener<K>], changes: &[Change<K>]) {
+        for change in changes {
             for listener in listeners.iter() {
                 listener(change);
             }
