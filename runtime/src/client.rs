@@ -62,7 +62,17 @@ pub(crate) fn with_address<T>(socket_path: &Path, f: impl FnOnce(&UnixAddr) -> i
 /// # Errors
 /// `WouldBlock` on a non-blocking socket while the monitor does not read; `BrokenPipe` when it is gone.
 pub fn send(socket: impl AsFd, envelope: &Envelope, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    sys::socket::send(socket, &serde_json::to_vec(envelope)?, fds)
+    sys::socket::send(socket, &encode(envelope)?, fds)
+}
+
+// Encoder and decoder are large and of no type of the caller's: they are compiled here, not wherever they are used.
+
+fn encode(envelope: &Envelope) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(envelope)
+}
+
+fn decode(packet: &[u8]) -> serde_json::Result<FromMonitor> {
+    serde_json::from_slice(packet)
 }
 
 /// Receives a reply or an event with its descriptors; `None` when the monitor is gone.
@@ -71,7 +81,7 @@ pub fn send(socket: impl AsFd, envelope: &Envelope, fds: &[BorrowedFd<'_>]) -> i
 /// `WouldBlock` on a non-blocking socket with nothing there; `InvalidData` for a packet of another protocol.
 pub fn recv(socket: impl AsFd) -> io::Result<Option<(FromMonitor, Vec<OwnedFd>)>> {
     match sys::socket::receive(socket) {
-        Ok(Some((packet, fds))) => Ok(Some((serde_json::from_slice(&packet)?, fds))),
+        Ok(Some((packet, fds))) => Ok(Some((decode(&packet)?, fds))),
         Ok(None) => Ok(None),
         // A peer that died with something unread of ours is gone all the same.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
