@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{agent, check, control, enter, images, inspect, ps, reset, up};
+use commands::{agent, check, control, enter, images, inspect, ps, reset, store, up};
 
 /// Kubernetes pods straight on the Linux kernel
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ enum Command {
     Agent(agent::Options),
     /// Stop everything and leave the machine as it was before
     Reset(reset::Options),
+    /// Back up the store, put it back, move it to etcd
+    Store(store::Options),
     /// Import and list images
     Images(images::Options),
     /// Say what this kernel and machine have and lack
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Control(options) => control::run(&cli.paths, &options),
         Command::Agent(options) => agent::run(&cli.paths, &options),
         Command::Reset(options) => reset::run(&cli.paths, &options),
+        Command::Store(options) => store::run(&cli.paths, &options),
         Command::Images(options) => images::run(&cli.paths, &options),
         Command::Check(options) => check::run(&cli.paths, &options),
         Command::Ps(options) => ps::run(&cli.paths, &options),

@@ -1,6 +1,6 @@
 //! The API server alone, with certificates made on the spot: for trying it with kubectl and for load programs.
 //!
-//! `apiserver DIRECTORY [PORT] [controllers]` writes `admin.kubeconfig` and the certificates into the directory.
+//! `apiserver DIRECTORY [PORT] [controllers] [ETCD-ENDPOINT]` writes `admin.kubeconfig` and the certificates into the directory.
 
 #[path = "../tests/support/pki.rs"]
 mod pki;
@@ -10,7 +10,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::Context;
-use barepod_control::Config;
+use barepod_control::store::EtcdOptions;
+use barepod_control::{Backend, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> anyhow::Result<()> {
@@ -19,13 +20,20 @@ fn main() -> anyhow::Result<()> {
     fs::create_dir_all(&directory)?;
     let directory = Path::new(&directory).canonicalize()?;
     let port: u16 = arguments.next().map_or(Ok(16443), |port| port.parse())?;
-    let controllers = arguments.next().is_some();
+    let (mut controllers, mut store) = (false, Backend::Embedded);
+    for argument in arguments {
+        match argument.as_str() {
+            "controllers" => controllers = true,
+            endpoint => store = Backend::Etcd(EtcdOptions::new(vec![endpoint.to_owned()])),
+        }
+    }
     if !directory.join("ca.crt").exists() {
         pki::write(&directory, port).map_err(|error| anyhow::anyhow!("make certificates: {error}"))?;
     }
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let config = Config {
         state_dir: directory.clone(),
+        store,
         listen: (Ipv4Addr::LOCALHOST, port).into(),
         advertise: Ipv4Addr::new(192, 0, 2, 1),
         pki: pki::paths(&directory),

@@ -2,11 +2,24 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use barepod_store::EtcdOptions;
+
+/// What objects are kept in.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// Files in `store/` below the state directory, for one control service.
+    Embedded,
+    /// etcd, for one or several control services.
+    Etcd(EtcdOptions),
+}
+
 /// The configuration of the control service.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the store's file lives, in `store/` below it.
+    /// Where the control service keeps what is its own.
     pub state_dir: PathBuf,
+    /// What objects are kept in.
+    pub store: Backend,
     /// The address and port that the API server listens on.
     pub listen: SocketAddr,
     /// The address under which pods and nodes reach the API server.
@@ -65,6 +78,7 @@ mod tests {
         };
         let config = Config {
             state_dir: PathBuf::new(),
+            store: Backend::Embedded,
             listen: ([127, 0, 0, 1], 0).into(),
             advertise: Ipv4Addr::LOCALHOST,
             pki,

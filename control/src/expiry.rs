@@ -1,4 +1,4 @@
-//! Events are kept for an hour after their last write, as kube-apiserver keeps them.
+//! Events are kept for a while after their last write.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,25 +8,23 @@ use std::time::Duration;
 use barepod_store::{Change, EventKind, Expect, Object, Range, Store, Watcher, Write};
 use tokio::time::{Instant, sleep_until};
 
-/// How long an event is kept.
-const KEPT: Duration = Duration::from_secs(60 * 60);
 /// Events that end this soon after each other go together, so that they share a wake-up and a write.
 const TOGETHER: Duration = Duration::from_secs(30);
 
 type Deadlines = BinaryHeap<Reverse<(Instant, String, u64)>>;
 
-/// Removes the objects below a prefix when they were not written for an hour. Sleeps until the next one is due, and
+/// Removes the objects below a prefix when they were not written for as long as they are `kept`. Sleeps until the next one is due, and
 /// only as long as there are any. Ends with the store.
-pub async fn expire(store: Arc<dyn Store>, prefix: &str) {
-    while let Some((mut deadlines, mut watcher)) = begin(&*store, prefix) {
-        if follow(&*store, &mut deadlines, &mut watcher).await {
+pub async fn expire(store: Arc<dyn Store>, prefix: &str, kept: Duration) {
+    while let Some((mut deadlines, mut watcher)) = begin(&*store, prefix, kept) {
+        if follow(&*store, &mut deadlines, &mut watcher, kept).await {
             return;
         }
     }
 }
 
 /// What is there, which counts as just written, and a watch for what comes.
-fn begin(store: &dyn Store, prefix: &str) -> Option<(Deadlines, Watcher)> {
+fn begin(store: &dyn Store, prefix: &str, kept: Duration) -> Option<(Deadlines, Watcher)> {
     let page = store
         .range(&Range {
             prefix,
@@ -34,7 +32,7 @@ fn begin(store: &dyn Store, prefix: &str) -> Option<(Deadlines, Watcher)> {
         })
         .ok()?;
     let watcher = store.watch(prefix, page.revision).ok()?;
-    let due = Instant::now() + KEPT;
+    let due = Instant::now() + kept;
     Some((
         page.objects.iter().map(|object| deadline(due, object)).collect(),
         watcher,
@@ -46,7 +44,7 @@ fn deadline(due: Instant, object: &Object) -> Reverse<(Instant, String, u64)> {
 }
 
 /// Returns true if the store was closed, false if this watcher was too slow and has to begin again.
-async fn follow(store: &dyn Store, deadlines: &mut Deadlines, watcher: &mut Watcher) -> bool {
+async fn follow(store: &dyn Store, deadlines: &mut Deadlines, watcher: &mut Watcher, kept: Duration) -> bool {
     loop {
         let next = deadlines.peek().map(|Reverse((due, _, _))| *due);
         let due = async {
@@ -59,7 +57,7 @@ async fn follow(store: &dyn Store, deadlines: &mut Deadlines, watcher: &mut Watc
             delivery = watcher.next() => match delivery {
                 None => return !watcher.lagged(),
                 Some(delivery) if delivery.event.kind == EventKind::Deleted => {}
-                Some(delivery) => deadlines.push(deadline(Instant::now() + KEPT, &delivery.event.object)),
+                Some(delivery) => deadlines.push(deadline(Instant::now() + kept, &delivery.event.object)),
             },
             () = due => {
                 let writes = overdue(store, deadlines);
@@ -117,7 +115,7 @@ mod tests {
         let start = Instant::now();
         write(&store, put("/events/a/old", Expect::Absent)).await;
         write(&store, put("/pods/a/p", Expect::Absent)).await;
-        let task = tokio::spawn(expire(store.clone(), "/events/"));
+        let task = tokio::spawn(expire(store.clone(), "/events/", Duration::from_secs(3600)));
         tokio::time::sleep(Duration::from_secs(1800)).await;
         let new = write(&store, put("/events/a/new", Expect::Absent)).await;
         tokio::time::sleep(Duration::from_secs(900)).await;

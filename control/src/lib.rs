@@ -2,7 +2,8 @@
 //!
 //! Long-lived tasks, all owned by [`run_until`]:
 //! - the listener: accepts connections, one task for each; ends them when told to stop;
-//! - the controllers: a client over [`inprocess::InProcess`], ended before the connections;
+//! - the controllers: a client over [`inprocess::InProcess`], ended before the connections; of several control services
+//!   on one etcd only the leader has them;
 //! - the expiry of events: sleeps until the next one is an hour old, ends with the store;
 //! - `store-writer`, the store's own thread.
 //!
@@ -19,8 +20,10 @@ pub mod engine;
 mod expiry;
 pub mod http;
 pub mod inprocess;
+mod leader;
 mod run;
 mod sys;
 
-pub use config::{Config, Pki};
+pub use barepod_store as store;
+pub use config::{Backend, Config, Pki};
 pub use run::{run, run_until, runtime};

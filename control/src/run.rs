@@ -2,26 +2,31 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use barepod_kinds::Settings;
-use barepod_store::{Embedded, Options};
+use barepod_store::{Embedded, Etcd, Options, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::access::Tokens;
 use crate::bootstrap::{Bootstrap, bootstrap};
-use crate::config::Config;
-use crate::engine::Engine;
+use crate::config::{Backend, Config};
+use crate::engine::{Engine, new_uid};
 use crate::expiry::expire;
 use crate::http::{Server, ServerTls, UpstreamTls};
 use crate::inprocess::InProcess;
+use crate::leader::Election;
 
 /// Updates of these keys stay in memory until something else is written: the heartbeats of nodes.
 const HEARTBEATS: &str = "/coordination.k8s.io/leases/kube-node-lease/";
 
 /// The keys of objects that expire.
 const EVENTS: &str = "/events/";
+
+/// How long they are kept after their last write, as kube-apiserver keeps them.
+const EVENTS_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The runtime to run it on. To be called before the process has other threads.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
@@ -51,7 +56,7 @@ pub async fn run_until(
             config.listen
         )
     })?;
-    let store = Arc::new(open_store(&config)?);
+    let store = open_store(&config).await?;
     let settings = Settings {
         service_cidr: config.service_cidr,
         cluster_cidr: config.cluster_cidr,
@@ -76,7 +81,8 @@ pub async fn run_until(
     let mut controllers = config
         .controllers
         .then(|| tokio::spawn(controllers(engine.clone(), config.clone(), stopped.clone())));
-    let expiry = tokio::spawn(expire(store.clone(), EVENTS));
+    // In etcd they have leases.
+    let expiry = (!store.is_shared()).then(|| tokio::spawn(expire(store.clone(), EVENTS, EVENTS_KEPT)));
     let guarded = engine.clone();
     let access = tokio::spawn(async move { guarded.access().run().await });
     let mut serving = tokio::spawn(server.serve(until(stopped)));
@@ -110,7 +116,9 @@ pub async fn run_until(
         let _ = serving.await;
     }
     closing.await.context("close the store")?;
-    expiry.await.context("stop the expiry of events")?;
+    if let Some(expiry) = expiry {
+        expiry.await.context("stop the expiry of events")?;
+    }
     // It ends with the store if any node ever asked.
     access.abort();
     // Until then it holds the store.
@@ -118,10 +126,19 @@ pub async fn run_until(
     outcome
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Embedded> {
-    let mut options = Options::new(&config.state_dir.join("store"));
-    options.volatile = vec![HEARTBEATS.into()];
-    Ok(Embedded::open(options)?)
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &config.store {
+        Backend::Embedded => {
+            let mut options = Options::new(&config.state_dir.join("store"));
+            options.volatile = vec![HEARTBEATS.into()];
+            Arc::new(Embedded::open(options)?)
+        }
+        Backend::Etcd(options) => {
+            let mut options = options.clone();
+            options.expiring = vec![(EVENTS.into(), EVENTS_KEPT)];
+            Arc::new(Etcd::connect(options).await?)
+        }
+    })
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
@@ -129,13 +146,22 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// The scheduler and the controllers, over the same API as everybody else but without a socket.
+/// The scheduler and the controllers, over the same API as everybody else but without a socket. Of several control
+/// services on one store, only the leader runs them.
 async fn controllers(engine: Arc<Engine>, config: Config, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let shared = matches!(config.store, Backend::Etcd(_));
     let client = InProcess::new(engine, "system:kube-controller-manager").client();
     let (network, prefix) = config.cluster_cidr;
     let cidr = format!("{network}/{prefix}").parse().context("read the pod network")?;
     let mut options = barepod_controllers::Options::new(cidr);
     let ca = &config.pki.ca;
     options.root_ca_pem = Some(std::fs::read_to_string(ca).with_context(|| format!("read {}", ca.display()))?);
-    barepod_controllers::run(client, options, until(stopped)).await
+    if !shared {
+        return barepod_controllers::run(client, options, until(stopped)).await;
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let identity = format!("{}_{}", host.trim(), new_uid());
+    let election = Election::new(client.clone(), "barepod-control", identity);
+    let work = |ended| barepod_controllers::run(client.clone(), options.clone(), until(ended));
+    election.run(stopped, work).await
 }

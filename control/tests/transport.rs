@@ -45,6 +45,7 @@ fn directory() -> PathBuf {
 fn config(directory: &Path, listen: SocketAddr) -> Config {
     Config {
         state_dir: directory.into(),
+        store: barepod_control::Backend::Embedded,
         listen,
         advertise: Ipv4Addr::new(192, 0, 2, 1),
         pki: pki::paths(directory),

@@ -12,6 +12,7 @@ use crate::paths::Paths;
 use crate::{install, logging, node};
 
 use super::agent::shutdown_signal;
+use super::store;
 
 /// Options of `control`.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +29,8 @@ pub struct Options {
     /// Addresses of Services
     #[arg(long, default_value = node::SERVICE_CIDR)]
     pub service_cidr: Ipv4Net,
+    #[command(flatten)]
+    place: store::Place,
 }
 
 /// Runs until a signal ends it.
@@ -39,6 +42,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let pki = install::control(paths, &node::name()?, advertise, options.listen.port())?;
     let config = barepod_control::Config {
         state_dir: paths.state_dir.clone(),
+        store: options.place.backend()?,
         listen: options.listen,
         advertise,
         pki,
@@ -47,10 +51,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         node_port_range: 30_000..=32_767,
         controllers: true,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = barepod_control::runtime()?;
     let ready = |_| {
         if let Err(error) = Running::ready() {
             tracing::warn!("cannot say that it is ready: {error:#}");

@@ -8,4 +8,5 @@ pub mod images;
 pub mod inspect;
 pub mod ps;
 pub mod reset;
+pub mod store;
 pub mod up;

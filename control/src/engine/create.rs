@@ -3,7 +3,7 @@
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
-use barepod_store::{Change, Expect, Write, WriteError};
+use barepod_store::{Change, Expect, Guard, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,6 +21,8 @@ use super::{Engine, Target, meta, storage_error};
 
 /// How often another name is tried when a generated one is taken.
 const NAME_ATTEMPTS: usize = 8;
+/// How often something unique is allocated again when somebody else was faster.
+const ATTEMPTS: usize = 50;
 
 impl Engine {
     pub(super) async fn create(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
@@ -85,30 +87,52 @@ impl Engine {
         let kind = target.kind;
         let name = meta::text(&object, "name").to_owned();
         let target = Target { name: &name, ..target };
-        // Kinds whose preparation allocates something unique must not prepare two objects at a time.
-        let _serial = if kind.strategy.serial() {
-            Some(kind.serial.lock().await)
-        } else {
-            None
-        };
+        if !kind.strategy.serial() {
+            let answer = self.store_new(request, target, object, options, book, None).await?;
+            return answer.ok_or_else(|| ApiError::already_exists(kind, &name));
+        }
+        // Preparing allocates something unique. This process does it for one object at a time; what others have stored
+        // meanwhile is found out by the store.
+        let _serial = kind.serial.lock().await;
+        for _ in 0..ATTEMPTS {
+            let guard = Some(kind.unchanged_since(self.store.revision()));
+            let answer = self.store_new(request, target, object.clone(), options, book, guard);
+            if let Some(answer) = answer.await? {
+                return Ok(answer);
+            }
+        }
+        Err(ApiError::unavailable("others of the kind are created all the time"))
+    }
+
+    /// Prepares and stores an object; `None` if the guard does not hold.
+    async fn store_new(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        object: Value,
+        options: &WriteOptions,
+        book: bool,
+        guard: Option<Guard>,
+    ) -> ApiResult<Option<Answer>> {
+        let kind = target.kind;
         let object = self.prepare_create(request, target, object, options, book)?;
         let key = target.key();
+        let exists = || ApiError::already_exists(kind, target.name);
         if options.dry_run {
             if self.store.get(&key).is_some() {
-                return Err(ApiError::already_exists(kind, &name));
+                return Err(exists());
             }
-            return Ok(Answer::Loose(object));
+            return Ok(Some(Answer::Loose(object)));
         }
         let encoded = encode(&object).with_cached(Head::new(kind, &object).cached());
         let write = Write {
-            key,
-            expect: Expect::Absent,
-            change: Change::Put(encoded),
-            guard: None,
+            guard,
+            ..Write::new(key, Expect::Absent, Change::Put(encoded))
         };
         match self.store.write(write).await {
-            Ok(stored) => Ok(Answer::Stored(stored)),
-            Err(WriteError::Conflict { .. }) => Err(ApiError::already_exists(kind, &name)),
+            Ok(stored) => Ok(Some(Answer::Stored(stored))),
+            Err(WriteError::Guard) => Ok(None),
+            Err(WriteError::Conflict { .. }) => Err(exists()),
             Err(WriteError::Storage(error)) => Err(storage_error(&error)),
         }
     }

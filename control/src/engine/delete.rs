@@ -178,7 +178,7 @@ impl Engine {
                 Ok(object) => return Ok(Removed::Marked(Answer::Stored(object))),
                 Err(WriteError::Storage(error)) => return Err(storage_error(&error)),
                 Err(WriteError::Conflict { current: None }) => return Err(target.not_found()),
-                Err(WriteError::Conflict { .. }) => {}
+                Err(WriteError::Conflict { .. } | WriteError::Guard) => {}
             }
         }
         Err(ApiError::modified(target.kind, target.name))

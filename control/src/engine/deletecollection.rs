@@ -64,14 +64,16 @@ impl Engine {
                 Err(WriteError::Storage(error)) => return Err(storage_error(&error)),
                 // Somebody else changed it meanwhile; gone is as good as removed.
                 Err(WriteError::Conflict { current: None }) => {}
-                Err(WriteError::Conflict { .. }) => match self.remove(place(kind, object), removal).await {
-                    Ok(Removed::Gone(Answer::Stored(object)) | Removed::Marked(Answer::Stored(object))) => {
-                        removed.push(object);
+                Err(WriteError::Conflict { .. } | WriteError::Guard) => {
+                    match self.remove(place(kind, object), removal).await {
+                        Ok(Removed::Gone(Answer::Stored(object)) | Removed::Marked(Answer::Stored(object))) => {
+                            removed.push(object);
+                        }
+                        Ok(_) => {}
+                        Err(error) if error.code == 404 => {}
+                        Err(error) => return Err(error),
                     }
-                    Ok(_) => {}
-                    Err(error) if error.code == 404 => {}
-                    Err(error) => return Err(error),
-                },
+                }
             }
         }
         Ok(removed)

@@ -19,6 +19,7 @@ mod encode;
 mod eviction;
 mod finalize;
 mod forms;
+mod fresh;
 mod get;
 mod head;
 mod health;
@@ -161,6 +162,11 @@ impl Engine {
 /// The response of a request that failed outside of the engine.
 pub fn error_response(error: &ApiError) -> http::Response<body::Body> {
     reply::error(error, false)
+}
+
+/// A random UUID.
+pub fn new_uid() -> String {
+    meta::new_uid()
 }
 
 /// A response of plain text.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use barepod_kinds::Strategy;
 use barepod_schema::{Resource, TypeRef};
+use barepod_store::Guard;
 
 use super::forms::Forms;
 
@@ -63,6 +64,14 @@ impl Kind {
         match namespace {
             Some(namespace) if self.resource.namespaced => format!("{}{namespace}/", self.prefix),
             _ => self.prefix.clone(),
+        }
+    }
+
+    /// The condition that no object of this kind was added or changed after a revision.
+    pub fn unchanged_since(&self, revision: u64) -> Guard {
+        Guard {
+            prefix: self.prefix.clone(),
+            revision,
         }
     }
 

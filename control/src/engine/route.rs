@@ -9,18 +9,10 @@ use super::registry::Kind;
 use super::request::{Request, ResourcePath};
 use super::review::is_review;
 use super::status::{ApiError, ApiResult};
-use super::{Engine, Target, reply};
+use super::{Engine, Target};
 
 impl Engine {
-    /// Answers a request. Failures become Status objects.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
-        match self.route(&request).await {
-            Ok(response) => response,
-            Err(error) => reply::error(&error, request.pretty()),
-        }
-    }
-
-    async fn route(&self, request: &Request) -> ApiResult<Response<Body>> {
+    pub(super) async fn route(&self, request: &Request) -> ApiResult<Response<Body>> {
         let Some(path) = ResourcePath::parse(&request.path) else {
             let verb = request.method.as_str().to_ascii_lowercase();
             self.authorize(&request.user, &verb, &request.path, None, &request.query)?;

@@ -3,7 +3,7 @@
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
-use barepod_store::{Change, Expect, Object, Write, WriteError};
+use barepod_store::{Change, Expect, Guard, Object, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -90,10 +90,11 @@ impl Engine {
         let kind = target.kind;
         for _ in 0..ATTEMPTS {
             // Kinds whose preparation allocates something unique must not prepare two objects at a time.
-            let _serial = if kind.strategy.serial() {
-                Some(kind.serial.lock().await)
+            let (_serial, guard) = if kind.strategy.serial() {
+                let serial = kind.serial.lock().await;
+                (Some(serial), Some(kind.unchanged_since(self.store.revision())))
             } else {
-                None
+                (None, None)
             };
             let current = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
             let old = parse(&current);
@@ -107,7 +108,7 @@ impl Engine {
             if options.dry_run {
                 return Ok(Answer::Loose(new));
             }
-            match self.store_update(target, &current, &new, finished).await {
+            match self.store_update(target, &current, &new, finished, guard).await {
                 Ok(stored) => return Ok(Answer::Stored(stored)),
                 Err(WriteError::Storage(error)) => return Err(storage_error(&error)),
                 Err(WriteError::Conflict { current: None }) => return Err(target.not_found()),
@@ -115,7 +116,7 @@ impl Engine {
                     return Err(ApiError::modified(kind, target.name));
                 }
                 // A patch is applied to the newer object, unless it carries a version itself, which the next round finds.
-                Err(WriteError::Conflict { .. }) => {}
+                Err(WriteError::Conflict { .. } | WriteError::Guard) => {}
             }
         }
         Err(ApiError::modified(kind, target.name))
@@ -190,6 +191,7 @@ impl Engine {
         current: &Arc<Object>,
         new: &Value,
         finished: bool,
+        guard: Option<Guard>,
     ) -> Result<Arc<Object>, WriteError> {
         let encoded = encode(new).with_cached(Head::new(target.kind, new).cached());
         // An object that only waited for its last finalizer goes with the update that removes it.
@@ -199,14 +201,11 @@ impl Engine {
             Change::Put(encoded)
         };
         let expect = Expect::Revision(current.revision());
-        self.store
-            .write(Write {
-                key: current.key().to_owned(),
-                expect,
-                change,
-                guard: None,
-            })
-            .await
+        let write = Write {
+            guard,
+            ..Write::new(current.key().to_owned(), expect, change)
+        };
+        self.store.write(write).await
     }
 }
 

@@ -54,6 +54,12 @@ pub enum Error {
         /// What was given.
         text: String,
     },
+    /// There are objects where there may be none.
+    #[error("there are objects below {prefix} in etcd already: choose another prefix or remove them")]
+    NotEmpty {
+        /// What all keys begin with.
+        prefix: String,
+    },
     /// etcd cannot be reached, or refuses.
     #[error("use etcd")]
     Remote {
@@ -95,6 +101,9 @@ pub enum WriteError {
         /// What is stored instead, if anything.
         current: Option<Arc<Object>>,
     },
+    /// The condition on the key held, but the guard did not.
+    #[error("something below the guarded prefix was changed meanwhile")]
+    Guard,
     /// The storage failed.
     #[error(transparent)]
     Storage(Arc<Error>),

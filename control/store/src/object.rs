@@ -96,6 +96,13 @@ impl Object {
         self.key.clone()
     }
 
+    /// The text without its revision, and where that goes.
+    pub(crate) fn text(&self) -> (Vec<u8>, usize) {
+        let (before, rest) = self.bytes.split_at(self.splice);
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        ([before, &rest[digits..]].concat(), self.splice)
+    }
+
     /// The same object, with `revision` as its revision: as its removal, or its leaving of a selection, shows it.
     pub fn at(&self, revision: u64) -> Object {
         let (before, rest) = self.bytes.split_at(self.splice);

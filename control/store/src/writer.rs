@@ -198,8 +198,11 @@ fn accept(state: &State, group: &mut Group, write: Write, revision: u64, volatil
         (Expect::Revision(expected), Some(object)) => object.revision() == expected,
         _ => false,
     };
-    if !holds || guard.is_some_and(|guard| !unchanged(state, group, &guard)) {
+    if !holds {
         return Err(WriteError::Conflict { current });
+    }
+    if guard.is_some_and(|guard| !unchanged(state, group, &guard)) {
+        return Err(WriteError::Guard);
     }
     let key: Arc<str> = current
         .as_ref()

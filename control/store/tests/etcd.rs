@@ -7,7 +7,7 @@ mod suite;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use barepod_store::{Etcd, EtcdOptions, EventKind, Expect, Store};
+use barepod_store::{Embedded, Error, Etcd, EtcdOptions, EventKind, Expect, Options, Store, migrate};
 use server::Server;
 use suite::{put, remove};
 
@@ -222,4 +222,31 @@ async fn over_tls_with_certificates() {
         ..server.options("/registry")
     };
     assert!(Etcd::connect(wrong).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_store_moves_in() {
+    let server = Server::start("migrate");
+    let directory = std::env::temp_dir().join(format!("barepodtest-store-migrate-{}", std::process::id()));
+    let embedded = Embedded::open(Options::new(&directory)).unwrap();
+    let mut before = Vec::new();
+    for n in 0..600 {
+        let write = put(&format!("/pods/x/{n}"), Expect::Absent, &format!("text {n}"));
+        before.push(embedded.write(write).await.unwrap());
+    }
+    let busy = migrate(&directory, server.options("/registry")).await;
+    assert!(matches!(busy, Err(Error::Locked { .. })), "{busy:?}");
+    drop(embedded);
+    assert_eq!(migrate(&directory, server.options("/registry")).await.unwrap(), 600);
+    let store = server.connect("/registry").await;
+    assert_eq!(store.count("/"), 600);
+    for old in &before {
+        let new = store.get(old.key()).unwrap();
+        assert!(new.revision() > before[599].revision(), "revisions go on");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).rsplit_once("data").unwrap().1.to_owned();
+        assert_eq!(text(new.bytes()), text(old.bytes()));
+    }
+    let again = migrate(&directory, server.options("/registry")).await;
+    assert!(matches!(again, Err(Error::NotEmpty { .. })), "{again:?}");
+    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -135,6 +136,24 @@ impl Etcd {
             shared,
             tasks: Mutex::new(tasks),
         })
+    }
+}
+
+impl Etcd {
+    /// Writes until etcd's revision is at least this.
+    pub(crate) async fn raise(&self, revision: u64) -> Result<(), Error> {
+        let key = self.shared.key("/.pulse");
+        let put = messages::put(key.as_bytes(), b"", 0);
+        let mut now = self.shared.ask().await.map_err(remote)?;
+        while now < revision {
+            let count = (revision - now).min(TRANSACTIONS as u64);
+            let puts = (0..count).map(|_| self.shared.channel.call(PUT, &put, CALL));
+            for answer in join_all(puts).await {
+                answer.map_err(remote)?;
+            }
+            now += count;
+        }
+        self.shared.catch_up(revision).await.map_err(remote)
     }
 }
 

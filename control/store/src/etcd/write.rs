@@ -18,14 +18,9 @@ async fn one(shared: &Shared, write: Write) -> Result<Arc<Object>, WriteError> {
         return Err(WriteError::Storage(Arc::new(Error::Closed)));
     };
     let storage = |error: CallError| WriteError::Storage(Arc::new(remote(error)));
-    let current = shared.memory.get(&write.key);
     // Whoever writes has read from the same memory: what it has seen is there, or something newer.
-    let holds = match (write.expect, &current) {
-        (Expect::Absent, None) => true,
-        (Expect::Revision(expected), Some(object)) => object.revision() == expected,
-        _ => false,
-    };
-    if !holds {
+    let current = shared.memory.get(&write.key);
+    if !holds(&write, current.as_deref()) {
         return Err(WriteError::Conflict { current });
     }
     let (succeeded, revision) = transact(shared, &write).await.map_err(storage)?;
@@ -36,7 +31,10 @@ async fn one(shared: &Shared, write: Write) -> Result<Arc<Object>, WriteError> {
     })?;
     if !succeeded {
         let current = shared.memory.get(&write.key);
-        return Err(WriteError::Conflict { current });
+        return Err(match holds(&write, current.as_deref()) && write.guard.is_some() {
+            true => WriteError::Guard,
+            false => WriteError::Conflict { current },
+        });
     }
     let seen = shared
         .memory
@@ -50,6 +48,14 @@ async fn one(shared: &Shared, write: Write) -> Result<Arc<Object>, WriteError> {
             Ok(Arc::new(last.commit(write.key.as_str().into(), created, revision)))
         }
         (Change::Delete { last: None }, None, _) => Err(WriteError::Conflict { current: None }),
+    }
+}
+
+fn holds(write: &Write, current: Option<&Object>) -> bool {
+    match (write.expect, current) {
+        (Expect::Absent, None) => true,
+        (Expect::Revision(expected), Some(object)) => object.revision() == expected,
+        _ => false,
     }
 }
 

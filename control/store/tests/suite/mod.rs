@@ -202,7 +202,12 @@ pub async fn guards_hold(store: Arc<dyn Store>) {
     store.write(put("/pods/a", Expect::Absent, "1")).await.unwrap();
     let first = store.write(guarded("/services/a", seen)).await.unwrap();
     let late = store.write(guarded("/services/b", seen)).await;
-    assert!(matches!(late, Err(WriteError::Conflict { current: None })), "{late:?}");
+    assert!(matches!(late, Err(WriteError::Guard)), "{late:?}");
+    let taken = store.write(guarded("/services/a", first.revision())).await;
+    assert!(
+        matches!(taken, Err(WriteError::Conflict { current: Some(_) })),
+        "{taken:?}"
+    );
     let second = store.write(guarded("/services/b", first.revision())).await.unwrap();
     store.write(remove(&first)).await.unwrap();
     // A removal makes nothing less unique.
