@@ -19,6 +19,7 @@ use super::tls::{ServerTls, UpstreamTls};
 use super::upstream::Upstream;
 use super::{identity, service};
 use crate::engine::Engine;
+use crate::sys;
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -27,8 +28,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(120);
 /// How long running requests get when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Connections served at a time; more have to wait in the kernel's queue.
-const CONNECTIONS: usize = 8192;
+/// Connections served at a time, if there are descriptors for so many; more have to wait in the kernel's queue.
+const CONNECTIONS: usize = 50_000;
+/// Descriptors kept back for the store and for connections to nodes.
+const RESERVE: usize = 500;
 const HEADER_BYTES: usize = 64 << 10;
 const HEADERS: usize = 100;
 
@@ -70,12 +73,13 @@ impl Server {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();
+        let most = CONNECTIONS.min(sys::descriptors().saturating_sub(RESERVE)).max(1);
         loop {
             while connections.try_join_next().is_some() {}
             tokio::select! {
                 () = &mut shutdown => break,
-                _ = connections.join_next(), if connections.len() >= CONNECTIONS => {}
-                accepted = self.listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                _ = connections.join_next(), if connections.len() >= most => {}
+                accepted = self.listener.accept(), if connections.len() < most => match accepted {
                     Ok((stream, _)) => {
                         let connection = connection(stream, self.acceptor.clone(), self.service.clone());
                         connections.spawn(connection);
