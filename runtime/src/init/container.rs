@@ -17,7 +17,9 @@ use super::mounts::{Shown, Sources};
 use super::outside::Prepared;
 use super::root::Root;
 use super::users::{self, Mappings};
-use super::{Finish, HARMLESS, Stdio3, Unset, console, devices, identity, mounts, paths, rootfs, sysctl, thrice};
+use super::{
+    Finish, HARMLESS, Keyring, Stdio3, Unset, console, devices, identity, mounts, moved, paths, rootfs, sysctl, thrice,
+};
 use crate::cgroup::Cgroup;
 use crate::document::{Document, Process};
 use crate::error::{During, Error, Result};
@@ -79,6 +81,10 @@ pub struct Plan<'a> {
     pub die_with_maker: bool,
     /// The runtime's own file, which may not be executed in a container.
     pub runtime: Option<&'a Metadata>,
+    /// Its root takes the place of the machine's by being moved there instead of changing places with it.
+    pub moved_root: bool,
+    /// Its session keyring.
+    pub keyring: Keyring<'a>,
     /// How many descriptors after the standard ones the program gets.
     pub preserved: u32,
 }
@@ -153,7 +159,11 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
     if plan.shared_mounts {
         rootfs::enter_shared(&root)?;
     } else {
-        rootfs::enter(&root)?;
+        if plan.moved_root {
+            moved::enter(&root)?;
+        } else {
+            rootfs::enter(&root)?;
+        }
         rootfs::propagate(linux.rootfs_propagation.as_deref())?;
     }
     fault::point("init.entered");
@@ -199,6 +209,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         umask: inherited_umask,
         die_with_maker: plan.die_with_maker,
         runtime: plan.runtime,
+        keyring: plan.keyring,
         preserved: plan.preserved,
     };
     finish.run(channel)

@@ -18,7 +18,7 @@ use super::channel::Child;
 use super::hooks::Told;
 use super::labels::Labels;
 use super::outside::Outside;
-use super::{Finish, HARMLESS, Stdio, Unset, console, identity, rootfs, scheduling, thrice, users};
+use super::{Finish, HARMLESS, Keyring, Stdio, Unset, console, identity, rootfs, scheduling, thrice, users};
 use crate::cgroup::{self, Cgroup, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
@@ -47,6 +47,8 @@ pub struct Joined<'a> {
     pub die_with_maker: bool,
     /// The runtime's own file, which may not be executed in a container.
     pub runtime: Option<&'a Metadata>,
+    /// Its session keyring.
+    pub keyring: Keyring<'a>,
     /// How many descriptors after the standard ones the program gets.
     pub preserved: u32,
 }
@@ -191,6 +193,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
         umask: inherited_umask,
         die_with_maker: joined.die_with_maker,
         runtime: joined.runtime,
+        keyring: joined.keyring,
         preserved: joined.preserved,
     };
     finish.run(channel)

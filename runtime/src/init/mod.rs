@@ -13,8 +13,10 @@ mod devices;
 mod exec;
 pub mod hooks;
 pub mod identity;
+mod keyring;
 pub mod labels;
 mod mounts;
+mod moved;
 mod options;
 pub mod outside;
 mod paths;
@@ -29,6 +31,7 @@ mod users;
 
 pub use container::{Gate, Plan, container};
 pub use exec::{Joined, Shared, SharedLinux, exec};
+pub use keyring::Keyring;
 pub use options::{BENEATH, mount_options, propagation};
 
 use channel::Child;
@@ -99,6 +102,7 @@ struct Finish<'a> {
     /// Die with the maker: nothing else would end a container whose PID namespace has no init of ours.
     die_with_maker: bool,
     runtime: Option<&'a std::fs::Metadata>,
+    keyring: Keyring<'a>,
     /// How many descriptors after the standard ones the program gets.
     preserved: u32,
 }
@@ -117,8 +121,10 @@ impl Finish<'_> {
             umask,
             die_with_maker,
             runtime,
+            keyring,
             preserved,
         } = self;
+        keyring::join(keyring)?;
         // From here on all other descriptors are closed by the execution, whatever they are.
         if !broken::lacks("closed-descriptors") {
             close_on_exec_from(3 + preserved).during("mark", "descriptors close-on-exec")?;

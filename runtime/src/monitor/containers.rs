@@ -32,7 +32,7 @@ use crate::document::{Document, OOM_GROUP, is_yes};
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
 use crate::init::hooks::Told;
-use crate::init::{self, Gate, Plan, Unset};
+use crate::init::{self, Gate, Keyring, Plan, Unset};
 use crate::protocol::{ContainerState, Event, Exit, Failure, NamespaceMode, Phase, Reason, Response};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
@@ -312,6 +312,8 @@ impl Monitor {
                 gate: if start { Gate::Open } else { Gate::Maker },
                 die_with_maker: self.state.config.pid != NamespaceMode::Pod,
                 runtime: self.runtime.as_ref(),
+                moved_root: false,
+                keyring: Keyring::New(&config.id),
                 preserved: 0,
             };
             init::container(plan, channel)

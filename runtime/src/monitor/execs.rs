@@ -20,7 +20,7 @@ use crate::cgroup::{self, Cgroup, Leaf, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
-use crate::init::{self, Joined, Shared, Stdio, Unset};
+use crate::init::{self, Joined, Keyring, Shared, Stdio, Unset};
 use crate::protocol::{Event, Exit, Failure, NamespaceMode, Reason, Response};
 use crate::sys::clone::Side;
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
@@ -56,6 +56,7 @@ pub struct Exec {
 /// The parts of a container's configuration that its execs share.
 #[derive(Debug, Deserialize)]
 struct Config {
+    id: String,
     spec: Shared,
 }
 
@@ -159,7 +160,7 @@ impl Monitor {
                 keep.extend(files.iter().flatten().map(AsFd::as_fd));
             }
             close_all_but(&keep).during("close", "inherited descriptors")?;
-            let Config { spec: shared } = parse("the container's configuration", config)?;
+            let Config { id, spec: shared } = parse("the container's configuration", config)?;
             let mut process: Process = parse("the exec's process", text)?;
             shared.complete(&mut process);
             let joined = Joined {
@@ -172,6 +173,7 @@ impl Monitor {
                 unset: Unset::Ordinary,
                 die_with_maker: self.state.config.pid != NamespaceMode::Pod,
                 runtime: self.runtime.as_ref(),
+                keyring: Keyring::Of(&id),
                 preserved: 0,
             };
             init::exec(&joined, &process, stdio, channel)

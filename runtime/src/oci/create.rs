@@ -111,7 +111,7 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     if let Some(resources) = &document.linux.resources {
         cgroup::check(&layout, resources)?;
     }
-    let stored = stored(id, bundle, &document, &layout)?;
+    let stored = stored(id, bundle, &document, &layout, given)?;
     let _lock = directory.make()?;
     fault::point("oci.directory-made");
     let made = directory
@@ -124,20 +124,22 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     made
 }
 
-fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout) -> Result<Stored> {
+fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout, given: &Arguments) -> Result<Stored> {
     let cgroup = cgroup_path(document, id)?;
+    let created = time::now_text();
     Ok(Stored {
         id: id.to_owned(),
         pid: 0,
         start_ticks: 0,
         pid_namespace: false,
+        keyring: (!given.has("no-new-keyring")).then(|| format!("{id}.{created}")),
         bundle,
         rootfs: document.root.as_ref().map(|root| root.path.clone()).unwrap_or_default(),
         tracker: Cgroup::new(layout, &cgroup).tracker(),
         cgroup,
         attended: is_attended(document),
         mounted_on: None,
-        created: time::now_text(),
+        created,
         annotations: document.annotations.clone(),
     })
 }

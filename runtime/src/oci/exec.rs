@@ -16,16 +16,15 @@ use super::launch::{standard_files, tell};
 use super::preserved::Preserved;
 use super::state::{Directory, Stored};
 use super::terminal::Receiver;
-use super::wait;
+use super::{process, wait};
 use crate::cgroup::{self, Cgroup, Layout, Leaf, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
+use crate::fault;
 use crate::init::channel::{self, Child};
 use crate::init::{self, Joined, Shared, Stdio, Unset};
-use crate::spec::capability_by_name;
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_all_but, exit_now};
-use crate::{broken, fault};
 
 const OPTIONS: [Known; 19] = [
     ("process", Some('p'), true),
@@ -70,7 +69,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
         object: "the container's configuration".to_owned(),
         source,
     })?;
-    let mut process = process(&shared, &given, command)?;
+    let mut process = process::asked_for(&shared, &given, command)?;
     process.env.extend(preserved.environment());
     let detached = given.has("detach");
     let receiver = Receiver::open(&given, process.terminal, !detached)?;
@@ -95,17 +94,17 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     }
     let (side, leaf) = place.clone_into(single, &layout, &cgroup)?;
     let Side::Parent { pid, pidfd } = side else {
-        become_exec(
-            &shared,
-            &process,
-            &cgroup,
-            leaf.as_ref(),
-            &target,
-            &at,
-            stdio,
-            &preserved,
-            &child,
-        )
+        let made = Made {
+            stored: &stored,
+            shared: &shared,
+            process: &process,
+            cgroup: &cgroup,
+            leaf: leaf.as_ref(),
+            target: &target,
+            at: &at,
+            preserved: &preserved,
+        };
+        become_exec(&made, stdio, &child)
     };
     fault::point("oci.exec-cloned");
     drop((child, stdio));
@@ -244,120 +243,45 @@ impl Place {
     }
 }
 
-/// The process asked for: a file's, or the container's own with changes.
-fn process(shared: &Shared, given: &Arguments, command: &[String]) -> Result<Process> {
-    let mut process = match given.value("process").filter(|file| !file.is_empty()) {
-        Some(file) => read_process(file)?,
-        None => {
-            let own = shared.process.clone();
-            let mut own = own.ok_or_else(|| Error::Invalid("the container has no process".to_owned()))?;
-            own.terminal = false;
-            own.args = command.to_vec();
-            own
-        }
-    };
-    shared.complete(&mut process);
-    process.terminal |= given.has("tty");
-    process.no_new_privileges |= given.has("no-new-privs");
-    process.env.extend(given.values("env").map(str::to_owned));
-    if let Some(cwd) = given.value("cwd") {
-        process.cwd = cwd.into();
-    }
-    if let Some(label) = given.value("process-label") {
-        process.selinux_label = Some(label.to_owned());
-    }
-    if let Some(profile) = given.value("apparmor") {
-        process.apparmor_profile = Some(profile.to_owned());
-    }
-    if let Some(user) = given.value("user") {
-        let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
-        let number = |text: &str| {
-            text.parse::<u32>()
-                .map_err(|_| Error::Invalid(format!("{user} is not of the form UID[:GID], in numbers")))
-        };
-        let uid = number(uid)?;
-        // What another runtime did (CVE-2026-30892).
-        let uid = if uid == 1 && broken::lacks("exec-user") { 0 } else { uid };
-        process.user.set_uid(uid).set_gid(number(gid)?);
-        process.user.set_additional_gids(None);
-    }
-    let groups = given.values("additional-gids").flat_map(|list| list.split(','));
-    let groups: Vec<u32> = groups
-        .map(|text| text.parse())
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|_| Error::Invalid("--additional-gids are numbers".to_owned()))?;
-    if !groups.is_empty() {
-        let all = process.user.additional_gids().iter().flatten().copied();
-        let all: Vec<u32> = all.chain(groups).collect();
-        process.user.set_additional_gids(Some(all));
-    }
-    add_capabilities(&mut process, given)?;
-    Ok(process)
+/// What the child needs of what its maker has just made.
+struct Made<'a> {
+    stored: &'a Stored,
+    shared: &'a Shared,
+    process: &'a Process,
+    cgroup: &'a Cgroup<'a>,
+    leaf: Option<&'a Leaf>,
+    target: &'a OwnedFd,
+    at: &'a At,
+    preserved: &'a Preserved,
 }
 
-fn read_process(file: &str) -> Result<Process> {
-    let text = fs::read_to_string(file).during("read", file)?;
-    serde_json::from_str(&text).map_err(|source| Error::Document {
-        object: file.to_owned(),
-        source,
-    })
-}
-
-/// Adds `--cap` to the sets that make a capability effective for the program.
-fn add_capabilities(process: &mut Process, given: &Arguments) -> Result<()> {
-    for name in given.values("cap") {
-        let number = capability_by_name(&name.to_uppercase());
-        let number = number.ok_or_else(|| Error::Invalid(format!("there is no capability {name}")))?;
-        let sets = process.capabilities.get_or_insert_default();
-        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
-            set.mask |= 1 << number;
-        }
-        // Never the inheritable ones: a file with inheritable capabilities gives them to whoever executes it then
-        // (CVE-2022-27650, CVE-2022-29162).
-        if broken::lacks("exec-without-inheritable") {
-            sets.inheritable.mask |= 1 << number;
-        }
-    }
-    Ok(())
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what the child needs is what the parent just made"
-)]
-fn become_exec(
-    shared: &Shared,
-    process: &Process,
-    cgroup: &Cgroup<'_>,
-    leaf: Option<&Leaf>,
-    target: &OwnedFd,
-    at: &At,
-    stdio: Stdio,
-    preserved: &Preserved,
-    channel: &Child,
-) -> ! {
+fn become_exec(made: &Made<'_>, stdio: Stdio, channel: &Child) -> ! {
     let runtime = fs::metadata("/proc/self/exe").ok();
     let run = || {
-        let mut keep = vec![channel.as_fd(), target.as_fd()];
+        let mut keep = vec![channel.as_fd(), made.target.as_fd()];
         if let Stdio::Files(files) = &stdio {
             keep.extend(files.iter().flatten().map(AsFd::as_fd));
         }
-        keep.extend(at.root.iter().map(AsFd::as_fd));
-        keep.extend(preserved.descriptors());
+        keep.extend(made.at.root.iter().map(AsFd::as_fd));
+        keep.extend(made.preserved.descriptors());
         close_all_but(&keep).during("close", "inherited descriptors")?;
         let joined = Joined {
-            process: target.as_fd(),
-            namespaces: at.namespaces,
-            cgroup,
-            root: at.root.as_ref().map(AsFd::as_fd),
-            linux: &shared.linux,
+            process: made.target.as_fd(),
+            namespaces: made.at.namespaces,
+            cgroup: made.cgroup,
+            root: made.at.root.as_ref().map(AsFd::as_fd),
+            linux: &made.shared.linux,
             unset: Unset::Inherited,
-            leaf: leaf.filter(|_| cgroup.layout().mode == Mode::V1).map(Leaf::dir),
+            leaf: made
+                .leaf
+                .filter(|_| made.cgroup.layout().mode == Mode::V1)
+                .map(Leaf::dir),
             die_with_maker: false,
             runtime: runtime.as_ref(),
-            preserved: preserved.count,
+            keyring: made.stored.keyring(),
+            preserved: made.preserved.count,
         };
-        init::exec(&joined, process, stdio, channel)
+        init::exec(&joined, made.process, stdio, channel)
     };
     let Err(error) = run();
     channel.failed(&error);

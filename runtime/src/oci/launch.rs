@@ -106,6 +106,7 @@ pub fn launch(
             cgroup: &cgroup,
             namespaces: &namespaces,
             preserved,
+            moved_root: given.has("no-pivot"),
         };
         become_container(&made, prepared, files, listener, child)
     };
@@ -165,6 +166,7 @@ struct Made<'a> {
     cgroup: &'a Cgroup<'a>,
     namespaces: &'a Namespaces,
     preserved: &'a Preserved,
+    moved_root: bool,
 }
 
 fn become_container(
@@ -210,6 +212,8 @@ fn become_container(
             gate: listener.map_or(Gate::Open, Gate::Socket),
             die_with_maker: false,
             runtime: runtime.as_ref(),
+            moved_root: made.moved_root,
+            keyring: made.stored.new_keyring(),
             preserved: made.preserved.count,
         };
         init::container(plan, channel)

@@ -17,6 +17,7 @@ mod list;
 mod namespaces;
 mod pause;
 mod preserved;
+mod process;
 mod ps;
 mod spec;
 mod staged;

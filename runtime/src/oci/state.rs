@@ -17,8 +17,8 @@ use crate::broken;
 use crate::cgroup;
 use crate::document::{Document, OCI_VERSION};
 use crate::error::{During, Error, Result};
-use crate::init::check_id;
 use crate::init::hooks::Told;
+use crate::init::{Keyring, check_id};
 use crate::procfs::Stat;
 use crate::records;
 use crate::sys::process::pidfd_open;
@@ -41,6 +41,8 @@ pub struct Stored {
     pub start_ticks: u64,
     /// It has a PID namespace of its own, so that all of it ends with its first process.
     pub pid_namespace: bool,
+    /// Its session keyring, if it has one of its own. The name is not only the id: another may have that later.
+    pub keyring: Option<String>,
     /// The bundle it was made from.
     pub bundle: PathBuf,
     /// Its root file system.
@@ -262,6 +264,16 @@ pub fn read_document(path: &Path) -> Result<(String, Document)> {
 }
 
 impl Stored {
+    /// The session keyring of its first process.
+    pub fn new_keyring(&self) -> Keyring<'_> {
+        self.keyring.as_deref().map_or(Keyring::Inherited, Keyring::New)
+    }
+
+    /// The session keyring of what is executed in it.
+    pub fn keyring(&self) -> Keyring<'_> {
+        self.keyring.as_deref().map_or(Keyring::Inherited, Keyring::Of)
+    }
+
     /// A descriptor of the first process if it still lives, and what procfs says of it. The pid alone may mean another
     /// process by now.
     pub fn process(&self) -> Option<(OwnedFd, Stat)> {

@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod clone;
 pub mod entry;
+pub mod keyring;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
