@@ -152,6 +152,16 @@ fn what_engines_read_of_an_error() {
 }
 
 #[test]
+fn no_container_goes_where_its_engine_does_not_look() {
+    let bundle = Bundle::sleeping("systemd");
+    let output = bundle.command(&["--systemd-cgroup", "create", "--bundle", bundle.path(), &bundle.id]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("leave --systemd-cgroup out"));
+    let output = bundle.command(&["--systemd-cgroup", "state", &bundle.id]);
+    assert!(text(&output.stderr).contains("does not exist"));
+}
+
+#[test]
 fn processes_are_listed() {
     let bundle = Bundle::new("ps", |document| {
         document["process"]["args"] = json!(["sh", "-c", "sleep 1000 & exec sleep 2000"]);
