@@ -160,6 +160,20 @@ fn check_mappings(mount: &Mount) -> Result<()> {
 }
 
 impl Linux {
+    fn check_interfaces(&self) -> Result<()> {
+        let mut targets = BTreeSet::new();
+        for (name, device) in &self.net_devices {
+            let target = device.target(name);
+            if let Some(bad) = [name, target].into_iter().find(|name| !is_interface(name)) {
+                return invalid(format!("linux.netDevices: {bad:?} is no name of an interface"));
+            }
+            if !target.contains("%d") && !targets.insert(target) {
+                return invalid(format!("linux.netDevices: {target} is the name of two"));
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
         for (field, paths) in [
             ("maskedPaths", &self.masked_paths),
@@ -201,8 +215,16 @@ impl Linux {
         if self.mount_label.as_ref().is_some_and(|label| !label.is_empty()) && !labels::selinux() {
             return invalid("linux.mountLabel: this kernel runs without SELinux");
         }
+        self.check_interfaces()?;
+        self.intel_rdt.as_ref().map_or(Ok(()), crate::resctrl::check)?;
         self.memory_policy.as_ref().map_or(Ok(()), check_memory_policy)
     }
+}
+
+/// Whether an interface can have a name: the kernel's dev_valid_name().
+fn is_interface(name: &str) -> bool {
+    let forbidden = |byte: u8| byte == b'/' || byte == b':' || byte.is_ascii_whitespace();
+    (1..libc::IFNAMSIZ).contains(&name.len()) && !matches!(name, "." | "..") && !name.bytes().any(forbidden)
 }
 
 /// Which modes go with nodes: set_mempolicy(2).

@@ -68,6 +68,14 @@ pub struct NetDevice {
     pub name: Option<String>,
 }
 
+impl NetDevice {
+    /// Its name in the container.
+    #[must_use]
+    pub fn target<'a>(&'a self, name: &'a str) -> &'a str {
+        self.name.as_deref().filter(|target| !target.is_empty()).unwrap_or(name)
+    }
+}
+
 impl Linux {
     /// The entry for a kind of namespace.
     #[must_use]

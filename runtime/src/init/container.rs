@@ -18,11 +18,13 @@ use super::outside::Prepared;
 use super::root::Root;
 use super::users::{self, Mappings};
 use super::{
-    Finish, HARMLESS, Keyring, Stdio3, Unset, console, devices, identity, mounts, moved, paths, rootfs, sysctl, thrice,
+    Finish, HARMLESS, Keyring, Stdio3, Unset, console, devices, identity, interfaces, mounts, moved, paths, rootfs,
+    sysctl, thrice,
 };
 use crate::cgroup::Cgroup;
 use crate::document::{Document, Process};
 use crate::error::{During, Error, Result};
+use crate::netlink::Netlink;
 use crate::protocol::Overlay;
 use crate::seccomp::Filter;
 use crate::sys::mount::clone_tree;
@@ -59,6 +61,8 @@ pub struct Plan<'a> {
     pub named: bool,
     /// Nobody has set its network namespace up yet.
     pub new_network: bool,
+    /// It moves network interfaces to the network namespace that it joins.
+    pub brings_interfaces: bool,
     /// With a cgroup namespace of its own.
     pub cgroup_namespace: bool,
     /// Its mount namespace is not its own: it has been joined, or is the maker's.
@@ -125,14 +129,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         let users = Mappings::of(spec);
         users::become_root((!users.is_empty()).then_some(users))?;
     }
-    for (from, namespaces) in plan.join {
-        let kinds = if broken::lacks("namespace-kinds") {
-            CloneFlags::empty()
-        } else {
-            *namespaces
-        };
-        setns(from, kinds).during("join", "namespaces")?;
-    }
+    join(&plan)?;
     set_up_namespaces(&plan)?;
     sysctl::set(&linux.sysctl, plan.own)?;
     let root = file_system(&mut plan, &mut || limited(channel))?;
@@ -213,6 +210,28 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         preserved: plan.preserved,
     };
     finish.run(channel)
+}
+
+/// Joins namespaces. A process that comes from the machine's network namespace brings the container's interfaces along.
+fn join(plan: &Plan<'_>) -> Result<()> {
+    let devices = &plan.spec.linux.net_devices;
+    let brings = plan.brings_interfaces && !devices.is_empty();
+    let socket = || Netlink::open().during("open", "a netlink socket");
+    let outside = brings.then(socket).transpose()?;
+    for (from, namespaces) in plan.join {
+        let kinds = if broken::lacks("namespace-kinds") {
+            CloneFlags::empty()
+        } else {
+            *namespaces
+        };
+        setns(from, kinds).during("join", "namespaces")?;
+    }
+    match outside {
+        Some(mut outside) => {
+            interfaces::move_all(devices, &mut outside, &mut socket()?, &rootfs::own_namespace("net")?)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Gives new namespaces what they lack.

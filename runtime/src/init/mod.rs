@@ -13,6 +13,7 @@ mod devices;
 mod exec;
 pub mod hooks;
 pub mod identity;
+mod interfaces;
 mod keyring;
 pub mod labels;
 mod mounts;

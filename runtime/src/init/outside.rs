@@ -1,9 +1,11 @@
 //! What the maker does for a process that is becoming a container: what takes rights over the machine that a process in
 //! a user namespace of its own has not, and what has to be done in the machine's namespaces.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::getrlimit;
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Mount};
 
@@ -11,10 +13,11 @@ use super::channel::{Maker, Message};
 use super::hooks::{self, Place, Told};
 use super::mounts::{self, Sources};
 use super::users::Mappings;
-use super::{devices, identity, rootfs, scheduling};
+use super::{devices, identity, interfaces, rootfs, scheduling};
 use crate::cgroup::Cgroup;
 use crate::document::{Document, OOM_GROUP, is_yes};
 use crate::error::{During, Error, Result};
+use crate::netlink::Netlink;
 use crate::seccomp::notify;
 use crate::sys::process::raise_limit;
 
@@ -83,6 +86,32 @@ impl<'a> Outside<'a> {
             told,
             pid,
         }
+    }
+
+    /// Moves network interfaces into a network namespace, or into the one that was made for the process.
+    ///
+    /// # Errors
+    /// One is not there, or cannot be moved.
+    pub fn move_interfaces(&self, to: Option<BorrowedFd<'_>>) -> Result<()> {
+        let devices = self.document.map(|document| &document.linux.net_devices);
+        let Some(devices) = devices.filter(|devices| !devices.is_empty()) else {
+            return Ok(());
+        };
+        let namespace = match to {
+            Some(namespace) => namespace.try_clone_to_owned().during("copy", "a namespace")?,
+            None => {
+                let path = format!("/proc/{}/ns/net", self.pid);
+                OwnedFd::from(File::open(&path).during("open", &path)?)
+            }
+        };
+        let own = rootfs::own_namespace("net")?;
+        let socket = || Netlink::open().during("open", "a netlink socket");
+        let mut outside = socket()?;
+        // A socket stays in the namespace in which it was opened.
+        setns(&namespace, CloneFlags::CLONE_NEWNET).during("join", "the network namespace")?;
+        let inside = socket();
+        setns(&own, CloneFlags::CLONE_NEWNET).during("return to", "the own network namespace")?;
+        interfaces::move_all(devices, &mut outside, &mut inside?, &namespace)
     }
 
     /// Gives the process' new user namespace its users, and the process what only the machine's root may give.

@@ -285,6 +285,10 @@ impl Monitor {
             close_all_but(&keep).during("close", "inherited descriptors")?;
             let spec: Document = parse("the container's OCI configuration", config.spec.get())?;
             spec.check()?;
+            if spec.linux.intel_rdt.is_some() {
+                let what = "linux.intelRdt: the containers of a pod have no classes of their own";
+                return Err(Error::Invalid(what.to_owned()));
+            }
             let own = pause::own(&self.state.config);
             let pause = self.pause.as_ref().map(AsFd::as_fd);
             let shared = pause::joined(&self.state.config);
@@ -301,6 +305,7 @@ impl Monitor {
                 join: &join,
                 named: false,
                 new_network: false,
+                brings_interfaces: own.network,
                 cgroup_namespace: true,
                 shared_mounts: false,
                 mount_namespace: None,

@@ -139,6 +139,7 @@ fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout, given
         cgroup,
         attended: is_attended(document),
         mounted_on: None,
+        resctrl: None,
         created,
         annotations: document.annotations.clone(),
     })

@@ -12,6 +12,7 @@ use crate::cgroup::{self, Cgroup, Layout};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::hooks::{self, Place};
+use crate::resctrl::Group;
 use crate::sys::path::mount_id;
 use crate::{fault, records};
 
@@ -72,6 +73,7 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
         if stored.cgroup.starts_with(PARENT) {
             cgroup.remove_empty_parent();
         }
+        stored.resctrl.as_ref().map_or(Ok(()), Group::remove)?;
         fault::point("oci.delete-cgroup-removed");
         // One whose process was never cloned has not been created.
         after = directory

@@ -23,6 +23,7 @@ use crate::error::{During, Error, Result};
 use crate::fault;
 use crate::init::channel::{self, Child};
 use crate::init::{self, Joined, Shared, Stdio, Unset};
+use crate::resctrl::Group;
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::process::{close_all_but, exit_now};
 
@@ -85,6 +86,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     let layout = Layout::detect()?;
     let place = Place::new(&stored, given.value("cgroup"))?;
     let cgroup = Cgroup::new(&layout, &place.cgroup);
+    stored.resctrl.as_ref().map_or(Ok(()), Group::join)?;
     let (maker, child) = channel::pair()?;
     let single = SingleThread::claim().during("count", "threads")?;
     setns(&target, CloneFlags::CLONE_NEWPID).during("join", "the PID namespace of the container")?;

@@ -1,19 +1,26 @@
-//! `features`: what of a configuration is done.
+//! `features`: what of a configuration is done, in the form of the OCI runtime specification.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::document::OCI_VERSION;
+use crate::document::{OCI_VERSION, OOM_GROUP};
 use crate::error::Result;
-use crate::{init, spec};
+use crate::{init, seccomp, spec};
 
-/// Prints what is supported, in the form of the OCI runtime specification.
+/// Prints it.
 pub fn print() -> Result<i32> {
+    println!("{:#}", features());
+    Ok(0)
+}
+
+/// What this runtime does, whatever the machine it runs on; only the flags of filters are the kernel's to tell.
+fn features() -> Value {
     let mut capabilities: Vec<String> = spec::all_capabilities()
         .into_iter()
         .map(|capability| format!("CAP_{capability}"))
         .collect();
     capabilities.sort_unstable();
-    let features = json!({
+    let flags: Vec<&str> = seccomp::FLAGS.iter().map(|(name, _)| *name).collect();
+    json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
@@ -21,7 +28,7 @@ pub fn print() -> Result<i32> {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
+            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": [
@@ -32,13 +39,27 @@ pub fn print() -> Result<i32> {
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
                     "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"
                 ],
-                "archs": [if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" }]
+                "archs": if cfg!(target_arch = "aarch64") {
+                    json!(["SCMP_ARCH_AARCH64"])
+                } else {
+                    json!(["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"])
+                },
+                "knownFlags": flags,
+                "supportedFlags": seccomp::supported_flags()
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "mountExtensions": { "idmap": { "enabled": true } }
-        }
-    });
-    println!("{features:#}");
-    Ok(0)
+            "memoryPolicy": {
+                "modes": [
+                    "MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED",
+                    "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"
+                ],
+                "flags": ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
+            },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": true }
+        },
+        "potentiallyUnsafeConfigAnnotations": [OOM_GROUP]
+    })
 }

@@ -22,6 +22,7 @@ use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker};
 use crate::init::outside::{Outside, Prepared};
 use crate::init::{self, Gate, Plan, Unset};
+use crate::resctrl::Group;
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::path::mount_id;
 use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
@@ -71,6 +72,8 @@ pub fn launch(
             stored.cgroup.display()
         )));
     }
+    let classes = document.linux.intel_rdt.as_ref();
+    stored.resctrl = classes.map(|asked| Group::plan(asked, &stored.id)).transpose()?;
     // Written down before it is made.
     directory.write(&stored)?;
     fault::point("oci.recorded");
@@ -94,6 +97,10 @@ pub fn launch(
     let single = SingleThread::claim().during("count", "threads")?;
     let born = (layout.mode != Hierarchies::V1).then(|| born_in.as_fd());
     let prepared = Prepared::new(document, &stored.bundle)?;
+    if let Some((group, asked)) = stored.resctrl.as_ref().zip(classes) {
+        group.make(asked)?;
+        group.join()?;
+    }
     let entered = namespaces.enter()?;
     let side = match &namespaces.user {
         None => clone3(single, namespaces.new, born).during("clone", "the container's process")?,
@@ -120,6 +127,7 @@ pub fn launch(
         entered.leave()?;
         directory.write(&stored)?;
         fault::point("oci.pid-recorded");
+        outside.move_interfaces(namespaces.network())?;
         outside.map(&maker)?;
         cgroup.make(document.linux.resources.as_ref(), false)?;
         outside.own(&cgroup, namespaces.cgroup)?;
@@ -201,6 +209,7 @@ fn become_container(
             join: &join,
             named: true,
             new_network: namespaces.new & libc::CLONE_NEWNET != 0,
+            brings_interfaces: false,
             cgroup_namespace: namespaces.cgroup,
             shared_mounts: namespaces.shared_mounts,
             mount_namespace: namespaces.mount.as_ref().map(AsFd::as_fd),

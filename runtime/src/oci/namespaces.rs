@@ -1,7 +1,7 @@
 //! The namespaces a configuration asks for.
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -72,6 +72,13 @@ impl Namespaces {
     /// Whether there is a PID namespace whose first process is the container's.
     pub fn leads(&self) -> bool {
         self.new & libc::CLONE_NEWPID != 0
+    }
+
+    /// A network namespace to be joined.
+    pub fn network(&self) -> Option<BorrowedFd<'_>> {
+        let mut all = self.joined.iter().chain(&self.before);
+        all.find(|(_, kind)| *kind == CloneFlags::CLONE_NEWNET)
+            .map(|(namespace, _)| namespace.as_fd())
     }
 
     fn add(&mut self, namespace: &LinuxNamespace, document: &Document) -> Result<()> {

@@ -21,6 +21,7 @@ use crate::init::hooks::Told;
 use crate::init::{Keyring, check_id};
 use crate::procfs::Stat;
 use crate::records;
+use crate::resctrl::Group;
 use crate::sys::process::pidfd_open;
 
 /// The state file.
@@ -57,6 +58,9 @@ pub struct Stored {
     /// The mount its root file system was on, if it is mounted in the runtime's own mount namespace.
     #[serde(default)]
     pub mounted_on: Option<u64>,
+    /// Its class of cache and memory bandwidth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<Group>,
     /// When it was made.
     pub created: String,
     /// As in the configuration.

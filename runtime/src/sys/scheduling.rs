@@ -1,6 +1,7 @@
 //! When and where a process runs, and what it takes itself for.
 
 use std::io;
+use std::ptr;
 
 use super::check;
 
@@ -106,14 +107,14 @@ pub fn set_affinity(mask: &[usize]) -> io::Result<()> {
 /// # Errors
 /// What `set_mempolicy(2)` says: `ENOSYS` from a kernel that knows of one memory only.
 pub fn set_memory_policy(mode: i32, nodes: &[usize]) -> io::Result<()> {
-    // The kernel takes the number of bits, plus one.
-    let bits = if nodes.is_empty() {
-        0
+    let (mask, bits) = if nodes.is_empty() {
+        (ptr::null(), 0)
     } else {
-        nodes.len() * usize::BITS as usize + 1
+        // The kernel takes the number of bits, plus one.
+        (nodes.as_ptr(), nodes.len() * usize::BITS as usize + 1)
     };
     // SAFETY: the kernel reads that many bits of the mask, which outlives the call.
-    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) }).map(drop)
 }
 
 /// Sets the calling thread's execution domain.
