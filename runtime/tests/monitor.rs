@@ -243,17 +243,16 @@ fn a_full_disk_takes_the_oldest_output_and_gives_the_latest_back() {
     fs::write(dir.join("ballast"), vec![0; 900 << 10]).unwrap();
     let text = lines(0..20_000);
     fs::write(pod.dir.join("text"), &text).unwrap();
-    let mut container = pod.container(&["sh", "-c", "cat /data/text; sleep 1000"]);
+    let mut container = pod.container(&["sh", "-c", "cat /data/text; touch /data/done; sleep 1000"]);
     add_volume(&mut container.spec, &pod.dir);
     container.log_path = dir.join("0.log");
     pod.run(&container).unwrap();
     let log = || fs::read_to_string(&container.log_path).unwrap();
-    until("the disk is full", || {
-        let free = nix::sys::statvfs::statvfs(&dir).unwrap().blocks_available();
-        (free <= 1).then_some(())
-    });
+    let done = pod.dir.join("done");
+    until("all is written", || done.exists().then_some(()));
+    let free = nix::sys::statvfs::statvfs(&dir).unwrap().blocks_available();
+    assert!(free <= 1, "{free} blocks are free on a disk that is to be full");
     // Nothing more comes out of the container: the monitor has to look by itself.
-    std::thread::sleep(Duration::from_millis(200));
     fs::remove_file(dir.join("ballast")).unwrap();
     let last = format!("{:099}\n", 19_999);
     until("the latest output is there", || log().ends_with(&last).then_some(()));
