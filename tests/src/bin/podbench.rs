@@ -1,5 +1,5 @@
 //! Pods, measured beside their peers in one run: `podbench --kubeconfig FILE --image NAME [--runs N] [--deployment N]
-//! [--idle-ms N]`. Creates pods through the API and sees them become ready through a watch; then a whole Deployment;
+//! [--idle-ms N] [--cgroup PARENT]`. Creates pods through the API and sees them become ready through a watch; then a whole Deployment;
 //! then the same program as a container of podman and containerd, which must know the image.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,8 @@ fn main() -> Result<()> {
             .map_or(Ok(default), |v| v.parse())
             .with_context(|| format!("--{name}"))
     };
-    let usage = "usage: podbench --kubeconfig FILE --image NAME [--runs N] [--deployment N] [--idle-ms N]";
+    let usage =
+        "usage: podbench --kubeconfig FILE --image NAME [--runs N] [--deployment N] [--idle-ms N] [--cgroup PARENT]";
     let server = Server::from_kubeconfig(
         Path::new(options.get("kubeconfig").context(usage)?),
         options.get("server").copied(),
@@ -49,7 +50,7 @@ fn main() -> Result<()> {
     )?;
     deployment(&server, &mut api, image, number("deployment", 100)?)?;
     for peer in &PEERS {
-        peer.measure(image, runs.min(20));
+        peer.measure(image, options.get("cgroup").unwrap_or(&"/podbench"), runs.min(20));
     }
     api.json("DELETE", "/api/v1/namespaces/podbench", None)?;
     Ok(())
@@ -146,7 +147,8 @@ fn deployment(server: &Server, api: &mut Connection, image: &str, replicas: u64)
 /// A peer's shortest way to a running container and back.
 struct Peer {
     name: &'static str,
-    /// Makes a container; `NAME` and `IMAGE` stand for themselves.
+    /// Makes a container; `NAME`, `IMAGE` and `CGROUP` (a parent) stand for themselves. podman has runc, because its crun
+    /// does without hybrid cgroups.
     start: &'static str,
     /// Removes it.
     remove: &'static str,
@@ -155,29 +157,34 @@ struct Peer {
 const PEERS: [Peer; 3] = [
     Peer {
         name: "podman: container",
-        start: "podman run -d --name NAME --memory 32m --cpus 0.1 IMAGE /bin/sleep 3600",
+        start: "podman --runtime runc run -d --cgroup-parent CGROUP --name NAME --memory 32m --cpus 0.1 IMAGE /bin/sleep 3600",
         remove: "podman rm -f -t 0 NAME",
     },
     Peer {
         name: "podman: pod of one container",
-        start: "podman run -d --pod new:NAME --memory 32m --cpus 0.1 IMAGE /bin/sleep 3600",
+        start: "podman --runtime runc run -d --pod new:NAME --memory 32m --cpus 0.1 IMAGE /bin/sleep 3600",
         remove: "podman pod rm -f -t 0 NAME",
     },
     Peer {
         name: "containerd: ctr, one container",
-        start: "ctr run -d --cni --memory-limit 33554432 --cpus 0.1 IMAGE NAME /bin/sleep 3600",
+        start: "ctr run -d --cni --cgroup CGROUP/NAME --memory-limit 33554432 --cpus 0.1 IMAGE NAME /bin/sleep 3600",
         remove: "sh -c 'ctr task rm -f NAME >/dev/null && ctr container rm NAME'",
     },
 ];
 
 impl Peer {
     /// Prints what it takes, or why it cannot be told.
-    fn measure(&self, image: &str, runs: u64) {
+    fn measure(&self, image: &str, cgroup: &str, runs: u64) {
         let (mut start, mut remove) = (Samples::default(), Samples::default());
         for i in 0..runs {
             let name = format!("podbench-{i}");
             for (line, samples) in [(self.start, &mut start), (self.remove, &mut remove)] {
-                let words = barepod_tests::words(&line.replace("NAME", &name).replace("IMAGE", image));
+                let words = barepod_tests::words(
+                    &line
+                        .replace("NAME", &name)
+                        .replace("IMAGE", image)
+                        .replace("CGROUP", cgroup),
+                );
                 let begin = Instant::now();
                 let ran = Command::new(&words[0]).args(&words[1..]).output();
                 match ran {

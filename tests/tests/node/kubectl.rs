@@ -103,6 +103,12 @@ fn run_get_describe_label_annotate_delete() {
     for word in ["Allocatable:", "Ready", "KubeletReady", "box"] {
         assert!(node.contains(word), "{word} is missing: {node}");
     }
+    let lease = n.cluster.kubectl("get leases -n kube-node-lease --no-headers");
+    assert_eq!(
+        lease.split_whitespace().collect::<Vec<_>>()[..2],
+        ["node-1", "node-1"],
+        "{lease}"
+    );
     assert!(n.kubectl("get all").contains("pod/box"));
     assert!(n.kubectl("get events").contains("Started container box"));
     n.kubectl("delete pod box --grace-period=1");

@@ -71,6 +71,13 @@ fn services_lead_to_ready_pods_from_everywhere() {
         // Through its own Service a pod reaches the other one and itself.
         assert_eq!(from_pod(&n, name, &ip, "80", 24), known);
     }
+    let legacy = n.kubectl("get endpoints names --no-headers");
+    for pod in pods.values() {
+        assert!(
+            legacy.contains(pod["status"]["podIP"].as_str().expect("it is ready")),
+            "{legacy}"
+        );
+    }
     // The API server is a Service too.
     n.try_sh(
         "box",
