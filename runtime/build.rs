@@ -23,8 +23,9 @@ fn main() {
     if env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|features| features.split(',').any(|f| f == "crt-static")) {
         println!("cargo:rustc-link-arg-bins=-no-pie");
         println!("cargo:rustc-link-arg-bins=-static");
-        if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
-            // src/sys/entry.rs
+        let broken = env::var_os("CARGO_CFG_BAREPOD_BROKEN").is_some();
+        if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") && !broken {
+            // src/sys/entry.rs, which nothing could keep from sealing the program.
             println!("cargo:rustc-link-arg-bins=-Wl,-e,barepod_entry");
         }
     }

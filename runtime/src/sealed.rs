@@ -21,7 +21,6 @@ use crate::broken;
 use crate::client::sealed_executable;
 use crate::error::{During, Result};
 use crate::sys::memory::sealed;
-use crate::sys::process::new_session_keyring;
 
 const SELF: &str = "/proc/self/exe";
 
@@ -51,22 +50,6 @@ pub fn keep_out() -> Result<()> {
         return Ok(());
     }
     prctl::set_dumpable(false).during("protect", "the process")
-}
-
-/// Leaves the caller's session keyring for an empty one, which the processes that are cloned inherit: a container without
-/// a filter would find the keys of whoever made it. A kernel without keys, one whose quota is used up, and a filter of
-/// somebody else's around all of this are no reason to fail, as in other runtimes.
-///
-/// # Errors
-/// The kernel refuses for another reason.
-pub fn leave_keyring() -> Result<()> {
-    if broken::lacks("own-keyring") {
-        return Ok(());
-    }
-    match new_session_keyring() {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EDQUOT | libc::EPERM)) => Ok(()),
-        other => other.during("make", "a session keyring"),
-    }
 }
 
 /// Executes the running program again so that it is sealed, with the same arguments and environment. Returns only if

@@ -48,7 +48,6 @@ fn start() -> Result<bool> {
     }
     // Nobody looks into this process or into those it makes before they are containers.
     sealed::keep_out()?;
-    sealed::leave_keyring()?;
     let single = SingleThread::claim().during("count", "threads")?;
     if !broken::lacks("records-of-ones-own") {
         umask(Mode::from_bits_truncate(0o077));

@@ -66,16 +66,12 @@ pub enum Mode {
     Follow,
 }
 
-/// Keeps containers from the runtime's own file and memory while it is on its way into them, and from the caller's keys.
-pub fn protect(given: &Arguments) -> Result<()> {
+/// Keeps containers from the runtime's own file and memory while it is on its way into them.
+pub fn protect() -> Result<()> {
     if !sealed::is_sealed() {
         sealed::execute_again()?;
     }
-    sealed::keep_out()?;
-    if given.has("no-new-keyring") {
-        return Ok(());
-    }
-    sealed::leave_keyring()
+    sealed::keep_out()
 }
 
 /// Makes a container. When it fails nothing is left of it.
@@ -83,7 +79,7 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     // First of all, while no descriptor of ours can be taken for one of the caller's.
     let preserved = Preserved::check(given)?;
     let directory = Directory::new(global, id)?;
-    protect(given)?;
+    protect()?;
     let bundle = given
         .value("bundle")
         .map_or_else(std::env::current_dir, fs::canonicalize)

@@ -62,7 +62,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     // First of all, while no descriptor of ours can be taken for one of the caller's.
     let preserved = Preserved::check(&given)?;
     let directory = Directory::new(global, id)?;
-    protect(&given)?;
+    protect()?;
     let stored = directory.read()?;
     let target = target(&directory, &stored, &given)?;
     let text = directory.config_text()?;

@@ -278,17 +278,6 @@ pub fn no_root() -> io::Result<()> {
     check(unsafe { prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0) }).map(drop)
 }
 
-/// Replaces the calling process' session keyring by an empty one without a name.
-///
-/// # Errors
-/// What `keyctl(2)` says.
-pub fn new_session_keyring() -> io::Result<()> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    let name = std::ptr::null::<libc::c_char>();
-    // SAFETY: without a name nothing is read.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) }).map(drop)
-}
-
 /// Whether a child that was cloned has executed a program, be it still alive or ended and not reaped.
 #[must_use]
 pub fn has_executed(pid: i32) -> bool {
