@@ -1,5 +1,6 @@
 //! Writes: each one a transaction of its own.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -10,7 +11,19 @@ use super::{CALL, Shared, TXN, remote};
 use crate::{Change, Error, Expect, Object, Write, WriteError};
 
 pub(super) async fn write_all(shared: &Shared, writes: Vec<Write>) -> Vec<Result<Arc<Object>, WriteError>> {
-    join_all(writes.into_iter().map(|write| one(shared, write))).await
+    let mut results = Vec::with_capacity(writes.len());
+    let mut together: Vec<Write> = Vec::new();
+    let mut keys = HashSet::new();
+    for write in writes {
+        // Those of one key see each other, in their order.
+        if !keys.insert(write.key.clone()) {
+            results.extend(join_all(together.drain(..).map(|write| one(shared, write))).await);
+            keys = HashSet::from([write.key.clone()]);
+        }
+        together.push(write);
+    }
+    results.extend(join_all(together.into_iter().map(|write| one(shared, write))).await);
+    results
 }
 
 async fn one(shared: &Shared, write: Write) -> Result<Arc<Object>, WriteError> {
