@@ -1,7 +1,8 @@
-//! Builds the two small static programs that `barepod` carries inside itself: the runtime helper and the program of the
-//! demo image. Both need code generation settings of their own, which a cargo dependency cannot have.
+//! Builds the two small static programs that `barepod` carries inside itself, compressed: the runtime helper and the
+//! program of the demo image. Both need code generation settings of their own, which a cargo dependency cannot have.
 
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,6 +25,29 @@ fn main() {
     }
     runtime(&root, &out, &target);
     demo(&root, &out, &target);
+    if glibc().is_some_and(|version| version >= RELATIVE_RELOCATIONS) {
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// The C library from which on a static program can have its relocations packed, which makes it 6 % smaller.
+const RELATIVE_RELOCATIONS: (u32, u32) = (2, 36);
+
+/// The version of the C library that is linked.
+fn glibc() -> Option<(u32, u32)> {
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Compresses `program` into `PROGRAM.z` beside it.
+fn compress(program: &Path, out: &Path) {
+    let bytes = std::fs::read(program).unwrap_or_else(|e| panic!("read {}: {e}", program.display()));
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&bytes).expect("memory takes everything");
+    let compressed = encoder.finish().expect("memory takes everything");
+    std::fs::write(out, compressed).unwrap_or_else(|e| panic!("write {}: {e}", out.display()));
 }
 
 /// `barepod-runtime` with the `embed` profile, in a target directory of its own because cargo holds the lock of the
@@ -54,7 +78,7 @@ fn runtime(root: &Path, out: &Path, target: &str) {
         .env_remove("CARGO_MANIFEST_DIR");
     run(&mut cargo);
     let built = dir.join(target).join("embed").join("barepod-runtime");
-    std::fs::copy(&built, out.join("barepod-runtime")).unwrap_or_else(|e| panic!("copy {}: {e}", built.display()));
+    compress(&built, &out.join("barepod-runtime.z"));
 }
 
 fn demo(root: &Path, out: &Path, target: &str) {
@@ -71,6 +95,7 @@ fn demo(root: &Path, out: &Path, target: &str) {
         ])
         .arg(root.join("cli/demo/main.rs"));
     run(&mut rustc);
+    compress(&out.join("demo"), &out.join("demo.z"));
 }
 
 fn run(command: &mut Command) {

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::install::inflate;
 use crate::output::columns;
 use crate::paths::Paths;
 use crate::progress::Progress;
 
 /// The static program that build.rs made of `demo/main.rs`.
-const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo"));
+const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo.z"));
 const IMAGE: &str = "barepod.local/demo:1";
 const NAME: &str = "demo";
 const REPLICAS: usize = 2;
@@ -138,9 +139,10 @@ fn apply(resource: Resource<'_>, object: &Value) -> Request {
 
 fn import(paths: &Paths) -> Result<()> {
     use barepod_images::build::{ImageBuilder, Layer};
+    let program = inflate(PROGRAM).context("read the demo program inside this file")?;
     let store = barepod_images::ImageStore::open(&paths.images())?;
     ImageBuilder::new(IMAGE)?
-        .layer(&Layer::new().file("demo", 0o755, PROGRAM))
+        .layer(&Layer::new().file("demo", 0o755, &program))
         .entrypoint(&["/demo"])
         .user("65534:65534")
         .import(&store)?;

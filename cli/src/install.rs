@@ -1,11 +1,13 @@
 //! What the installation puts on the machine: the runtime helper, certificates, kubeconfigs; all of it can be done again.
 
 use std::fs;
+use std::io::Read;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use flate2::read::ZlibDecoder;
 
 use crate::kubeconfig;
 use crate::node;
@@ -13,16 +15,24 @@ use crate::paths::Paths;
 use crate::pki::{Authority, Subject};
 
 /// The static runtime helper that build.rs made.
-const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/barepod-runtime"));
+const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/barepod-runtime.z"));
 
 /// Unpacks the runtime helper unless the very same one is there. Monitors that run keep the file they were started
 /// from, as it is replaced and not overwritten.
 pub fn runtime(paths: &Paths) -> Result<()> {
     let target = paths.runtime();
-    if fs::read(&target).is_ok_and(|have| have == RUNTIME) {
+    let program = inflate(RUNTIME).context("read the runtime helper inside this file")?;
+    if fs::read(&target).is_ok_and(|have| have == program) {
         return Ok(());
     }
-    write_program(&target, RUNTIME).with_context(|| format!("unpack {}", target.display()))
+    write_program(&target, &program).with_context(|| format!("unpack {}", target.display()))
+}
+
+/// A program that build.rs compressed.
+pub fn inflate(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut program = Vec::new();
+    ZlibDecoder::new(compressed).read_to_end(&mut program)?;
+    Ok(program)
 }
 
 fn write_program(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
