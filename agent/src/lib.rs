@@ -54,4 +54,5 @@ pub use config::{
     Config, DEFAULT_BRIDGE, DEFAULT_LOG_MAX_BYTES, DEFAULT_LOG_MAX_FILES, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS_LIMIT, Tls,
 };
 pub use fault::POINTS as FAULT_POINTS;
+pub use pods::store::images_in_use;
 pub use run::{run, runtime};

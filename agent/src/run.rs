@@ -10,7 +10,7 @@ use barepod_images::ImageStore;
 use barepod_netplugin::Ipv4Net;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::api::NodeApi;
@@ -31,6 +31,10 @@ use crate::{api, files, image_watch, node, proxy, static_pods, sys};
 const POD_CIDR: &str = "pod-cidr";
 /// Why the node takes no pods yet.
 const NO_NETWORK: &str = "the pod network is not ready: no pod CIDR has been assigned to the node yet";
+/// Directory below the state directory with the records of the pod network.
+const NETWORK_DIR: &str = "network";
+/// How long the locks of an agent that was killed may outlive its process id's.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
 /// How long tasks may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -48,11 +52,11 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Runs the agent until `shutdown` resolves. The caller sees to it that it is the only one with these directories. The pods go on without it. `ready` is called once, when nothing can keep it
-/// from starting any more.
+/// Runs the agent until `shutdown` resolves. The caller sees to it that it is the only one with this run
+/// directory. The pods go on without it. `ready` is called once, when nothing can keep it from starting any more.
 ///
 /// # Errors
-/// What keeps it from starting: a busy port, directories, certificates or credentials that cannot be
+/// What keeps it from starting: another agent that has the node's network or state directory, a busy port, directories, certificates or credentials that cannot be
 /// used. Once it runs, nothing ends it but `shutdown`.
 pub fn run<'a>(
     config: Config,
@@ -71,6 +75,7 @@ async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: Lo
     ] {
         files::make_private_dir(&dir).with_context(|| format!("make directory {}", dir.display()))?;
     }
+    alone(&config).await?;
     let listener = listen(config.listen).await?;
     let tls = Arc::new(api::server_config(&config.tls)?);
     let program = Program::open(&config.runtime).context("open the container runtime")?;
@@ -97,6 +102,7 @@ async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: Lo
     let (told, not_ready) = watch::channel(Some(NO_NETWORK.to_owned()));
     let (node_registered, registered) = watch::channel(None);
     let (manifests_read, manifests) = mpsc::channel(4);
+    let (known, pods_known) = oneshot::channel();
     let (proxy, services, routes) = proxy::channel();
     let slots = Slots::default();
     let config = Arc::new(config);
@@ -153,8 +159,8 @@ async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: Lo
             stopped.clone(),
         )),
         Box::pin(proxy::run(proxy, client, node_name, network, stopped.clone())),
-        Box::pin(serve(listener, tls, node_api, stopped.clone())),
-        Box::pin(manager::run(shared, manifests, registered, stopped)),
+        Box::pin(serve(listener, tls, node_api, pods_known, stopped.clone())),
+        Box::pin(manager::run(shared, manifests, registered, known, stopped)),
     ];
     all.into_iter().for_each(|task| drop(tasks.spawn(task)));
 
@@ -173,6 +179,26 @@ async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: Lo
     Ok(())
 }
 
+/// Two agents would take each other's pods for rests of former ones.
+async fn alone(config: &Config) -> Result<()> {
+    let (bridge, network) = (config.bridge.clone(), config.state_dir.join(NETWORK_DIR));
+    // An agent that was killed a moment ago may still have its locks.
+    let asked = tokio::time::Instant::now();
+    loop {
+        let (bridge, network) = (bridge.clone(), network.clone());
+        match blocking(move || barepod_netplugin::unowned(&bridge, &network)).await {
+            Err(barepod_netplugin::Error::Locked(_)) if asked.elapsed() < LAST_MOMENTS => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(barepod_netplugin::Error::Locked(theirs)) => bail!(
+                "another agent already has this machine's pod network (its state is in {}): stop it first, or run this one in a network namespace of its own",
+                theirs.display()
+            ),
+            other => return other.context("look for another agent"),
+        }
+    }
+}
+
 async fn listen(at: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(at).await.with_context(|| {
         format!("listen on {at} for the node API; if another program has the port, stop it or choose another one")
@@ -183,8 +209,14 @@ async fn serve(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     node: Arc<dyn barepod_streams::Node>,
+    pods_known: oneshot::Receiver<()>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    // Until then connections wait: nobody is told that there is no such pod while it is being taken over.
+    tokio::select! {
+        () = until(&mut stopped) => return,
+        Ok(()) = pods_known => {}
+    }
     let shutdown = async move {
         let _ = stopped.wait_for(|it| *it).await;
     };
@@ -225,7 +257,7 @@ impl Opener {
             pod_cidr,
             cluster_cidr: self.config.cluster_cidr,
             service_cidr: self.config.service_cidr,
-            state_dir: self.config.state_dir.join("network"),
+            state_dir: self.config.state_dir.join(NETWORK_DIR),
             mtu: None,
         };
         match network::open(network).await {

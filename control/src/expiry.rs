@@ -60,7 +60,7 @@ async fn follow(store: &dyn Store, deadlines: &mut Deadlines, watcher: &mut Watc
                 Some(delivery) => deadlines.push(deadline(Instant::now() + kept, &delivery.event.object)),
             },
             () = due => {
-                let writes = overdue(store, deadlines);
+                let writes = overdue(store, deadlines, Instant::now());
                 // One that was written meanwhile stays; its new deadline is known from the watch.
                 let _ = store.write_all(writes).await;
             }
@@ -68,8 +68,9 @@ async fn follow(store: &dyn Store, deadlines: &mut Deadlines, watcher: &mut Watc
     }
 }
 
-fn overdue(store: &dyn Store, deadlines: &mut Deadlines) -> Vec<Write> {
-    let end = Instant::now() + TOGETHER;
+/// The removal of everything whose time has come, or comes soon.
+fn overdue(store: &dyn Store, deadlines: &mut Deadlines, now: Instant) -> Vec<Write> {
+    let end = now + TOGETHER;
     let mut writes = Vec::new();
     while deadlines.peek().is_some_and(|Reverse((due, _, _))| *due <= end) {
         let Some(Reverse((_, key, revision))) = deadlines.pop() else {
@@ -93,47 +94,68 @@ mod tests {
 
     use super::*;
 
-    /// Writes while the paused clock stands still, which it does as long as a blocking task runs.
-    async fn write(store: &Arc<Embedded>, write: Write) -> Arc<Object> {
-        let (store, runtime) = (store.clone(), tokio::runtime::Handle::current());
-        tokio::task::spawn_blocking(move || runtime.block_on(store.write(write)).unwrap())
-            .await
-            .unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn events_go_after_an_hour_without_writes() {
-        let directory = std::env::temp_dir().join(format!("barepodtest-expiry-{}", std::process::id()));
-        let store = Arc::new(Embedded::open(Options::new(&directory.join("store"))).unwrap());
-        let put = |key: &str, expect| Write {
+    async fn put(store: &Embedded, key: &str, expect: Expect) -> Arc<Object> {
+        let write = Write {
             key: key.to_owned(),
             expect,
             change: Change::Put(Encoded::new(b"{\"rv\":\"\"}".to_vec(), 7)),
             guard: None,
         };
-        let mut watcher = store.watch("/events/", store.revision()).unwrap();
+        store.write(write).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_last_write_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Embedded::open(Options::new(&directory.path().join("store"))).unwrap();
         let start = Instant::now();
-        write(&store, put("/events/a/old", Expect::Absent)).await;
-        write(&store, put("/pods/a/p", Expect::Absent)).await;
-        let task = tokio::spawn(expire(store.clone(), "/events/", Duration::from_secs(3600)));
-        tokio::time::sleep(Duration::from_secs(1800)).await;
-        let new = write(&store, put("/events/a/new", Expect::Absent)).await;
-        tokio::time::sleep(Duration::from_secs(900)).await;
-        write(&store, put("/events/a/new", Expect::Revision(new.revision()))).await;
-        let mut gone = Vec::new();
-        while gone.len() < 2 {
-            let delivery = watcher.next().await.unwrap();
-            if delivery.event.kind == EventKind::Deleted {
-                gone.push((delivery.event.object.key().to_owned(), start.elapsed().as_secs() / 100));
-            }
-        }
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let old = put(&store, "/events/a/old", Expect::Absent).await;
+        let new = put(&store, "/events/a/new", Expect::Absent).await;
+        let newer = put(&store, "/events/a/new", Expect::Revision(new.revision())).await;
+        let mut deadlines = Deadlines::from([
+            deadline(at(3600), &old),
+            deadline(at(5400), &new),
+            deadline(at(6300), &newer),
+        ]);
+        let mut due = |seconds| {
+            let writes = overdue(&store, &mut deadlines, at(seconds));
+            writes.into_iter().map(|it| (it.key, it.expect)).collect::<Vec<_>>()
+        };
+        assert_eq!(due(3569), []);
         assert_eq!(
-            gone,
-            [("/events/a/old".to_owned(), 36), ("/events/a/new".to_owned(), 63)]
+            due(3571),
+            [("/events/a/old".to_owned(), Expect::Revision(old.revision()))]
         );
-        assert_eq!(store.count("/pods/"), 1);
+        assert_eq!(due(5401), [], "it was written again");
+        assert_eq!(
+            due(6271),
+            [("/events/a/new".to_owned(), Expect::Revision(newer.revision()))]
+        );
+        assert!(deadlines.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_there_and_what_comes_goes_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Embedded::open(Options::new(&directory.path().join("store"))).unwrap());
+        put(&store, "/events/a/there", Expect::Absent).await;
+        put(&store, "/pods/a/p", Expect::Absent).await;
+        let mut watcher = store.watch("/events/", store.revision()).unwrap();
+        let task = tokio::spawn(expire(store.clone(), "/events/", Duration::from_millis(1)));
+        let mut gone = async |key: &str| {
+            loop {
+                let event = watcher.next().await.unwrap().event;
+                if event.kind == EventKind::Deleted {
+                    return assert_eq!(event.object.key(), key);
+                }
+            }
+        };
+        gone("/events/a/there").await;
+        put(&store, "/events/a/comes", Expect::Absent).await;
+        gone("/events/a/comes").await;
+        assert_eq!((store.count("/events/"), store.count("/pods/")), (0, 1));
         store.close();
         task.await.unwrap();
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -3,15 +3,43 @@
 //! The ports are isolated and every pod's address is a /32, so traffic between pods is routed: connection tracking and
 //! the Service rules see both directions, whether or not the bridge's own packet filter is on.
 
+use crate::files;
 use crate::names::mac;
 use crate::netlink::{
-    Batch, Socket, address, address_list, bridge, default_route_link, hardware_address, link_by_name, link_up,
+    Batch, Socket, address, address_list, alias, bridge, default_route_link, hardware_address, link_by_name, link_up,
     our_routes, quiet_ipv6, route,
 };
 use crate::{Config, Error, Ipv4Net, Result};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage::{DelAddress, DelRoute, NewAddress, NewRoute};
 use nix::errno::Errno;
+use std::path::{Path, PathBuf};
+
+/// The longest alias an interface may have, with a zero after it, from linux/if.h.
+const IFALIASZ: usize = 256;
+
+/// Fails when an agent that lives has this bridge or this state directory. The bridge's alias names the state directory
+/// of whoever made it, and that directory is locked as long as its agent lives; containers reach neither.
+///
+/// # Errors
+/// [`Error::Locked`] with the other agent's state directory; otherwise when the kernel cannot be asked.
+pub fn unowned(bridge: &str, state_dir: &Path) -> Result<()> {
+    if files::locked(state_dir) {
+        return Err(Error::Locked(state_dir.to_owned()));
+    }
+    not_of_another(&mut Socket::route()?, bridge, state_dir)
+}
+
+/// The same, for who has locked the state directory already.
+pub(crate) fn not_of_another(socket: &mut Socket, bridge: &str, state_dir: &Path) -> Result<()> {
+    let owner = link_by_name(socket, bridge)?
+        .and_then(|link| link.alias)
+        .map(PathBuf::from);
+    match owner.filter(|owner| owner != state_dir && files::locked(owner)) {
+        Some(owner) => Err(Error::Locked(owner)),
+        None => Ok(()),
+    }
+}
 
 /// Makes the bridge what it has to be and returns its index.
 pub(crate) fn ensure(socket: &mut Socket, config: &Config, mtu: u32, ipv6: bool) -> Result<u32> {
@@ -37,6 +65,9 @@ pub(crate) fn ensure(socket: &mut Socket, config: &Config, mtu: u32, ipv6: bool)
     // Pods know the gateway's hardware address without asking.
     if link.mac != mac(config.gateway()) {
         batch.route(hardware_address(index, mac(config.gateway())), 0);
+    }
+    if let Some(owner) = config.state_dir.to_str().filter(|dir| dir.len() < IFALIASZ) {
+        batch.route(alias(index, owner), 0);
     }
     batch.route(link_up(index), 0);
     let gateway = Ipv4Net::new(config.gateway(), config.pod_cidr.prefix);

@@ -41,6 +41,17 @@ pub(crate) fn lock(dir: &Path, wait: Wait) -> Result<Flock<File>> {
     })
 }
 
+/// Whether somebody has the state directory now.
+pub(crate) fn locked(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join(LOCK)) else {
+        return false;
+    };
+    matches!(
+        Flock::lock(file, FlockArg::LockSharedNonblock),
+        Err((_, Errno::EWOULDBLOCK))
+    )
+}
+
 /// Replaces the file: after a crash there is the old content or the new one, whole.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();

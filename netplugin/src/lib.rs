@@ -42,6 +42,7 @@ mod proxy;
 mod reaper;
 mod reset;
 
+pub use bridge::unowned;
 pub use cidr::{Ipv4Net, ParseNetError};
 pub use config::{AddRequest, Attachment, Config, HostPort, Protocol, ServicePort, Synced};
 pub use error::{Error, Result};

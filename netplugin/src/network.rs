@@ -49,6 +49,7 @@ impl Network {
         let lock = files::lock(&config.state_dir, wait)?;
         let ipam = Ipam::open(&config.state_dir, config.pod_cidr)?;
         let mut route = Socket::route()?;
+        bridge::not_of_another(&mut route, &config.bridge, &config.state_dir)?;
         host::prepare(&config, &mut route)?;
         let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
         let mtu = bridge::mtu(&mut route, &config)?;

@@ -22,6 +22,12 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// Something runs from the image.
+    #[error("image {reference} is in use: delete the pods of this node that have it first")]
+    InUse {
+        /// As it was given.
+        reference: String,
+    },
     /// A name that is no image reference.
     #[error("invalid image reference {reference:?}: {reason}")]
     InvalidReference {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use barepod_client::{Error, Event, Object, Selection, watch as watch_objects};
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::adopt::{self, Found};
@@ -46,11 +46,13 @@ struct Manager {
 }
 
 /// Runs until `shutdown`; the pods go on. `manifests` carries the whole set of static pods each time it changes;
-/// `node` the node's name and UID once it is registered.
+/// `node` the node's name and UID once it is registered. `known` is told when every pod that was here before is in the
+/// registry.
 pub async fn run(
     shared: SharedRef,
     mut manifests: mpsc::Receiver<Vec<Pod>>,
     node: watch::Receiver<Option<(String, String)>>,
+    known: oneshot::Sender<()>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut manager = Manager {
@@ -71,6 +73,7 @@ pub async fn run(
     for found in adopt::adopt_all(&manager.shared).await {
         manager.adopted(found);
     }
+    let _ = known.send(());
     let selector = format!("spec.nodeName={}", manager.shared.config.node_name);
     let selection = Selection::all(Pod::RESOURCE).fields(selector);
     let mut events = watch_objects(manager.shared.client.clone(), selection);

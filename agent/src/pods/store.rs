@@ -10,7 +10,7 @@
 //! <pod dir>/logs/<container>/<attempt>.log
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use oci_spec::runtime::Process;
 use serde::{Deserialize, Serialize};
 
 use super::observed::{Failure, Observed, Seen, State, Termination};
+use super::shape;
 use crate::files;
 use crate::kinds::Pod;
 
@@ -82,6 +83,32 @@ pub struct RunRecord {
     pub image_id: String,
     /// What asks it to end, as the image says.
     pub stop_signal: Option<String>,
+}
+
+/// The names and ids of the images that pods of this node have, running or about to run. Needs no agent.
+///
+/// # Errors
+/// A pod's directory cannot be read.
+pub fn images_in_use(state_dir: &Path) -> io::Result<Vec<String>> {
+    let pods = match std::fs::read_dir(state_dir.join("pods")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        pods => pods?,
+    };
+    let mut images = BTreeSet::new();
+    for dir in pods {
+        match Store::new(dir?.path()).read() {
+            Ok((pod, stored)) => {
+                images.extend(shape::containers(&pod).filter_map(|(_, it)| it.image.clone()));
+                images.extend(stored.containers.into_values().map(|it| it.image_id));
+            }
+            // It is being made, or removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Of names that are none there is no image.
+    images.retain(|it| it.starts_with("sha256:") || barepod_images::Reference::parse(it).is_ok());
+    Ok(images.into_iter().collect())
 }
 
 impl Stored {

@@ -34,11 +34,13 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
-    /// Remove a name, and the image when it was its last one
+    /// Remove a name, and the image when it was its last one and no pod of this node has it
     Remove {
         /// Name or id
         reference: String,
     },
+    /// Remove every image that no pod of this node has
+    Prune,
 }
 
 /// Runs the verb.
@@ -61,9 +63,26 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
             let value: Vec<Value> = images.iter().map(to_json).collect();
             output.print(&value, |_| table(&images))?;
         }
-        Verb::Remove { reference } => store.remove(reference)?,
+        Verb::Remove { reference } => {
+            store.remove(reference, &in_use(paths)?)?;
+        }
+        Verb::Prune => {
+            let pruned = store.prune(&in_use(paths)?)?;
+            for image in &pruned.images {
+                println!("{}  {}", image.references.join(", "), image.id);
+            }
+            println!("freed {:.1} MiB", mib(pruned.freed_bytes));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn in_use(paths: &Paths) -> Result<Vec<String>> {
+    barepod_agent::images_in_use(&paths.state_dir).context("look for the images that pods of this node have")
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn to_json(image: &Image) -> Value {
@@ -79,7 +98,7 @@ fn table(images: &[Image]) -> String {
             .chars()
             .take(12)
             .collect::<String>();
-        let size = format!("{:.1} MiB", image.size_bytes as f64 / f64::from(1 << 20));
+        let size = format!("{:.1} MiB", mib(image.size_bytes));
         rows.push(vec![image.references.join(", "), id, size]);
     }
     columns(&rows)

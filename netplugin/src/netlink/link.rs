@@ -141,6 +141,14 @@ pub(crate) fn hardware_address(index: u32, mac: [u8; 6]) -> RouteNetlinkMessage 
     RouteNetlinkMessage::NewLink(message)
 }
 
+/// Says whose a link is.
+pub(crate) fn alias(index: u32, alias: &str) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![LinkAttribute::IfAlias(alias.to_owned())];
+    RouteNetlinkMessage::NewLink(message)
+}
+
 pub(crate) fn delete_link(index: u32) -> RouteNetlinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;

@@ -12,8 +12,8 @@ mod view;
 pub(crate) use attribute::{Attributes, Message};
 pub(crate) use batch::Batch;
 pub(crate) use link::{
-    BridgePort, Veth, address, bridge, delete_group, delete_link, hardware_address, link_down, link_up, neighbour,
-    port, quiet_ipv6, route, set_group,
+    BridgePort, Veth, address, alias, bridge, delete_group, delete_link, hardware_address, link_down, link_up,
+    neighbour, port, quiet_ipv6, route, set_group,
 };
 pub(crate) use socket::{Refusal, Socket};
 pub(crate) use view::{

@@ -86,6 +86,23 @@ fn an_image_that_is_not_there() {
 }
 
 #[test]
+fn an_image_that_is_in_use_stays() {
+    let c = own_node("inuse");
+    let n = c.default_space();
+    n.sleeper("box");
+    let refused = c.barepod("images remove tools:1").refused();
+    assert!(refused.contains("tools:1 is in use: delete the pods"), "{refused}");
+    let pruned = c.barepod("images prune").ok().expect("pruned");
+    assert!(!pruned.contains("tools:1"), "{pruned}");
+    assert_eq!(n.sh("box", "echo alive").trim(), "alive");
+    n.kubectl("delete pod box --grace-period=1");
+    let pruned = c.barepod("images prune").ok().expect("pruned");
+    assert!(pruned.contains("tools:1"), "{pruned}");
+    let listed = c.barepod("images list").ok().expect("listed");
+    assert!(!listed.contains("tools:1"), "{listed}");
+}
+
+#[test]
 fn archives_that_are_none() {
     let c = own_node("archives");
     let before = c.barepod("images list").stdout;
@@ -137,8 +154,31 @@ fn a_second_agent_or_control_service_is_refused() {
         let pid = c.daemon_pid(daemon);
         assert!(refused.contains(name) && refused.contains(&pid), "{daemon}: {refused}");
     }
-    // Not even with another idea of where its run directory is can a second one take the node's images and network.
-    c.default_space().sleeper("still");
+    // Not even with directories, a port and a name of its own: it would take the node's pods and network for its own.
+    let n = c.default_space();
+    n.sleeper("still");
+    let before = n.field("pod/still", "{.status.containerStatuses[0].containerID}");
+    let (own, other) = (c.dir().join("lib"), c.dir().join("other"));
+    for state in [&own, &other] {
+        let refused = c.run(&format!(
+            "timeout 10 {} --conf-dir {1} --state-dir {2} --run-dir {1} --cgroup-parent {3} agent --agent-listen 127.0.0.1:11250 --node-name other",
+            barepod_tests::barepod().display(),
+            other.display(),
+            state.display(),
+            c.cgroup()
+        ));
+        assert!(
+            refused.refused().contains("another agent already"),
+            "{}",
+            state.display()
+        );
+    }
+    std::fs::remove_dir_all(other).expect("it has made directories");
+    assert_eq!(n.sh("still", "echo alive").trim(), "alive");
+    assert_eq!(
+        n.field("pod/still", "{.status.containerStatuses[0].containerID}"),
+        before
+    );
 }
 
 /// Listens on a port until dropped.

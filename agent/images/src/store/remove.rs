@@ -18,12 +18,12 @@ pub struct Pruned {
 }
 
 impl ImageStore {
-    /// Removes a name; with its last name, or by id, the image goes and every layer that no other image has. Must not
-    /// be called for an image that a container runs from.
+    /// Removes a name; with its last name, or by id, the image goes and every layer that no other image has, unless one
+    /// of `in_use` (names, names with digest, ids) stands for it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidReference`], [`Error::Io`].
-    pub fn remove(&self, reference: &str) -> Result<()> {
+    /// [`Error::NotFound`], [`Error::InUse`], [`Error::InvalidReference`], [`Error::Io`].
+    pub fn remove(&self, reference: &str, in_use: &[String]) -> Result<()> {
         let lock = WriteLock::take(&self.dir)?;
         let image = self.resolve(reference)?.ok_or_else(|| Error::NotFound {
             reference: reference.to_owned(),
@@ -39,6 +39,9 @@ impl ImageStore {
                 record.references.retain(|reference| Some(reference) != name.as_ref());
                 index.save(&self.dir)
             }
+            _ if self.ids(in_use)?.contains(&image.id) => Err(Error::InUse {
+                reference: reference.to_owned(),
+            }),
             _ => self.drop_images(&lock, index, &[image]).map(drop),
         }
     }
@@ -49,19 +52,26 @@ impl ImageStore {
     /// [`Error::InvalidReference`] for a name that is none, [`Error::Io`].
     pub fn prune(&self, in_use: &[String]) -> Result<Pruned> {
         let lock = WriteLock::take(&self.dir)?;
-        let snapshot = self.snapshot()?;
-        let mut kept = Vec::new();
-        for reference in in_use {
-            kept.extend(find(&snapshot, reference)?.map(|image| image.id.as_str()));
-        }
-        let images: Vec<_> = snapshot
+        let kept = self.ids(in_use)?;
+        let images: Vec<_> = self
+            .snapshot()?
             .images
             .iter()
-            .filter(|image| !kept.contains(&image.id.as_str()))
+            .filter(|image| !kept.contains(&image.id))
             .cloned()
             .collect();
         let freed_bytes = self.drop_images(&lock, Index::load(&self.dir)?, &images)?;
         Ok(Pruned { images, freed_bytes })
+    }
+
+    /// The ids of those that are there.
+    fn ids(&self, references: &[String]) -> Result<Vec<String>> {
+        let snapshot = self.snapshot()?;
+        let mut ids = Vec::new();
+        for reference in references {
+            ids.extend(find(&snapshot, reference)?.map(|image| image.id.clone()));
+        }
+        Ok(ids)
     }
 
     /// The index goes first, so that nobody finds an image whose layers are being removed.

@@ -333,10 +333,14 @@ fn shared_layers_stay_until_their_last_image_goes() {
     );
     assert!(matches!(store.lower_dirs(&one), Err(Error::MissingLayer { .. })));
     store.lower_dirs(&two).unwrap();
-    store.remove("two:a").unwrap();
+    store.remove("two:a", std::slice::from_ref(&moved.id)).unwrap();
     store.lower_dirs(&moved).unwrap();
-    store.remove(&moved.id).unwrap();
-    assert!(matches!(store.remove("one"), Err(Error::NotFound { .. })));
+    assert!(matches!(
+        store.remove(&moved.id, &["one".to_owned()]),
+        Err(Error::InUse { .. })
+    ));
+    store.remove(&moved.id, &[]).unwrap();
+    assert!(matches!(store.remove("one", &[]), Err(Error::NotFound { .. })));
     assert!(is_empty(&store.dir));
 }
 
@@ -345,7 +349,7 @@ fn a_removed_name_leaves_the_others() {
     let (_dir, store, file) = store(&archive(&builder("demo:a", "x")));
     store.import(&file, None).unwrap();
     store.import(&file, Some("demo:b")).unwrap();
-    store.remove("demo:a").unwrap();
+    store.remove("demo:a", &[]).unwrap();
     assert!(store.resolve("demo:a").unwrap().is_none());
     assert!(store.resolve("demo:b").unwrap().is_some());
 }

@@ -108,13 +108,20 @@ struct Run {
     probes: HashMap<probes::Kind, probes::Running>,
 }
 
-/// Runs a worker to the end of its pod. Returns the UID.
-pub async fn run(shared: SharedRef, desired: watch::Receiver<Desired>, inherited: Option<Inherited>) -> String {
-    let uid = shape::uid(&desired.borrow().pod).to_owned();
+/// Makes a worker, which shows its pod to the node API at once; the future runs it to the end of its pod and gives the
+/// UID.
+pub fn run(
+    shared: SharedRef,
+    desired: watch::Receiver<Desired>,
+    inherited: Option<Inherited>,
+) -> impl Future<Output = String> + Send {
     let mut worker = Worker::new(shared, desired, inherited);
-    worker.work().await;
-    worker.shared.registry.remove(&uid);
-    uid
+    worker.show();
+    async move {
+        worker.work().await;
+        worker.shared.registry.remove(&worker.uid);
+        worker.uid
+    }
 }
 
 impl Worker {
