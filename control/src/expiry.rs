@@ -145,7 +145,7 @@ mod tests {
         let task = tokio::spawn(expire(store.clone(), "/events/", Duration::from_millis(1)));
         let mut gone = async |key: &str| {
             loop {
-                let event = watcher.next().await.unwrap().event;
+                let event = watcher.next().await.unwrap().event.clone();
                 if event.kind == EventKind::Deleted {
                     return assert_eq!(event.object.key(), key);
                 }
