@@ -5,7 +5,7 @@ use barepod_kinds::kinds::pod::bind_with;
 use barepod_schema::type_of;
 use http::Response;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::body::Body;
 use super::decode::{self, Expected};
@@ -26,6 +26,19 @@ impl Engine {
         };
         let (mut binding, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        // A binding on its own says in its name which pod it binds.
+        let name = meta::text(&binding, "name").to_owned();
+        let target = match target.kind.is_core("pods") {
+            true => target,
+            false => Target {
+                kind: self
+                    .registry
+                    .find_any("", "pods")
+                    .ok_or_else(ApiError::no_such_resource)?,
+                name: &name,
+                ..target
+            },
+        };
         if meta::text(&binding, "name").is_empty() {
             meta::of(&mut binding).insert("name".into(), target.name.into());
         }
@@ -37,7 +50,7 @@ impl Engine {
         };
         let change = |old: &Value| bind_with(old, &binding, Timestamp::now()).map_err(|denied| refused(target, denied));
         self.update_with(request, target, &options, update, change).await?;
-        let mut response = reply::value(request, 201, &status::success(json!({})));
+        let mut response = reply::value(request, 201, &status::done());
         reply::warn(&mut response, &warnings);
         Ok(response)
     }

@@ -204,7 +204,8 @@ pub(super) fn validate(kind: &Kind, name: &str, new: &Value, old: Option<&Value>
 /// Fields that writes through an endpoint do not change, so that nobody comes to own them that way.
 pub(super) fn reset_fields(kind: &Kind, subresource: &str) -> &'static [&'static str] {
     match subresource {
-        "status" => &["spec"],
+        "status" | "approval" => &["spec"],
+        "ephemeralcontainers" | "resize" => &["status"],
         "" if kind.resource.subresource("status").is_some() => &["status"],
         _ => &[],
     }

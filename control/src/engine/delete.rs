@@ -30,7 +30,8 @@ pub(super) struct Removal {
     pub(super) options: DeleteOptions,
     pub(super) dry_run: bool,
     uid: Option<String>,
-    revision: Option<String>,
+    /// The version that the object must have.
+    pub(super) revision: Option<String>,
 }
 
 /// What became of the object.
@@ -125,7 +126,7 @@ impl Removal {
         })
     }
 
-    fn check(&self, kind: &Kind, name: &str, object: &Value) -> ApiResult<()> {
+    pub(super) fn check(&self, kind: &Kind, name: &str, object: &Value) -> ApiResult<()> {
         let stored = meta::text(object, "uid");
         if let Some(uid) = self.uid.as_deref().filter(|uid| *uid != stored) {
             return Err(meta::uid_mismatch(kind, name, uid, stored));
@@ -160,7 +161,7 @@ impl Engine {
                 if !kind.resource.group.is_empty() {
                     details["group"] = kind.resource.group.into();
                 }
-                Ok(reply::value(request, 200, &status::success(details)))
+                Ok(reply::value(request, 200, &status::gone(details)))
             }
         }
     }

@@ -9,6 +9,7 @@ mod authenticate;
 mod binding;
 pub mod body;
 mod cluster;
+mod components;
 mod create;
 mod decode;
 mod definitions;

@@ -8,21 +8,6 @@ use barepod_store::Guard;
 
 use super::forms::Forms;
 
-/// Subresources that the engine has a way to serve, where the kind has them.
-const SUBRESOURCES: [&str; 11] = [
-    "status",
-    "scale",
-    "binding",
-    "eviction",
-    "exec",
-    "attach",
-    "log",
-    "portforward",
-    "proxy",
-    "finalize",
-    "token",
-];
-
 /// A served resource, in one of its versions.
 pub struct Kind {
     /// Its facts.
@@ -77,7 +62,7 @@ impl Kind {
 
     /// Whether a subresource is served.
     pub fn has_subresource(&self, name: &str) -> bool {
-        SUBRESOURCES.contains(&name) && self.resource.subresource(name).is_some()
+        self.resource.subresource(name).is_some()
     }
 
     /// Whether this is the resource of that name in the core group.

@@ -49,7 +49,12 @@ pub fn value(request: &Request, code: u16, value: &Value) -> Response<Body> {
 
 /// The response of a failed request.
 pub fn error(error: &ApiError, pretty: bool) -> Response<Body> {
-    json(error.code, to_bytes(&error.to_value(), pretty))
+    let mut response = json(error.code, to_bytes(&error.to_value(), pretty));
+    let seconds = error.retry_after_seconds();
+    if seconds > 0 {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 /// The response of a request for one object.

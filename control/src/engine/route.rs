@@ -9,6 +9,7 @@ use super::registry::Kind;
 use super::request::{Request, ResourcePath};
 use super::review::is_review;
 use super::status::{ApiError, ApiResult};
+use super::update::is_part;
 use super::{Engine, Target};
 
 impl Engine {
@@ -64,10 +65,12 @@ impl Engine {
             return Err(ApiError::method_not_allowed());
         }
         match verb {
+            "get" | "list" if target.kind.is_core("componentstatuses") => self.components(request, target),
             "watch" => self.watch(request, target),
             "get" => self.get(request, target),
             "list" => self.list(request, target),
             "create" if is_review(target.kind) => self.review(request, target),
+            "create" if target.kind.is_core("bindings") => self.bind(request, target).await,
             "create" => self.create(request, target).await,
             "update" => self.update(request, target, "").await,
             "patch" => self.patch(request, target, "").await,
@@ -78,9 +81,9 @@ impl Engine {
 
     async fn subresource(&self, request: &Request, target: Target<'_>, name: &str) -> ApiResult<Response<Body>> {
         match (name, &request.method) {
-            ("status", &Method::GET | &Method::HEAD) => self.get(request, target),
-            ("status", &Method::PUT) => self.update(request, target, "status").await,
-            ("status", &Method::PATCH) => self.patch(request, target, "status").await,
+            (part, &Method::GET | &Method::HEAD) if part == "status" || is_part(part) => self.get(request, target),
+            (part, &Method::PUT) if part == "status" || is_part(part) => self.update(request, target, part).await,
+            (part, &Method::PATCH) if part == "status" || is_part(part) => self.patch(request, target, part).await,
             ("scale", _) => self.scale(request, target).await,
             ("binding", &Method::POST) => self.bind(request, target).await,
             ("eviction", &Method::POST) => self.evict(request, target).await,

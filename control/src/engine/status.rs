@@ -294,6 +294,23 @@ impl ApiError {
         error
     }
 
+    /// 429 for a pod that may not go now.
+    pub fn disruption(cause: String, retry_after_seconds: u32) -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let mut error = Self::new(429, "TooManyRequests", message).cause(Cause {
+            reason: "DisruptionBudget".into(),
+            message: cause,
+            field: String::new(),
+        });
+        error.details.get_or_insert_default().retry_after_seconds = retry_after_seconds;
+        error
+    }
+
+    /// After how many seconds the request is worth another try; 0 if that is not known.
+    pub fn retry_after_seconds(&self) -> u32 {
+        self.details.as_ref().map_or(0, |details| details.retry_after_seconds)
+    }
+
     /// 500.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         let text = message.to_string();
@@ -380,7 +397,12 @@ impl Cause {
     }
 }
 
-/// The Status of a request that has no object to show.
-pub fn success(details: Value) -> Value {
+/// The Status of an object that is gone.
+pub fn gone(details: Value) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}
+
+/// The Status of something that was done and leaves no object to show.
+pub fn done() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
 }

@@ -26,7 +26,7 @@ const ATTEMPTS: usize = 50;
 /// How an update behaves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Update<'a> {
-    /// The subresource written through: empty, `status`, `scale`, `binding`, `finalize`.
+    /// The subresource written through: empty, `status`, `scale`, `binding`, `finalize`, or a part.
     pub(super) subresource: &'a str,
     /// Whether field ownership is still to be booked, which an apply has done itself.
     pub(super) book: bool,
@@ -148,6 +148,11 @@ impl Engine {
             "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
             // These change one thing of the stored object, which an ordinary update may not be able to.
             "binding" | "finalize" => {}
+            part if is_part(part) => {
+                let prepared = kind.strategy.prepare_part(part, &context, &mut new, old);
+                prepared.map_err(denied)?;
+                kind.strategy.set_generation(&mut new, Some(old));
+            }
             _ => {
                 kind.strategy.prepare_update(&context, &mut new, old).map_err(denied)?;
                 kind.strategy.set_generation(&mut new, Some(old));
@@ -167,9 +172,12 @@ impl Engine {
             return Ok(None);
         }
         match update.subresource {
-            "status" => {
+            part if part == "status" || is_part(part) => {
                 let mut errors = barepod_kinds::validate_object_meta_update(&new, old);
-                errors.extend(kind.strategy.validate_status(&new, old));
+                errors.extend(match part {
+                    "status" => kind.strategy.validate_status(&new, old),
+                    _ => kind.strategy.validate_part(part, &new, old),
+                });
                 if !errors.is_empty() {
                     return Err(ApiError::invalid(
                         kind.resource.group,
@@ -207,6 +215,11 @@ impl Engine {
         };
         self.store.write(write).await
     }
+}
+
+/// Whether a subresource is a part of the object that has rules of its own.
+pub(super) fn is_part(subresource: &str) -> bool {
+    matches!(subresource, "approval" | "ephemeralcontainers" | "resize")
 }
 
 /// Whether two states differ in nothing but the times at which managers last wrote.

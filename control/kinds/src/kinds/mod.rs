@@ -6,6 +6,7 @@ pub mod apps;
 pub mod autoscaling;
 pub mod batch;
 pub mod certificates;
+pub mod component;
 pub mod config_map;
 pub mod deployment;
 pub mod devices;
@@ -54,6 +55,9 @@ const fn row(group: &'static str, resource: &'static str, strategy: &'static dyn
 static JUST_STORED: Declared = PLAIN;
 
 static ROWS: &[Row] = &[
+    // Written to a pod, not stored.
+    row("", "bindings", &JUST_STORED),
+    row("", "componentstatuses", &component::COMPONENT),
     row("", "configmaps", &config_map::ConfigMap),
     row("", "endpoints", &endpoints::Endpoints),
     row("", "events", &event::Event),

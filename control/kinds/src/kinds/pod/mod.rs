@@ -2,6 +2,7 @@
 
 mod admit;
 mod bind;
+mod parts;
 mod table;
 
 use std::borrow::Cow;
@@ -125,6 +126,23 @@ impl Strategy for Pod {
                     errors.invalid(&list.index(i), address, names::IP_MESSAGE);
                 }
             }
+        }
+        errors.into_vec()
+    }
+
+    fn prepare_part(&self, part: &str, _cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
+        match part {
+            "resize" => parts::take_resources(new, old),
+            _ => parts::take_ephemeral(new, old),
+        }
+        Ok(())
+    }
+
+    fn validate_part(&self, part: &str, new: &Value, old: &Value) -> Vec<Invalid> {
+        let mut errors = Errors::new();
+        match part {
+            "resize" => parts::resized(new, old, &mut errors),
+            _ => parts::extended(new, old, &mut errors),
         }
         errors.into_vec()
     }
