@@ -97,7 +97,7 @@ impl Kind {
     }
 
     /// Makes a stored object one of this version.
-    pub fn from_stored(&self, object: &mut Value) {
+    pub fn show(&self, object: &mut Value) {
         if let Some(conversion) = self.forms.conversion {
             (conversion.from_stored)(object);
             if let Some(map) = object.as_object_mut() {
@@ -113,7 +113,7 @@ impl Kind {
             return Cow::Borrowed(stored);
         }
         let mut object = stored.clone();
-        self.from_stored(&mut object);
+        self.show(&mut object);
         Cow::Owned(object)
     }
 
@@ -123,7 +123,7 @@ impl Kind {
             return object.bytes().clone();
         }
         let mut value = parse(object);
-        self.from_stored(&mut value);
+        self.show(&mut value);
         to_bytes(&value, false).into()
     }
 

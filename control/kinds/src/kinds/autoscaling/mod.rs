@@ -140,7 +140,7 @@ fn scaling(rules: &Value, path: &Path<'_>, errors: &mut Errors) {
             errors.invalid(&item.child("periodSeconds"), period, detail);
         }
     }
-    if at(rules, &["tolerance"]).is_some_and(|t| text_is_negative(t)) {
+    if at(rules, &["tolerance"]).is_some_and(text_is_negative) {
         errors.invalid(
             &path.child("tolerance"),
             rules["tolerance"].clone(),
