@@ -35,6 +35,8 @@ pub enum NewStatus {
     Empty,
     /// It is an object with this phase.
     Phase(&'static str),
+    /// It is an object with these numbers, all 0.
+    Zeros(&'static [&'static str]),
 }
 
 /// A kind as data. See [`Strategy`] for what the parts mean.
@@ -122,6 +124,7 @@ impl Strategy for Declared {
             }
             NewStatus::Empty => Some(Map::new()),
             NewStatus::Phase(phase) => Some(Map::from_iter([("phase".to_owned(), phase.into())])),
+            NewStatus::Zeros(numbers) => Some(numbers.iter().map(|name| ((*name).to_owned(), 0.into())).collect()),
         };
         if let (Some(status), Some(map)) = (status, obj.as_object_mut()) {
             map.insert("status".into(), status.into());

@@ -13,7 +13,7 @@ use crate::value::{at, i64_at, map_at, object_mut};
 /// PodDisruptionBudgets.
 pub static BUDGET: Declared = Declared {
     generation: SPEC,
-    new_status: NewStatus::Empty,
+    new_status: NewStatus::Zeros(&["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"]),
     unconditional_update: false,
     columns: &[
         NAME,

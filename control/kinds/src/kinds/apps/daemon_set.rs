@@ -20,7 +20,12 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 /// DaemonSets.
 pub static DAEMON_SET: Declared = Declared {
     generation: SPEC,
-    new_status: NewStatus::Empty,
+    new_status: NewStatus::Zeros(&[
+        "currentNumberScheduled",
+        "desiredNumberScheduled",
+        "numberMisscheduled",
+        "numberReady",
+    ]),
     columns: &[
         NAME,
         counts(

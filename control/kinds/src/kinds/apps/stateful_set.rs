@@ -32,7 +32,7 @@ const MUTABLE: [&str; 7] = [
 pub static STATEFUL_SET: Declared = Declared {
     name_rule: NameRule::Label,
     generation: SPEC,
-    new_status: NewStatus::Empty,
+    new_status: NewStatus::Zeros(&["availableReplicas", "replicas"]),
     columns: &[
         NAME,
         shows("Ready", Cell::By(ready), "Ready pods of wanted pods"),

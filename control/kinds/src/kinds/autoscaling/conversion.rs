@@ -121,6 +121,9 @@ fn from_stored(hpa: &mut Value) {
     if let Some(status) = hpa.get_mut("status").and_then(Value::as_object_mut) {
         status.remove("currentMetrics");
         status.remove("conditions");
+        for key in ["currentReplicas", "desiredReplicas"] {
+            status.entry(key).or_insert_with(|| 0.into());
+        }
         if let Some(used) = used {
             status.insert("currentCPUUtilizationPercentage".into(), used.into());
         }
@@ -271,7 +274,8 @@ mod tests {
                 {"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "s"}, "metric": {"name": "o"},
                     "target": {"type": "AverageValue", "averageValue": "2"}}},
                 {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]},
-            "status": {"conditions": [{"type": "AbleToScale", "status": "True"}], "currentMetrics": [
+            "status": {"currentReplicas": 0, "desiredReplicas": 0, "conditions": [{"type": "AbleToScale", "status": "True"}],
+                "currentMetrics": [
                 {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 40, "averageValue": "1"}}}]}});
         let mut shown = stored.clone();
         from_stored(&mut shown);
@@ -279,7 +283,10 @@ mod tests {
             shown["spec"],
             json!({"maxReplicas": 3, "targetCPUUtilizationPercentage": 50})
         );
-        assert_eq!(shown["status"], json!({"currentCPUUtilizationPercentage": 40}));
+        assert_eq!(
+            shown["status"],
+            json!({"currentCPUUtilizationPercentage": 40, "currentReplicas": 0, "desiredReplicas": 0})
+        );
         let flat: Value = serde_json::from_str(shown["metadata"]["annotations"][METRICS].as_str().unwrap()).unwrap();
         assert_eq!(
             flat[0],

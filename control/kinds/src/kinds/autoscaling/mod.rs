@@ -21,7 +21,7 @@ const LONGEST_PERIOD_SECONDS: i64 = 1800;
 
 /// HorizontalPodAutoscalers.
 pub static AUTOSCALER: Declared = Declared {
-    new_status: NewStatus::Empty,
+    new_status: NewStatus::Zeros(&["desiredReplicas"]),
     columns: &[
         NAME,
         shows(
