@@ -52,6 +52,8 @@ pub struct Declared {
     pub create_on_update: bool,
     /// Whether a `PUT` may leave the version out.
     pub unconditional_update: bool,
+    /// Whether two objects may not be prepared at a time.
+    pub serial: bool,
     /// Columns; none means name and creation.
     pub columns: &'static [Column],
     /// Selectable fields as dotted paths.
@@ -83,6 +85,7 @@ pub const PLAIN: Declared = Declared {
     new_status: NewStatus::None,
     create_on_update: false,
     unconditional_update: true,
+    serial: false,
     columns: &[],
     selectable: &[],
     scale: None,
@@ -174,6 +177,10 @@ impl Strategy for Declared {
 
     fn unconditional_update(&self) -> bool {
         self.unconditional_update
+    }
+
+    fn serial(&self) -> bool {
+        self.serial
     }
 
     fn delete(&self, obj: &Value, options: &DeleteOptions, now: Timestamp) -> DeleteMode {

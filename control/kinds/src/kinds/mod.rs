@@ -8,6 +8,7 @@ pub mod batch;
 pub mod certificates;
 pub mod component;
 pub mod config_map;
+pub mod definition;
 pub mod deployment;
 pub mod devices;
 pub mod endpoint_slice;
@@ -106,6 +107,11 @@ static ROWS: &[Row] = &[
         "admissionregistration.k8s.io",
         "validatingwebhookconfigurations",
         &admission::VALIDATING,
+    ),
+    row(
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        &definition::DEFINITION,
     ),
     row("apiregistration.k8s.io", "apiservices", &api_service::API_SERVICE),
     row("apps", "controllerrevisions", &apps::CONTROLLER_REVISION),
