@@ -3,6 +3,7 @@
 //! They are written from the table when first asked for, with the descriptions that `build.rs` collected, and kept
 //! compressed: clients ask once per version of the server and accept gzip.
 
+mod custom;
 mod descriptions;
 mod messages;
 mod operations;
@@ -12,7 +13,7 @@ mod write;
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,8 @@ use serde_json::{Map, Value, json};
 use self::protobuf::ProtobufWriter;
 use self::write::{JsonWriter, Sink};
 use crate::{Resource, TypeRef, resources};
+
+pub use self::custom::Custom;
 
 /// A rendered document.
 #[derive(Clone, Debug)]
@@ -60,37 +63,81 @@ impl Version {
 
 /// The documents for a set of served resources, rendered when first asked for and kept compressed.
 pub struct Documents {
-    served: Vec<&'static Resource>,
+    served: Arc<[&'static Resource]>,
     etag: String,
-    rendered: Mutex<HashMap<String, Document>>,
+    rendered: Arc<Cache>,
+    customs: Vec<Custom>,
+    /// Those in which there are custom resources.
+    with_customs: Cache,
 }
+
+type Cache = Mutex<HashMap<String, Document>>;
 
 impl Documents {
     /// Prepares the documents for the resources that are served.
     pub fn new(served: &dyn Fn(&Resource) -> bool) -> Self {
-        let served: Vec<&'static Resource> = resources().iter().filter(|resource| served(resource)).collect();
+        let served: Arc<[&'static Resource]> = resources().iter().filter(|resource| served(resource)).collect();
         // Documents follow from this crate and from what is served.
         let mut hash = Fnv::default();
         hash.add(env!("CARGO_PKG_VERSION").as_bytes());
         hash.add(descriptions::COMPRESSED);
-        for resource in &served {
+        for resource in &*served {
             hash.add(resource.group_path().as_bytes());
             hash.add(resource.plural.as_bytes());
         }
         Self {
             served,
-            etag: format!("{:032X}", hash.0),
-            rendered: Mutex::default(),
+            etag: hash.text(),
+            rendered: Arc::default(),
+            customs: Vec::new(),
+            with_customs: Mutex::default(),
         }
+    }
+
+    /// The same documents with these custom resources. What is rendered already stays so.
+    pub fn with(&self, customs: Vec<Custom>) -> Self {
+        Self {
+            served: self.served.clone(),
+            etag: self.etag.clone(),
+            rendered: self.rendered.clone(),
+            customs,
+            with_customs: Mutex::default(),
+        }
+    }
+
+    /// The custom resources of a path, or all.
+    fn customs<'a>(&'a self, path: Option<&str>) -> Vec<&'a Custom> {
+        let customs = self.customs.iter();
+        customs
+            .filter(|custom| path.is_none_or(|path| custom.resource.group_path() == path))
+            .collect()
+    }
+
+    /// Changes when the document of these does.
+    fn etag(&self, customs: &[&Custom]) -> String {
+        if customs.is_empty() {
+            return self.etag.clone();
+        }
+        let mut hash = Fnv::default();
+        hash.add(self.etag.as_bytes());
+        for custom in customs {
+            hash.add(custom.resource.plural.as_bytes());
+            hash.add(custom.resource.group_path().as_bytes());
+            hash.add(custom.revision.as_bytes());
+        }
+        hash.text()
     }
 
     /// What `/openapi/v3` lists.
     pub fn v3_index(&self) -> Bytes {
         let mut paths = Map::new();
-        for resource in &self.served {
+        let customs = self.customs.iter().map(|custom| &custom.resource);
+        for resource in self.served.iter().copied().chain(customs) {
             let path = resource.group_path();
-            let url = format!("/openapi/v3/{path}?hash={}", self.etag);
-            paths.insert(path, json!({ "serverRelativeURL": url }));
+            if !paths.contains_key(&path) {
+                let url = format!("/openapi/v3/{path}?hash={}", self.etag(&self.customs(Some(&path))));
+                paths.insert(path, json!({ "serverRelativeURL": url }));
+            }
         }
         Bytes::from(json!({ "paths": paths }).to_string())
     }
@@ -103,33 +150,45 @@ impl Documents {
             .copied()
             .filter(|resource| resource.group_path() == path)
             .collect();
-        if of_path.is_empty() {
+        let customs = self.customs(Some(path));
+        if of_path.is_empty() && customs.is_empty() {
             None
         } else {
-            Some(self.cached(path, || render(Version::V3, Box::new(JsonWriter::new()), &of_path)))
+            Some(self.cached(path, &customs, || {
+                render(Version::V3, Box::new(JsonWriter::new()), &of_path, &customs)
+            }))
         }
     }
 
     /// What `/openapi/v2` shows.
     pub fn v2(&self) -> Document {
-        self.cached("", || render(Version::V2, Box::new(JsonWriter::new()), &self.served))
+        let customs = self.customs(None);
+        self.cached("", &customs, || {
+            render(Version::V2, Box::new(JsonWriter::new()), &self.served, &customs)
+        })
     }
 
     /// What `/openapi/v2` shows to who wants protobuf: gnostic's `openapi.v2.Document`.
     pub fn v2_protobuf(&self) -> Document {
-        let mut document = self.cached("protobuf", || {
-            render(Version::V2, Box::new(ProtobufWriter::new()), &self.served)
+        let customs = self.customs(None);
+        let mut document = self.cached("protobuf", &customs, || {
+            render(Version::V2, Box::new(ProtobufWriter::new()), &self.served, &customs)
         });
         // It stands at the same path as the one in JSON.
         document.etag.push_str("-PB");
         document
     }
 
-    fn cached(&self, key: &str, render: impl FnOnce() -> Vec<u8>) -> Document {
-        let mut rendered = self.rendered.lock().expect("rendering a document does not panic");
+    fn cached(&self, key: &str, customs: &[&Custom], render: impl FnOnce() -> Vec<u8>) -> Document {
+        let cache = if customs.is_empty() {
+            &*self.rendered
+        } else {
+            &self.with_customs
+        };
+        let mut rendered = cache.lock().expect("rendering a document does not panic");
         let document = rendered.entry(key.to_owned()).or_insert_with(|| Document {
             gzip: render().into(),
-            etag: self.etag.clone(),
+            etag: self.etag(customs),
         });
         document.clone()
     }
@@ -145,6 +204,10 @@ impl Default for Fnv {
 }
 
 impl Fnv {
+    fn text(&self) -> String {
+        format!("{:032X}", self.0)
+    }
+
     fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
@@ -153,7 +216,12 @@ impl Fnv {
 }
 
 /// Writes the document of these resources, compressed.
-fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource]) -> Vec<u8> {
+fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource], customs: &[&Custom]) -> Vec<u8> {
+    let of: Vec<&Resource> = of
+        .iter()
+        .copied()
+        .chain(customs.iter().map(|custom| &custom.resource))
+        .collect();
     let inflated = descriptions::inflate();
     let descriptions = descriptions::parse(&inflated);
     match version {
@@ -184,11 +252,16 @@ fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource])
     } else {
         "definitions"
     });
-    for ty in schemas::closure(of) {
+    for ty in schemas::closure(&of) {
         writer.entry(
             ty.name(),
-            &schemas::schema(version, ty, &descriptions, group_version(version, of)),
+            &schemas::schema(version, ty, &descriptions, group_version(version, &of)),
         );
+    }
+    for custom in customs {
+        for (name, schema) in custom::schemas(version, custom) {
+            writer.entry(&name, &schema);
+        }
     }
     writer.close();
     if version == Version::V3 {
@@ -198,10 +271,10 @@ fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource])
 }
 
 /// The one group and version a document of version 3 is about.
-fn group_version(version: Version, of: &[&'static Resource]) -> Option<(&'static str, &'static str)> {
+fn group_version<'a>(version: Version, of: &[&'a Resource]) -> Option<(&'a str, &'a str)> {
     of.first()
         .filter(|_| version == Version::V3)
-        .map(|resource| (resource.group, resource.version))
+        .map(|resource| (&*resource.group, &*resource.version))
 }
 
 /// The type of a kind, which the table has for every resource.

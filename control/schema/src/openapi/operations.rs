@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::patch_type;
-use super::{Version, kind_type};
+use super::{Version, custom, kind_type};
 use crate::Resource;
 
 const PATCH_TYPES: [&str; 4] = [
@@ -32,7 +32,7 @@ struct Kind<'a> {
 }
 
 /// The paths of a resource, each with its operations.
-pub(super) fn paths(version: Version, resource: &'static Resource) -> Vec<(String, Value)> {
+pub(super) fn paths(version: Version, resource: &Resource) -> Vec<(String, Value)> {
     let base = format!("/{}", resource.group_path());
     let collection = if resource.namespaced {
         format!("{base}/namespaces/{{namespace}}/{}", resource.plural)
@@ -41,9 +41,9 @@ pub(super) fn paths(version: Version, resource: &'static Resource) -> Vec<(Strin
     };
     let object = format!("{collection}/{{name}}");
     let own = Kind {
-        group: resource.group,
-        version: resource.version,
-        kind: resource.kind,
+        group: &resource.group,
+        version: &resource.version,
+        kind: &resource.kind,
     };
     let mut paths = Vec::new();
     let mut add = |path: String, scope, kind: &Kind<'_>, sub: &str, verbs: &[&str]| {
@@ -77,9 +77,9 @@ pub(super) fn paths(version: Version, resource: &'static Resource) -> Vec<(Strin
     add(object.clone(), Scope::Object, &own, "", &resource.verbs);
     for sub in &resource.subresources {
         let kind = Kind {
-            group: sub.group,
-            version: sub.version,
-            kind: sub.kind,
+            group: &sub.group,
+            version: &sub.version,
+            kind: &sub.kind,
         };
         add(
             format!("{object}/{}", sub.name),
@@ -108,18 +108,31 @@ fn method(verb: &str, scope: Scope, is_sub: bool) -> Option<(&'static str, &'sta
 }
 
 fn operation(version: Version, resource: &Resource, kind: &Kind<'_>, sub: &str, action: &str, scope: Scope) -> Value {
-    let of_kind = kind_type(kind.group, kind.version, kind.kind);
+    let is_custom = kind_type(&resource.group, &resource.version, &resource.kind).is_none();
+    let schema_name = |kind: &Kind<'_>| match kind_type(kind.group, kind.version, kind.kind) {
+        Some(ty) => Some(ty.name().to_owned()),
+        None => is_custom.then(|| custom::name(kind.group, kind.version, kind.kind)),
+    };
+    let of_kind = schema_name(kind);
+    let list_kind = resource.list_kind();
+    let own = |kind| Kind {
+        group: &resource.group,
+        version: &resource.version,
+        kind,
+    };
+    let core = |name: &str| kind_type("", "v1", name).map(|ty| ty.name().to_owned());
     let answer = match action {
-        "list" => kind_type(resource.group, resource.version, &resource.list_kind()),
-        "delete" | "deletecollection" => kind_type("", "v1", "Status"),
-        _ => of_kind,
+        "list" => schema_name(&own(&list_kind)),
+        "delete" | "deletecollection" => core("Status"),
+        _ => of_kind.clone(),
     };
     let body = match action {
         "post" | "put" => of_kind,
-        "patch" => patch_type(),
-        "delete" | "deletecollection" => kind_type("", "v1", "DeleteOptions"),
+        "patch" => patch_type().map(|ty| ty.name().to_owned()),
+        "delete" | "deletecollection" => core("DeleteOptions"),
         _ => None,
     };
+    let patch_types = &PATCH_TYPES[..PATCH_TYPES.len() - usize::from(is_custom)];
     let schema = |name: &str| json!({ "$ref": version.reference(name) });
     let mut responses = Map::new();
     let mut statuses = vec![("200", "OK")];
@@ -131,10 +144,10 @@ fn operation(version: Version, resource: &Resource, kind: &Kind<'_>, sub: &str, 
     }
     for (status, text) in statuses {
         let mut response = json!({ "description": text });
-        if let Some(answer) = answer {
+        if let Some(answer) = &answer {
             match version {
-                Version::V2 => response["schema"] = schema(answer.name()),
-                Version::V3 => response["content"] = json!({ "application/json": { "schema": schema(answer.name()) } }),
+                Version::V2 => response["schema"] = schema(answer),
+                Version::V3 => response["content"] = json!({ "application/json": { "schema": schema(answer) } }),
             }
         }
         responses.insert(status.to_owned(), response);
@@ -152,20 +165,19 @@ fn operation(version: Version, resource: &Resource, kind: &Kind<'_>, sub: &str, 
     match (body, version) {
         (None, _) => {}
         (Some(body), Version::V2) => {
-            parameters
-                .push(json!({ "name": "body", "in": "body", "required": required, "schema": schema(body.name()) }));
+            parameters.push(json!({ "name": "body", "in": "body", "required": required, "schema": schema(&body) }));
             let consumes = if action == "patch" {
-                json!(PATCH_TYPES)
+                json!(patch_types)
             } else {
                 json!(["*/*"])
             };
             operation["consumes"] = consumes;
         }
         (Some(body), Version::V3) => {
-            let types: &[&str] = if action == "patch" { &PATCH_TYPES } else { &["*/*"] };
+            let types: &[&str] = if action == "patch" { patch_types } else { &["*/*"] };
             let content: Map<String, Value> = types
                 .iter()
-                .map(|media| ((*media).to_owned(), json!({ "schema": schema(body.name()) })))
+                .map(|media| ((*media).to_owned(), json!({ "schema": schema(&body) })))
                 .collect();
             operation["requestBody"] = json!({ "content": content, "required": required });
         }

@@ -9,22 +9,25 @@ use super::{Version, kind_type};
 use crate::{Container, Field, Item, ListType, PatchStrategy, Resource, TypeKind, TypeRef};
 
 /// Every type that these resources speak, with all that those refer to, by name.
-pub(super) fn closure(of: &[&'static Resource]) -> impl Iterator<Item = TypeRef> {
+pub(super) fn closure(of: &[&Resource]) -> impl Iterator<Item = TypeRef> {
     let mut found = BTreeMap::new();
     let mut open: Vec<TypeRef> = of
         .iter()
         .flat_map(|resource| {
-            let kind = |kind: &str| kind_type(resource.group, resource.version, kind);
+            let kind = |kind: &str| kind_type(&resource.group, &resource.version, kind);
             let subresources = resource
                 .subresources
                 .iter()
-                .filter_map(|sub| kind_type(sub.group, sub.version, sub.kind));
+                .filter_map(|sub| kind_type(&sub.group, &sub.version, &sub.kind));
             [
-                kind(resource.kind),
+                kind(&resource.kind),
                 kind(&resource.list_kind()),
-                kind("DeleteOptions"),
+                kind("DeleteOptions").or_else(|| kind_type("", "v1", "DeleteOptions")),
                 kind("Status"),
                 patch_type(),
+                // What lists of custom resources refer to, and others have anyway.
+                crate::type_named("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"),
+                crate::type_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
             ]
             .into_iter()
             .flatten()
@@ -51,7 +54,7 @@ pub(super) fn schema(
     version: Version,
     ty: TypeRef,
     descriptions: &Descriptions<'_>,
-    group_version: Option<(&'static str, &'static str)>,
+    group_version: Option<(&str, &str)>,
 ) -> Value {
     let mut schema = match (ty.kind(), version) {
         (TypeKind::Quantity, Version::V3) => json!({ "oneOf": [{ "type": "string" }, { "type": "number" }] }),

@@ -1,7 +1,7 @@
 use super::*;
 
 fn documents() -> Documents {
-    Documents::new(&|resource| matches!(resource.group, "" | "apps"))
+    Documents::new(&|resource| matches!(&*resource.group, "" | "apps"))
 }
 
 fn parse(document: &Document) -> Value {
@@ -186,4 +186,78 @@ fn what_is_served_decides_the_etag() {
         Documents::new(&|resource| resource.group.is_empty()).etag
     );
     assert_eq!(documents().etag, documents().etag);
+}
+
+fn widgets() -> Custom {
+    let scale = crate::Subresource {
+        name: "scale",
+        group: "autoscaling".into(),
+        version: "v1".into(),
+        kind: "Scale".into(),
+        verbs: vec!["get", "patch", "update"],
+    };
+    let resource = Resource {
+        group: "example.com".into(),
+        version: "v1".into(),
+        kind: "Widget".into(),
+        plural: "widgets".into(),
+        singular: "widget".into(),
+        namespaced: true,
+        verbs: vec!["create", "delete", "get", "list", "patch", "update", "watch"],
+        subresources: vec![scale],
+        ..Resource::default()
+    };
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "required": ["size"], "properties": {
+        "size": {"type": "integer", "minimum": 1, "default": 3},
+        "port": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+        "parts": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+            "items": {"type": "object", "properties": {"name": {"type": "string"}}}}}}}});
+    Custom {
+        resource,
+        schema,
+        revision: "7".to_owned(),
+    }
+}
+
+#[test]
+fn custom_resources_are_in_documents_of_both_versions() {
+    let plain = documents();
+    let documents = plain.with(vec![widgets()]);
+    let index: Value = serde_json::from_slice(&documents.v3_index()).unwrap();
+    assert!(index["paths"]["apis/example.com/v1"].is_object());
+    assert_eq!(
+        documents.v3("apis/apps/v1").unwrap().etag,
+        plain.v3("apis/apps/v1").unwrap().etag
+    );
+    let document = documents.v3("apis/example.com/v1").unwrap();
+    let mut newer = widgets();
+    newer.revision = "8".to_owned();
+    assert_ne!(
+        documents.with(vec![newer]).v3("apis/example.com/v1").unwrap().etag,
+        document.etag
+    );
+    let widgets = parse(&document);
+    check_references(&widgets, &widgets);
+    let schema = &widgets["components"]["schemas"]["com.example.v1.Widget"];
+    assert_eq!(
+        schema["x-kubernetes-group-version-kind"],
+        json!([{"group": "example.com", "kind": "Widget", "version": "v1"}])
+    );
+    assert_eq!(schema["properties"]["spec"]["properties"]["size"]["minimum"], 1);
+    let item = &widgets["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"];
+    assert_eq!(
+        item["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"],
+        "#/components/schemas/com.example.v1.Widget"
+    );
+    let content = item["patch"]["requestBody"]["content"].as_object().unwrap();
+    assert!(!content.contains_key("application/strategic-merge-patch+json"));
+    assert!(widgets["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}/scale"].is_object());
+    let second = parse(&documents.v2());
+    check_references(&second, &second);
+    let spec = &second["definitions"]["com.example.v1.Widget"]["properties"]["spec"];
+    assert_eq!(spec["properties"]["size"], json!({"type": "integer"}));
+    assert_eq!(spec["properties"]["port"], json!({"x-kubernetes-int-or-string": true}));
+    assert_eq!(spec["required"], json!(["size"]));
+    assert!(!documents.v2_protobuf().gzip.is_empty());
+    assert!(parse(&plain.v2())["definitions"].get("com.example.v1.Widget").is_none());
 }

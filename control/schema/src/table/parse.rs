@@ -10,6 +10,7 @@
 //!   (r)equired, (s)tructure that is always sent, (z)ero means absent.
 //! - `I number type`: a message of the type above whose fields are inlined in JSON.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -66,15 +67,16 @@ fn parse(facts: &'static str) -> Table {
                 versions: list(next()).into_iter().map(version).collect(),
             }),
             "R" => table.resources.push(Resource {
-                group: next(),
-                version: next(),
-                plural: next(),
-                singular: next(),
-                kind: next(),
+                group: next().into(),
+                version: next().into(),
+                plural: next().into(),
+                singular: next().into(),
+                kind: next().into(),
+                list: Cow::Borrowed(""),
                 namespaced: next() == "N",
                 verbs: list(next()),
-                short_names: list(next()),
-                categories: list(next()),
+                short_names: list(next()).into_iter().map(Cow::Borrowed).collect(),
+                categories: list(next()).into_iter().map(Cow::Borrowed).collect(),
                 subresources: Vec::new(),
             }),
             "S" => {
@@ -82,9 +84,9 @@ fn parse(facts: &'static str) -> Table {
                 let mut gvk = next().split('/');
                 let sub = Subresource {
                     name,
-                    group: gvk.next().unwrap_or_default(),
-                    version: gvk.next().unwrap_or_default(),
-                    kind: gvk.next().unwrap_or_default(),
+                    group: gvk.next().unwrap_or_default().into(),
+                    version: gvk.next().unwrap_or_default().into(),
+                    kind: gvk.next().unwrap_or_default().into(),
                     verbs: list(next()),
                 };
                 table
@@ -287,12 +289,12 @@ mod tests {
     fn every_resource_has_a_type() {
         for resource in &table().resources {
             assert!(
-                type_of(resource.group, resource.version, resource.kind).is_some(),
+                type_of(&resource.group, &resource.version, &resource.kind).is_some(),
                 "{resource:?}"
             );
             if resource.verbs.contains(&"list") {
                 assert!(
-                    type_of(resource.group, resource.version, &resource.list_kind()).is_some(),
+                    type_of(&resource.group, &resource.version, &resource.list_kind()).is_some(),
                     "{resource:?}"
                 );
             }
@@ -306,7 +308,7 @@ mod tests {
         assert!(pods.namespaced && pods.short_names == ["po"] && pods.categories == ["all"]);
         let eviction = pods.subresource("eviction").unwrap();
         assert_eq!(
-            (eviction.group, eviction.version, eviction.kind),
+            (&*eviction.group, &*eviction.version, &*eviction.kind),
             ("policy", "v1", "Eviction")
         );
         let spec = type_named("io.k8s.api.core.v1.PodSpec").unwrap();

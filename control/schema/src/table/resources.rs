@@ -1,5 +1,7 @@
 //! Resources and groups, as rows of the table.
 
+use std::borrow::Cow;
+
 use super::parse::table;
 
 /// An API group, in the order of discovery.
@@ -21,24 +23,26 @@ pub struct GroupVersion {
 }
 
 /// A resource: what is served below one path.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Resource {
     /// Group; empty for the core group.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
     /// Version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// Kind of the objects.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
+    /// Kind of a list of its objects; empty where that is the kind with `List` behind it.
+    pub list: Cow<'static, str>,
     /// Name in paths.
-    pub plural: &'static str,
+    pub plural: Cow<'static, str>,
     /// Name for one object, as people type it.
-    pub singular: &'static str,
+    pub singular: Cow<'static, str>,
     /// Objects live in a namespace.
     pub namespaced: bool,
     /// Abbreviations.
-    pub short_names: Vec<&'static str>,
+    pub short_names: Vec<Cow<'static, str>>,
     /// Categories, such as `all`.
-    pub categories: Vec<&'static str>,
+    pub categories: Vec<Cow<'static, str>>,
     /// Verbs.
     pub verbs: Vec<&'static str>,
     /// Subresources.
@@ -46,16 +50,16 @@ pub struct Resource {
 }
 
 /// A subresource.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Subresource {
     /// Name in paths, such as `status`.
     pub name: &'static str,
     /// Group of the kind it speaks.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
     /// Version of the kind it speaks.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The kind it speaks.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Verbs.
     pub verbs: Vec<&'static str>,
 }
@@ -64,7 +68,7 @@ impl Resource {
     /// `group/version`, or only the version in the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            self.version.to_owned()
+            self.version.clone().into_owned()
         } else {
             format!("{}/{}", self.group, self.version)
         }
@@ -80,8 +84,11 @@ impl Resource {
     }
 
     /// Kind of a list of its objects.
-    pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+    pub fn list_kind(&self) -> Cow<'_, str> {
+        match &*self.list {
+            "" => format!("{}List", self.kind).into(),
+            list => list.into(),
+        }
     }
 
     /// The subresource with this name.
