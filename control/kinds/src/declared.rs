@@ -59,7 +59,7 @@ pub struct Declared {
     /// Selectable fields as dotted paths.
     pub selectable: &'static [&'static str],
     /// Where the scale subresource reads and writes.
-    pub scale: Option<ScalePaths>,
+    pub scale: Option<&'static ScalePaths>,
     /// What is filled in.
     pub defaults: &'static [Default],
     /// What must hold of an object.
@@ -210,7 +210,7 @@ impl Strategy for Declared {
     }
 
     fn scale(&self) -> Option<ScalePaths> {
-        self.scale
+        self.scale.cloned()
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
             json!({"metadata": {"name": "a", "generation": 1}, "spec": {"on": true, "mode": "A"}, "status": {}})
         );
         assert_eq!(KIND.validate(&obj, None), vec![]);
-        assert_eq!(KIND.selectable_fields(&obj), [("spec.on", "true".to_owned())]);
+        assert_eq!(KIND.selectable_fields(&obj), [("spec.on".into(), "true".to_owned())]);
         let mut new = obj.clone();
         new["spec"]["mode"] = json!("C");
         new["status"] = json!({"y": 1});

@@ -15,14 +15,15 @@ pub fn render(obj: &Value, paths: &ScalePaths) -> Value {
         }
     }
     let mut spec = Map::new();
-    let wanted = follow(obj, paths.spec_replicas).and_then(Value::as_i64).unwrap_or(0);
+    let wanted = follow(obj, &paths.spec_replicas).and_then(Value::as_i64).unwrap_or(0);
     if wanted != 0 {
         spec.insert("replicas".into(), wanted.into());
     }
-    let seen = follow(obj, paths.status_replicas).and_then(Value::as_i64).unwrap_or(0);
+    let seen = follow(obj, &paths.status_replicas).and_then(Value::as_i64).unwrap_or(0);
     let mut status = json!({ "replicas": seen });
     let selector = paths
         .label_selector
+        .as_ref()
         .and_then(|p| follow(obj, p))
         .map(selector_text)
         .unwrap_or_default();
@@ -62,8 +63,12 @@ fn follow<'a>(obj: &'a Value, path: &str) -> Option<&'a Value> {
         .try_fold(obj, |here, key| here.get(key))
 }
 
-/// A selector in the text form of query parameters: `a=b,c in (x,y),!d`. Takes a `LabelSelector` or a plain map.
+/// A selector in the text form of query parameters: `a=b,c in (x,y),!d`. Takes a `LabelSelector`, a plain map, or that
+/// text.
 pub fn selector_text(selector: &Value) -> String {
+    if let Some(text) = selector.as_str() {
+        return text.to_owned();
+    }
     let is_label_selector = selector.get("matchLabels").is_some_and(Value::is_object)
         || selector.get("matchExpressions").is_some_and(Value::is_array);
     let labels = if is_label_selector {
@@ -97,12 +102,14 @@ pub fn selector_text(selector: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     const PATHS: ScalePaths = ScalePaths {
-        spec_replicas: ".spec.replicas",
-        status_replicas: ".status.replicas",
-        label_selector: Some(".spec.selector"),
+        spec_replicas: Cow::Borrowed(".spec.replicas"),
+        status_replicas: Cow::Borrowed(".status.replicas"),
+        label_selector: Some(Cow::Borrowed(".spec.selector")),
     };
 
     #[test]

@@ -30,14 +30,14 @@ pub struct Column {
 }
 
 /// Where the scale subresource reads and writes, as dotted paths with a leading dot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScalePaths {
     /// Wanted replicas, `.spec.replicas`.
-    pub spec_replicas: &'static str,
+    pub spec_replicas: Cow<'static, str>,
     /// Observed replicas, `.status.replicas`.
-    pub status_replicas: &'static str,
+    pub status_replicas: Cow<'static, str>,
     /// The selector: `.spec.selector` as a `LabelSelector` or as a plain map.
-    pub label_selector: Option<&'static str>,
+    pub label_selector: Option<Cow<'static, str>>,
 }
 
 /// The behaviour of one kind. Every method is a pure function of its arguments.
@@ -183,10 +183,10 @@ pub trait Strategy: Sync {
     }
 
     /// All selectable fields with their values.
-    fn selectable_fields(&self, obj: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, obj: &Value) -> Vec<(Cow<'static, str>, String)> {
         let names = self.selectable_field_names().iter();
         names
-            .filter_map(|n| Some((*n, self.selectable_field(obj, n)?.into_owned())))
+            .filter_map(|n| Some((Cow::Borrowed(*n), self.selectable_field(obj, n)?.into_owned())))
             .collect()
     }
 

@@ -122,7 +122,7 @@ impl Strategy for Deployment {
     }
 
     fn scale(&self) -> Option<ScalePaths> {
-        Some(workload::SCALE)
+        Some(workload::SCALE.clone())
     }
 }
 

@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(Node.columns().len(), 10);
         assert_eq!(
             Node.selectable_fields(&node),
-            [("spec.unschedulable", "true".to_owned())]
+            [("spec.unschedulable".into(), "true".to_owned())]
         );
     }
 

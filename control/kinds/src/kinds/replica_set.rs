@@ -62,7 +62,7 @@ impl Strategy for ReplicaSet {
     }
 
     fn scale(&self) -> Option<ScalePaths> {
-        Some(workload::SCALE)
+        Some(workload::SCALE.clone())
     }
 }
 

@@ -107,7 +107,7 @@ impl Strategy for ReplicationController {
     }
 
     fn scale(&self) -> Option<ScalePaths> {
-        Some(workload::SCALE)
+        Some(workload::SCALE.clone())
     }
 }
 

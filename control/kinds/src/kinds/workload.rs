@@ -1,5 +1,7 @@
 //! What ReplicationControllers, ReplicaSets and Deployments share: replicas, a selector, a pod template.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -32,10 +34,10 @@ pub(super) const SELECTOR_OF_SPEC: Column = shows_wide(
     "Label selector of the pods",
 );
 
-pub(super) const SCALE: ScalePaths = ScalePaths {
-    spec_replicas: ".spec.replicas",
-    status_replicas: ".status.replicas",
-    label_selector: Some(".spec.selector"),
+pub(super) static SCALE: ScalePaths = ScalePaths {
+    spec_replicas: Cow::Borrowed(".spec.replicas"),
+    status_replicas: Cow::Borrowed(".status.replicas"),
+    label_selector: Some(Cow::Borrowed(".spec.selector")),
 };
 
 /// One replica unless told otherwise, and the template's defaults.

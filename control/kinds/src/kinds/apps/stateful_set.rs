@@ -40,7 +40,7 @@ pub static STATEFUL_SET: Declared = Declared {
         workload::CONTAINERS_OF_TEMPLATE,
         workload::IMAGES_OF_TEMPLATE,
     ],
-    scale: Some(workload::SCALE),
+    scale: Some(&workload::SCALE),
     defaults: &[
         text_default("spec.podManagementPolicy", "OrderedReady"),
         object("spec.updateStrategy"),

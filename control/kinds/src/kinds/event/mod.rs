@@ -183,8 +183,8 @@ mod tests {
             ]
         );
         let fields = Event.selectable_fields(&event);
-        assert!(fields.contains(&("source", "kubelet".into())));
-        assert!(fields.contains(&("involvedObject.name", "p".into())));
+        assert!(fields.contains(&("source".into(), "kubelet".into())));
+        assert!(fields.contains(&("involvedObject.name".into(), "p".into())));
     }
 
     #[test]

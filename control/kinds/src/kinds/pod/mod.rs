@@ -328,9 +328,9 @@ mod tests {
         let mut pod = plain();
         pod["spec"]["nodeName"] = json!("n1");
         let fields = Pod.selectable_fields(&pod);
-        assert!(fields.contains(&("spec.nodeName", "n1".into())));
-        assert!(fields.contains(&("spec.hostNetwork", "false".into())));
-        assert!(fields.contains(&("status.phase", "Pending".into())));
+        assert!(fields.contains(&("spec.nodeName".into(), "n1".into())));
+        assert!(fields.contains(&("spec.hostNetwork".into(), "false".into())));
+        assert!(fields.contains(&("status.phase".into(), "Pending".into())));
         assert_eq!(fields.len(), 8);
         assert_eq!(Pod.selectable_field(&pod, "spec.nope"), None);
     }

@@ -314,8 +314,8 @@ fn rows() {
     assert_eq!(
         Service.selectable_fields(&service),
         [
-            ("spec.clusterIP", "10.96.0.7".to_owned()),
-            ("spec.type", "NodePort".to_owned())
+            ("spec.clusterIP".into(), "10.96.0.7".to_owned()),
+            ("spec.type".into(), "NodePort".to_owned())
         ]
     );
 }
