@@ -85,6 +85,8 @@ pub async fn run_until(
     let expiry = (!store.is_shared()).then(|| tokio::spawn(expire(store.clone(), EVENTS, EVENTS_KEPT)));
     let guarded = engine.clone();
     let access = tokio::spawn(async move { guarded.access().run().await });
+    let cleaning = engine.clone();
+    let definitions = tokio::spawn(async move { cleaning.clean_definitions().await });
     let mut serving = tokio::spawn(server.serve(until(stopped)));
     tracing::info!(%address, "the API server is ready");
     ready(address);
@@ -119,6 +121,7 @@ pub async fn run_until(
     if let Some(expiry) = expiry {
         expiry.await.context("stop the expiry of events")?;
     }
+    definitions.await.context("stop the removal of custom resources")?;
     // It ends with the store if any node ever asked.
     access.abort();
     // Until then it holds the store.

@@ -52,6 +52,8 @@ pub struct Declared {
     pub create_on_update: bool,
     /// Whether a `PUT` may leave the version out.
     pub unconditional_update: bool,
+    /// Whether finalizers need not say whose they are.
+    pub bare_finalizers: bool,
     /// Whether two objects may not be prepared at a time.
     pub serial: bool,
     /// Columns; none means name and creation.
@@ -85,6 +87,7 @@ pub const PLAIN: Declared = Declared {
     new_status: NewStatus::None,
     create_on_update: false,
     unconditional_update: true,
+    bare_finalizers: false,
     serial: false,
     columns: &[],
     selectable: &[],
@@ -177,6 +180,10 @@ impl Strategy for Declared {
 
     fn unconditional_update(&self) -> bool {
         self.unconditional_update
+    }
+
+    fn bare_finalizers(&self) -> bool {
+        self.bare_finalizers
     }
 
     fn serial(&self) -> bool {

@@ -34,7 +34,7 @@ pub use conversion::Conversion;
 pub use delete::{DeleteMode, DeleteOptions, Propagation};
 pub use invalid::{Denied, Invalid, Kind, aggregate};
 pub use kinds::{conversion, served, strategy};
-pub use meta::{validate_object_meta, validate_object_meta_update};
+pub use meta::{validate_finalizers, validate_object_meta, validate_object_meta_update};
 pub use names::NameRule;
 pub use quantity::Quantity;
 pub use strategy::{Column, ScalePaths, Strategy};

@@ -109,7 +109,7 @@ fn finalizers(metadata: &Value, errors: &mut Errors) {
     let path = METADATA.child("finalizers");
     let (mut orphan, mut foreground) = (false, false);
     for finalizer in value::strings(metadata, &["finalizers"]) {
-        finalizer_name(finalizer, &path, errors);
+        errors.invalid_each(&path, finalizer, names::qualified_name_errors(finalizer));
         orphan |= finalizer == crate::delete::ORPHAN;
         foreground |= finalizer == crate::delete::FOREGROUND;
     }
@@ -123,9 +123,22 @@ fn finalizers(metadata: &Value, errors: &mut Errors) {
     }
 }
 
+/// Field errors of finalizers that do not say whose they are, which most kinds do not take.
+pub fn validate_finalizers(obj: &Value) -> Vec<Invalid> {
+    let mut errors = Errors::new();
+    for finalizer in value::strings(obj, &["metadata", "finalizers"]) {
+        whose(finalizer, &METADATA.child("finalizers"), &mut errors);
+    }
+    errors.into_vec()
+}
+
 /// Checks one finalizer: a qualified name with a prefix, or one of the few standard names.
 pub fn finalizer_name(finalizer: &str, path: &Path<'_>, errors: &mut Errors) {
     errors.invalid_each(path, finalizer, names::qualified_name_errors(finalizer));
+    whose(finalizer, path, errors);
+}
+
+fn whose(finalizer: &str, path: &Path<'_>, errors: &mut Errors) {
     let standard = ["kubernetes", crate::delete::ORPHAN, crate::delete::FOREGROUND].contains(&finalizer);
     if !finalizer.contains('/') && !standard {
         errors.invalid(
@@ -186,8 +199,10 @@ mod tests {
     use serde_json::json;
 
     fn lines(obj: &Value) -> Vec<String> {
-        validate_object_meta(obj, NameRule::Subdomain)
+        let errors = validate_object_meta(obj, NameRule::Subdomain);
+        errors
             .iter()
+            .chain(&validate_finalizers(obj))
             .map(ToString::to_string)
             .collect()
     }

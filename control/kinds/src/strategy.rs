@@ -94,6 +94,11 @@ pub trait Strategy: Sync {
         NameRule::Subdomain
     }
 
+    /// Whether finalizers need not say whose they are.
+    fn bare_finalizers(&self) -> bool {
+        false
+    }
+
     /// Whether the kind counts `metadata.generation`.
     fn generation(&self) -> bool {
         false

@@ -22,7 +22,7 @@ impl Engine {
         let expected = Expected {
             api_version: "v1",
             kind: "Binding",
-            ty: type_of("", "v1", "Binding"),
+            shape: type_of("", "v1", "Binding").into(),
         };
         let (mut binding, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;

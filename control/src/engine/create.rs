@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::body::Body;
+use super::custom;
 use super::decode::{self, Expected};
 use super::encode::encode;
 use super::head::Head;
@@ -30,8 +31,8 @@ impl Engine {
         let options = WriteOptions::parse(request, "CreateOptions")?;
         let expected = Expected {
             api_version: &kind.api_version,
-            kind: kind.resource.kind,
-            ty: Some(kind.ty),
+            kind: &kind.resource.kind,
+            shape: kind.structure.shape(),
         };
         let (mut object, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
@@ -85,6 +86,10 @@ impl Engine {
         book: bool,
     ) -> ApiResult<Answer> {
         let kind = target.kind;
+        // An update or an apply may come here as well.
+        if !kind.resource.verbs.contains(&"create") {
+            return Err(ApiError::method_not_allowed());
+        }
         let name = meta::text(&object, "name").to_owned();
         let target = Target { name: &name, ..target };
         if !kind.strategy.serial() {
@@ -180,7 +185,12 @@ fn require_name(kind: &Kind, object: &Value) -> ApiResult<()> {
         value: Value::Null,
         detail: "name or generateName is required".into(),
     };
-    Err(ApiError::invalid(kind.resource.group, kind.resource.kind, "", &[error]))
+    Err(ApiError::invalid(
+        &kind.resource.group,
+        &kind.resource.kind,
+        "",
+        &[error],
+    ))
 }
 
 /// All field errors of an object, as one error.
@@ -189,13 +199,19 @@ pub(super) fn validate(kind: &Kind, name: &str, new: &Value, old: Option<&Value>
         None => barepod_kinds::validate_object_meta(new, kind.strategy.name_rule()),
         Some(old) => barepod_kinds::validate_object_meta_update(new, old),
     };
+    if !kind.strategy.bare_finalizers() {
+        errors.extend(barepod_kinds::validate_finalizers(new));
+    }
     errors.extend(kind.strategy.validate(new, old));
+    if errors.is_empty() && custom::is_definition(kind) {
+        errors = custom::check(new);
+    }
     if errors.is_empty() {
         return Ok(());
     }
     Err(ApiError::invalid(
-        kind.resource.group,
-        kind.resource.kind,
+        &kind.resource.group,
+        &kind.resource.kind,
         name,
         &errors,
     ))

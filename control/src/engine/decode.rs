@@ -2,9 +2,10 @@
 
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::body::{self, DecodeError, Decoded};
-use barepod_schema::{TypeRef, check};
+use barepod_schema::{Shape, check};
 use serde_json::Value;
 
+use super::custom;
 use super::options::FieldValidation;
 use super::status::{ApiError, ApiResult, quote};
 
@@ -18,8 +19,8 @@ pub struct Expected<'a> {
     pub api_version: &'a str,
     /// The kind.
     pub kind: &'a str,
-    /// Its type, if it is to be checked.
-    pub ty: Option<TypeRef>,
+    /// Its structure, if it is to be checked.
+    pub shape: Shape<'a>,
 }
 
 impl Expected<'_> {
@@ -117,10 +118,12 @@ pub fn set_kind(value: &mut Value, expected: &Expected<'_>) -> ApiResult<()> {
 
 /// Brings an object into the form of its type; says what is wrong but can be passed over.
 pub fn conform(value: &mut Value, expected: &Expected<'_>, duplicates: Vec<String>) -> ApiResult<Vec<String>> {
-    let unknown = match expected.ty {
-        Some(ty) => check::check(ty, value).map_err(|mismatch| expected.cannot(mismatch))?,
-        None => Vec::new(),
+    let unknown = match expected.shape {
+        Shape::Table(ty) => check::check(ty, value),
+        Shape::Custom(schema) => custom::conform(schema, value),
+        Shape::Unknown => Ok(Vec::new()),
     };
+    let unknown = unknown.map_err(|mismatch| expected.cannot(mismatch))?;
     let metadata = value.as_object_mut().map(|map| {
         map.entry("metadata")
             .or_insert_with(|| Value::Object(Default::default()))

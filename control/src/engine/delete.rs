@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use barepod_kinds::{DeleteMode, DeleteOptions, Invalid, Kind as ErrorKind};
+use barepod_schema::Shape;
 use barepod_store::{Change, Expect, Object, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
@@ -59,7 +60,7 @@ impl Removal {
             let expected = Expected {
                 api_version: "v1",
                 kind: "DeleteOptions",
-                ty: None,
+                shape: Shape::Unknown,
             };
             options = decode::decode(&request.content_type, &request.body, &expected)?.value;
             let kind = options.get("kind").and_then(Value::as_str).unwrap_or("");
@@ -159,7 +160,7 @@ impl Engine {
                 };
                 let mut details = json!({"name": target.name, "kind": kind.resource.plural, "uid": uid});
                 if !kind.resource.group.is_empty() {
-                    details["group"] = kind.resource.group.into();
+                    details["group"] = (&*kind.resource.group).into();
                 }
                 Ok(reply::value(request, 200, &status::gone(details)))
             }

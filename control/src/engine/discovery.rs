@@ -1,11 +1,14 @@
 //! Discovery: which groups, versions and resources are served.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use barepod_schema::openapi;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
 use super::body::Body;
+use super::custom::State;
 use super::encode::to_bytes;
 use super::registry::{Kind, Registry};
 use super::request::Request;
@@ -14,33 +17,70 @@ use super::{Engine, reply, version};
 
 /// Documents that depend only on what is served.
 pub(super) struct Documents {
+    kinds: Vec<Arc<Kind>>,
     core_aggregated: Bytes,
     aggregated: Bytes,
     groups: Value,
     openapi: openapi::Documents,
 }
 
-impl Documents {
+/// The documents of what is served now.
+pub(super) struct Current {
+    built: Arc<Documents>,
+    /// With the custom kinds of some state.
+    latest: Mutex<(State, Arc<Documents>)>,
+}
+
+impl Current {
     pub(super) fn new(registry: &Registry) -> Self {
-        let groups = groups(registry);
-        let named: Vec<Value> = groups
-            .iter()
-            .filter(|group| !group.is_empty())
-            .map(|name| group(registry, name))
-            .collect();
-        let aggregated = |names: &[&str]| {
-            let items: Vec<Value> = names.iter().map(|name| aggregated_group(registry, name)).collect();
+        let openapi = openapi::Documents::new(&|resource| registry.serves(resource));
+        let built = Arc::new(Documents::new(registry.kinds().to_vec(), openapi));
+        Current {
+            latest: Mutex::new((State::new(), built.clone())),
+            built,
+        }
+    }
+}
+
+impl Engine {
+    /// The documents of what is served now.
+    pub(super) fn documents(&self) -> Arc<Documents> {
+        let (state, customs) = self.custom_kinds();
+        let mut latest = self.discovery.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.0 != state {
+            let built = &self.discovery.built;
+            let documents = if customs.is_empty() {
+                built.clone()
+            } else {
+                let documented = customs.iter().filter_map(|kind| kind.documented()).collect();
+                let openapi = built.openapi.with(documented);
+                let kinds = built.kinds.iter().cloned().chain(customs).collect();
+                Arc::new(Documents::new(kinds, openapi))
+            };
+            *latest = (state, documents);
+        }
+        latest.1.clone()
+    }
+}
+
+impl Documents {
+    fn new(kinds: Vec<Arc<Kind>>, openapi: openapi::Documents) -> Self {
+        let names = groups(&kinds);
+        let others = || names.iter().copied().filter(|group| !group.is_empty());
+        let named: Vec<Value> = others().map(|name| group(&kinds, name)).collect();
+        let aggregated = |names: &mut dyn Iterator<Item = &str>| {
+            let items: Vec<Value> = names.map(|name| aggregated_group(&kinds, name)).collect();
             let list = json!({
                 "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
             });
             Bytes::from(to_bytes(&list, false))
         };
-        let others: Vec<&str> = groups.iter().copied().filter(|group| !group.is_empty()).collect();
         Documents {
-            core_aggregated: aggregated(&[""]),
-            aggregated: aggregated(&others),
+            core_aggregated: aggregated(&mut std::iter::once("")),
+            aggregated: aggregated(&mut others()),
             groups: json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named}),
-            openapi: openapi::Documents::new(&|resource| registry.serves(resource)),
+            openapi,
+            kinds,
         }
     }
 
@@ -50,40 +90,40 @@ impl Documents {
 }
 
 /// The served groups in the order of discovery.
-fn groups(registry: &Registry) -> Vec<&'static str> {
-    let mut groups: Vec<&'static str> = Vec::new();
-    for kind in registry.kinds() {
-        if !groups.contains(&kind.resource.group) {
-            groups.push(kind.resource.group);
+fn groups(kinds: &[Arc<Kind>]) -> Vec<&str> {
+    let mut groups: Vec<&str> = Vec::new();
+    for kind in kinds {
+        if !groups.contains(&&*kind.resource.group) {
+            groups.push(&kind.resource.group);
         }
     }
     groups
 }
 
 /// The served versions of a group, the preferred one first.
-fn versions(registry: &Registry, group: &str) -> Vec<&'static str> {
-    let mut versions: Vec<&'static str> = Vec::new();
-    for kind in registry.kinds().iter().filter(|kind| kind.resource.group == group) {
-        if !versions.contains(&kind.resource.version) {
-            versions.push(kind.resource.version);
+fn versions<'k>(kinds: &'k [Arc<Kind>], group: &str) -> Vec<&'k str> {
+    let mut versions: Vec<&str> = Vec::new();
+    for kind in kinds.iter().filter(|kind| kind.resource.group == group) {
+        if !versions.contains(&&*kind.resource.version) {
+            versions.push(&kind.resource.version);
         }
     }
     versions
 }
 
-fn group(registry: &Registry, name: &str) -> Value {
-    let versions: Vec<Value> = versions(registry, name)
+fn group(kinds: &[Arc<Kind>], name: &str) -> Value {
+    let versions: Vec<Value> = versions(kinds, name)
         .into_iter()
         .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
         .collect();
     json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
 
-fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<Value> {
+fn resource_list(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
-    let in_version = |kind: &&std::sync::Arc<Kind>| kind.resource.group == group && kind.resource.version == version;
-    for kind in registry.kinds().iter().filter(in_version) {
-        let facts = kind.resource;
+    let in_version = |kind: &&Arc<Kind>| kind.resource.group == group && kind.resource.version == version;
+    for kind in kinds.iter().filter(in_version) {
+        let facts = &*kind.resource;
         let mut row = json!({
             "name": facts.plural, "singularName": facts.singular, "namespaced": facts.namespaced,
             "kind": facts.kind, "verbs": facts.verbs, "storageVersionHash": storage_hash(kind),
@@ -104,9 +144,9 @@ fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<Valu
                 "name": format!("{}/{}", facts.plural, subresource.name), "singularName": "",
                 "namespaced": facts.namespaced, "kind": subresource.kind, "verbs": subresource.verbs,
             });
-            if (subresource.group, subresource.version) != (facts.group, facts.version) {
-                row["group"] = subresource.group.into();
-                row["version"] = subresource.version.into();
+            if (&subresource.group, &subresource.version) != (&facts.group, &facts.version) {
+                row["group"] = json!(subresource.group);
+                row["version"] = json!(subresource.version);
             }
             resources.push(row);
         }
@@ -133,12 +173,13 @@ fn storage_hash(kind: &Kind) -> String {
     base64::engine::general_purpose::STANDARD.encode(hash.to_be_bytes())
 }
 
-fn aggregated_group(registry: &Registry, name: &str) -> Value {
-    let versions: Vec<Value> = versions(registry, name)
+fn aggregated_group(kinds: &[Arc<Kind>], name: &str) -> Value {
+    let versions: Vec<Value> = versions(kinds, name)
         .into_iter()
         .map(|version| {
-            let kinds = registry.kinds().iter();
-            let kinds = kinds.filter(|kind| kind.resource.group == name && kind.resource.version == version);
+            let kinds = kinds
+                .iter()
+                .filter(|kind| kind.resource.group == name && kind.resource.version == version);
             let resources: Vec<Value> = kinds.map(|kind| aggregated_resource(kind)).collect();
             json!({"version": version, "freshness": "Current", "resources": resources})
         })
@@ -152,7 +193,7 @@ fn aggregated_group(registry: &Registry, name: &str) -> Value {
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {
-    let facts = kind.resource;
+    let facts = &*kind.resource;
     let mut row = json!({
         "resource": facts.plural, "singularResource": facts.singular, "verbs": facts.verbs,
         "scope": if facts.namespaced { "Namespaced" } else { "Cluster" },
@@ -220,7 +261,7 @@ impl Engine {
         match segments.as_slice() {
             [] => Ok(reply::value(request, 200, &self.paths())),
             ["api"] => match request.accept.aggregated_discovery() {
-                Some(version) => aggregated(&self.discovery.core_aggregated, version),
+                Some(version) => aggregated(&self.documents().core_aggregated, version),
                 None => {
                     let versions = json!({
                         "kind": "APIVersions", "versions": ["v1"],
@@ -230,12 +271,16 @@ impl Engine {
                 }
             },
             ["apis"] => match request.accept.aggregated_discovery() {
-                Some(version) => aggregated(&self.discovery.aggregated, version),
-                None => Ok(reply::value(request, 200, &self.discovery.groups)),
+                Some(version) => aggregated(&self.documents().aggregated, version),
+                None => Ok(reply::value(request, 200, &self.documents().groups)),
             },
             ["api", version] => self.version_resources(request, "", version),
-            ["apis", name] if groups(&self.registry).contains(name) => {
-                let mut group = group(&self.registry, name);
+            ["apis", name] => {
+                let documents = self.documents();
+                if name.is_empty() || !groups(&documents.kinds).contains(name) {
+                    return Err(ApiError::no_such_resource());
+                }
+                let mut group = group(&documents.kinds, name);
                 group["kind"] = "APIGroup".into();
                 group["apiVersion"] = "v1".into();
                 Ok(reply::value(request, 200, &group))
@@ -252,17 +297,18 @@ impl Engine {
     }
 
     fn version_resources(&self, request: &Request, group: &str, version: &str) -> ApiResult<Response<Body>> {
-        let list = resource_list(&self.registry, group, version).ok_or_else(ApiError::no_such_resource)?;
+        let list = resource_list(&self.documents().kinds, group, version).ok_or_else(ApiError::no_such_resource)?;
         Ok(reply::value(request, 200, &list))
     }
 
     /// What `/` lists.
     fn paths(&self) -> Value {
         let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
-        for group in groups(&self.registry).into_iter().filter(|group| !group.is_empty()) {
+        let documents = self.documents();
+        for group in groups(&documents.kinds).into_iter().filter(|group| !group.is_empty()) {
             paths.push(format!("/apis/{group}"));
             paths.extend(
-                versions(&self.registry, group)
+                versions(&documents.kinds, group)
                     .iter()
                     .map(|version| format!("/apis/{group}/{version}")),
             );

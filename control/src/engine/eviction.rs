@@ -38,7 +38,7 @@ impl Engine {
         let expected = Expected {
             api_version: "policy/v1",
             kind: "Eviction",
-            ty: type_of("policy", "v1", "Eviction"),
+            shape: type_of("policy", "v1", "Eviction").into(),
         };
         let (mut eviction, _) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
         if meta::text(&eviction, "name").is_empty() {

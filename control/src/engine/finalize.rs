@@ -18,8 +18,8 @@ impl Engine {
         let options = WriteOptions::parse(request, "UpdateOptions")?;
         let expected = Expected {
             api_version: &kind.api_version,
-            kind: kind.resource.kind,
-            ty: Some(kind.ty),
+            kind: &kind.resource.kind,
+            shape: kind.structure.shape(),
         };
         let (body, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
         check_name(&body, target)?;

@@ -4,15 +4,17 @@ use std::borrow::Cow;
 
 use barepod_kinds::Conversion;
 use barepod_schema::fields::{self, ApplyError, ApplyOptions, UpdateOptions};
+use barepod_schema::openapi::Custom;
 use barepod_schema::{Resource, Shape, TypeRef};
 use barepod_store::Object;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::custom::Versions;
 use super::encode::to_bytes;
 use super::head::parse;
 use super::meta;
-use super::registry::Kind;
+use super::registry::{Kind, Structure};
 
 /// The versions of a kind, seen from one of them.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Forms {
     conversion: Option<&'static Conversion>,
     /// Every version; the stored one is first. Empty for kinds that have one.
     all: Vec<Form>,
+    /// Of a custom kind, which has none of the others.
+    custom: Option<Versions>,
 }
 
 #[derive(Debug)]
@@ -36,21 +40,21 @@ impl Forms {
     pub(super) fn of(resource: &Resource, conversion: Option<&'static Conversion>) -> Self {
         let stored = match conversion {
             Some(conversion) => conversion.stored,
-            None => (resource.group, resource.version),
+            None => (&*resource.group, &*resource.version),
         };
         let rows = barepod_schema::resources().iter();
         let mut all: Vec<Form> = rows
             .filter(|row| row.plural == resource.plural)
             .filter_map(|row| {
-                let conversion = barepod_kinds::conversion(row.group, row.version, row.plural);
+                let conversion = barepod_kinds::conversion(&row.group, &row.version, &row.plural);
                 let of_this = match conversion {
                     Some(conversion) => conversion.stored == stored,
-                    None => (row.group, row.version) == stored,
+                    None => (&*row.group, &*row.version) == stored,
                 };
-                let ty = barepod_schema::type_of(row.group, row.version, row.kind)?;
+                let ty = barepod_schema::type_of(&row.group, &row.version, &row.kind)?;
                 of_this.then(|| Form {
                     api_version: row.api_version(),
-                    kind: row.kind,
+                    kind: &row.kind,
                     ty,
                     conversion,
                 })
@@ -60,7 +64,20 @@ impl Forms {
             all.clear();
         }
         all.sort_by_key(|form| form.conversion.is_some());
-        Forms { conversion, all }
+        Forms {
+            conversion,
+            all,
+            custom: None,
+        }
+    }
+
+    /// The versions of a custom kind.
+    pub(super) fn custom(versions: Versions) -> Self {
+        Forms {
+            conversion: None,
+            all: Vec::new(),
+            custom: Some(versions),
+        }
     }
 }
 
@@ -74,22 +91,39 @@ impl Form {
 }
 
 impl Kind {
+    /// As OpenAPI documents show it, if it is a custom kind.
+    pub fn documented(&self) -> Option<Custom> {
+        let versions = self.forms.custom.as_ref()?;
+        Some(versions.documented(&self.resource))
+    }
+
     /// Whether objects are stored in another version than this one.
     pub fn converts(&self) -> bool {
-        self.forms.conversion.is_some()
+        self.forms.conversion.is_some() || self.forms.custom.is_some()
     }
 
     /// Fills the defaults of a stored object.
     pub fn default_stored(&self, object: &mut Value) {
-        let ty = self.forms.all.first().map_or(self.ty, |form| form.ty);
-        barepod_schema::defaults::apply(ty, object);
+        match (&self.forms.custom, &self.structure) {
+            (Some(versions), _) => return versions.fill(object),
+            (None, Structure::Table(own)) => {
+                let ty = self.forms.all.first().map_or(*own, |form| form.ty);
+                barepod_schema::defaults::apply(ty, object);
+            }
+            (None, Structure::Custom(_)) => {}
+        }
         self.strategy.default(object);
     }
 
     /// Makes an object of this version, as a client wrote it, a stored one.
     pub fn to_stored(&self, object: &mut Value) {
+        if let Some(versions) = &self.forms.custom {
+            return versions.to_stored(object);
+        }
         if let (Some(conversion), Some(stored)) = (self.forms.conversion, self.forms.all.first()) {
-            barepod_schema::defaults::apply(self.ty, object);
+            if let Structure::Table(ty) = self.structure {
+                barepod_schema::defaults::apply(ty, object);
+            }
             (conversion.default)(object);
             (conversion.to_stored)(object);
             stored.stamp(object);
@@ -98,10 +132,13 @@ impl Kind {
 
     /// Makes a stored object one of this version.
     pub fn show(&self, object: &mut Value) {
+        if let Some(versions) = &self.forms.custom {
+            return versions.show(object);
+        }
         if let Some(conversion) = self.forms.conversion {
             (conversion.from_stored)(object);
             if let Some(map) = object.as_object_mut() {
-                map.insert("kind".into(), self.resource.kind.into());
+                map.insert("kind".into(), (&*self.resource.kind).into());
                 map.insert("apiVersion".into(), self.api_version.as_str().into());
             }
         }
@@ -129,7 +166,7 @@ impl Kind {
 
     /// The name in stored objects of a field that clients select by.
     pub fn selectable<'n>(&self, name: &'n str) -> Option<&'n str> {
-        let known = |name: &str| self.strategy.selectable_field_names().contains(&name);
+        let known = |name: &str| self.strategy.selectable_field(&Value::Null, name).is_some();
         match self.forms.conversion {
             Some(conversion) if !conversion.selectable.is_empty() => {
                 let found = conversion.selectable.iter().find(|(own, _)| *own == name);
@@ -140,7 +177,10 @@ impl Kind {
     }
 
     /// An object of this version in another version of the kind.
-    fn convert(&self, object: &Value, api_version: &str) -> Option<(Shape<'static>, Value)> {
+    fn convert(&self, object: &Value, api_version: &str) -> Option<(Shape<'_>, Value)> {
+        if let Some(versions) = &self.forms.custom {
+            return versions.convert(object, api_version);
+        }
         let target = self.forms.all.iter().find(|form| form.api_version == api_version)?;
         let mut object = object.clone();
         self.to_stored(&mut object);
@@ -149,6 +189,14 @@ impl Kind {
             target.stamp(&mut object);
         }
         Some((target.ty.into(), object))
+    }
+
+    /// Whether the kind has one version, which is stored as it is shown.
+    fn is_alone(&self) -> bool {
+        match &self.forms.custom {
+            Some(versions) => versions.is_alone(),
+            None => self.forms.all.is_empty(),
+        }
     }
 
     /// Whether every owner of fields knows them by their names in this version.
@@ -162,14 +210,14 @@ impl Kind {
 
     /// Books who owns what changed between two stored objects.
     pub(super) fn book(&self, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
-        if self.forms.all.is_empty() || (!self.converts() && self.alone_in(old) && self.alone_in(Some(new))) {
-            return fields::update(self.ty, old, new, options);
+        if self.is_alone() || (!self.converts() && self.alone_in(old) && self.alone_in(Some(new))) {
+            return fields::update(self.structure.shape(), old, new, options);
         }
         let old = old.map(|old| self.shown(old));
         let mut shown = self.shown(new).into_owned();
         let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
         let forms = barepod_schema::Forms {
-            shape: self.ty.into(),
+            shape: self.structure.shape(),
             convert: Some(&convert),
         };
         fields::update(forms, old.as_deref(), &mut shown, options);
@@ -187,13 +235,13 @@ impl Kind {
         config: &Value,
         options: &ApplyOptions<'_>,
     ) -> Result<Value, ApplyError> {
-        if self.forms.all.is_empty() {
-            return fields::apply(self.ty, live, config, options);
+        if self.is_alone() {
+            return fields::apply(self.structure.shape(), live, config, options);
         }
         let live = live.map(|live| self.shown(live));
         let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
         let forms = barepod_schema::Forms {
-            shape: self.ty.into(),
+            shape: self.structure.shape(),
             convert: Some(&convert),
         };
         let mut object = fields::apply(forms, live.as_deref(), config, options)?;

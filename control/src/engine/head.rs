@@ -1,5 +1,6 @@
 //! The part of an object that selectors need, derived once and kept with the stored object.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use barepod_store::{Cached, Object};
@@ -11,7 +12,7 @@ use super::registry::Kind;
 #[derive(Debug)]
 pub struct Head {
     labels: Box<[(Box<str>, Box<str>)]>,
-    fields: Vec<(&'static str, Box<str>)>,
+    fields: Vec<(Cow<'static, str>, Box<str>)>,
     value: OnceLock<Arc<Value>>,
 }
 
@@ -21,9 +22,9 @@ impl Head {
         let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
         let labels = labels.into_iter().flatten();
         let metadata = |key: &str| object.pointer(key).and_then(Value::as_str).unwrap_or("").into();
-        let mut fields = vec![("metadata.name", metadata("/metadata/name"))];
+        let mut fields = vec![("metadata.name".into(), metadata("/metadata/name"))];
         if kind.resource.namespaced {
-            fields.push(("metadata.namespace", metadata("/metadata/namespace")));
+            fields.push(("metadata.namespace".into(), metadata("/metadata/namespace")));
         }
         let own = kind.strategy.selectable_fields(object).into_iter();
         fields.extend(own.map(|(name, value)| (name, value.into_boxed_str())));

@@ -11,8 +11,8 @@ pub mod body;
 mod cluster;
 mod components;
 mod create;
+mod custom;
 mod decode;
-mod definitions;
 mod delete;
 mod deletecollection;
 mod discovery;
@@ -66,7 +66,8 @@ pub struct Engine {
     registry: Registry,
     settings: Settings,
     ready: AtomicBool,
-    discovery: discovery::Documents,
+    discovery: discovery::Current,
+    customs: custom::Customs,
     access: Access,
     tokens: Tokens,
 }
@@ -83,7 +84,7 @@ impl Engine {
     /// An engine over a store, with the cluster's tokens.
     pub fn new(store: Arc<dyn Store>, settings: Settings, tokens: Tokens) -> Self {
         let registry = Registry::new();
-        let discovery = discovery::Documents::new(&registry);
+        let discovery = discovery::Current::new(&registry);
         let access = Access::new(&store, registry.find_any("", "pods").cloned());
         Engine {
             access,
@@ -92,6 +93,7 @@ impl Engine {
             registry,
             settings,
             ready: AtomicBool::new(false),
+            customs: custom::Customs::default(),
             discovery,
         }
     }

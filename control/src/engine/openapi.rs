@@ -13,7 +13,8 @@ use super::{Engine, reply};
 impl Engine {
     /// `path` is what follows `/openapi/`.
     pub(super) fn openapi(&self, request: &Request, path: &str) -> ApiResult<Response<Body>> {
-        let documents = self.discovery.openapi();
+        let documents = self.documents();
+        let documents = documents.openapi();
         match path.trim_end_matches('/') {
             "v3" => Ok(reply::json(200, documents.v3_index())),
             "v2" => {

@@ -2,6 +2,7 @@
 
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
+use barepod_schema::Shape;
 use barepod_schema::body::Decoded;
 use barepod_schema::fields::{ApplyError, ApplyOptions};
 use barepod_schema::patch::{self, PatchError};
@@ -31,6 +32,10 @@ pub(super) enum PatchType {
 const MEDIA_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
                            application/strategic-merge-patch+json, application/apply-patch+yaml";
 
+/// Of kinds without a type in the table.
+const CUSTOM_MEDIA_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
 impl PatchType {
     pub(super) fn of(content_type: &str) -> ApiResult<Self> {
         match content_type.split(';').next().unwrap_or("").trim() {
@@ -44,9 +49,11 @@ impl PatchType {
 
     /// Applies a patch that is not an apply configuration to an object of some type.
     pub(super) fn patch(self, expected: &Expected<'_>, current: &Value, patch: &Value) -> ApiResult<Value> {
-        let result = match (self, expected.ty) {
+        let result = match (self, expected.shape) {
             (PatchType::Json, _) => patch::json(current, patch),
-            (PatchType::Strategic, Some(ty)) => patch::strategic(ty, current, patch),
+            (PatchType::Strategic, Shape::Table(ty)) => patch::strategic(ty, current, patch),
+            // Without a type nothing says how to merge.
+            (PatchType::Strategic, _) => return Err(ApiError::unsupported_media_type(CUSTOM_MEDIA_TYPES)),
             _ => patch::merge(current, patch),
         };
         result.map_err(|error| match error {
@@ -72,8 +79,8 @@ impl Engine {
         let kind = target.kind;
         let expected = Expected {
             api_version: &kind.api_version,
-            kind: kind.resource.kind,
-            ty: Some(kind.ty),
+            kind: &kind.resource.kind,
+            shape: kind.structure.shape(),
         };
         let Decoded {
             value: patch,
@@ -111,8 +118,8 @@ impl Engine {
         let kind = target.kind;
         let expected = Expected {
             api_version: &kind.api_version,
-            kind: kind.resource.kind,
-            ty: Some(kind.ty),
+            kind: &kind.resource.kind,
+            shape: kind.structure.shape(),
         };
         let (mut config, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;

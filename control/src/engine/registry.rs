@@ -1,9 +1,12 @@
 //! What is served: one row for every resource, joined from the table of facts and the kind's strategy.
 
+use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use barepod_kinds::Strategy;
-use barepod_schema::{Resource, TypeRef};
+use barepod_schema::structural::Schema;
+use barepod_schema::{Resource, Shape, TypeRef};
 use barepod_store::Guard;
 
 use super::forms::Forms;
@@ -11,11 +14,11 @@ use super::forms::Forms;
 /// A served resource, in one of its versions.
 pub struct Kind {
     /// Its facts.
-    pub resource: &'static Resource,
+    pub resource: Cow<'static, Resource>,
     /// Its behaviour, over objects in their stored form.
-    pub strategy: &'static dyn Strategy,
-    /// The type of its objects.
-    pub ty: TypeRef,
+    pub strategy: Behaviour,
+    /// The structure of its objects.
+    pub structure: Structure,
     /// The prefix of its keys in the store, with a slash at both ends.
     pub prefix: String,
     /// `v1`, `apps/v1`.
@@ -24,6 +27,44 @@ pub struct Kind {
     pub serial: tokio::sync::Mutex<()>,
     /// Its versions.
     pub forms: Forms,
+}
+
+/// The behaviour of a kind: one of the table, or one made from a definition.
+pub enum Behaviour {
+    /// Of a built-in kind.
+    Built(&'static dyn Strategy),
+    /// Of a custom one.
+    Custom(Box<dyn Strategy + Send>),
+}
+
+impl Deref for Behaviour {
+    type Target = dyn Strategy;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Behaviour::Built(strategy) => *strategy,
+            Behaviour::Custom(strategy) => &**strategy,
+        }
+    }
+}
+
+/// The structure of the objects of a kind.
+#[derive(Debug)]
+pub enum Structure {
+    /// A type of the table.
+    Table(TypeRef),
+    /// The schema of a definition.
+    Custom(Arc<Schema>),
+}
+
+impl Structure {
+    /// As the algorithms take it.
+    pub fn shape(&self) -> Shape<'_> {
+        match self {
+            Structure::Table(ty) => Shape::Table(*ty),
+            Structure::Custom(schema) => Shape::Custom(schema),
+        }
+    }
 }
 
 impl std::fmt::Debug for Kind {
@@ -84,17 +125,17 @@ impl Registry {
         let served = barepod_kinds::served();
         let mut kinds: Vec<Arc<Kind>> = Vec::new();
         for resource in barepod_schema::resources() {
-            let (group, plural) = (resource.group, resource.plural);
+            let (group, plural) = (&*resource.group, &*resource.plural);
             let stable = !resource.version.contains("alpha") && !resource.version.contains("beta");
             let known = kinds
                 .iter()
                 .any(|kind| kind.resource.group == group && kind.resource.plural == plural);
-            let conversion = barepod_kinds::conversion(group, resource.version, plural);
+            let conversion = barepod_kinds::conversion(group, &resource.version, plural);
             let (home, stored_group) = match conversion {
                 Some(conversion) => (true, conversion.stored.0),
                 None => (served.contains(&(group, plural)) && !known, group),
             };
-            let ty = barepod_schema::type_of(group, resource.version, resource.kind);
+            let ty = barepod_schema::type_of(group, &resource.version, &resource.kind);
             let (true, true, Some(ty)) = (home, stable, ty) else {
                 continue;
             };
@@ -104,9 +145,9 @@ impl Registry {
                 format!("/{stored_group}/{plural}/")
             };
             kinds.push(Arc::new(Kind {
-                resource,
-                strategy: barepod_kinds::strategy(stored_group, plural),
-                ty,
+                resource: Cow::Borrowed(resource),
+                strategy: Behaviour::Built(barepod_kinds::strategy(stored_group, plural)),
+                structure: Structure::Table(ty),
                 prefix,
                 api_version: resource.api_version(),
                 serial: tokio::sync::Mutex::new(()),
@@ -137,7 +178,7 @@ impl Registry {
 
     /// Whether a row of the table of facts is served.
     pub fn serves(&self, resource: &Resource) -> bool {
-        self.kinds.iter().any(|kind| std::ptr::eq(kind.resource, resource))
+        self.kinds.iter().any(|kind| std::ptr::eq(&*kind.resource, resource))
     }
 }
 

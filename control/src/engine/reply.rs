@@ -62,7 +62,7 @@ pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> Api
     let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
     let own = match answer {
         Answer::Stored(_) => true,
-        Answer::Loose(value) => value.get("kind").is_some_and(|name| name == kind.resource.kind),
+        Answer::Loose(value) => value.get("kind").is_some_and(|name| *name == *kind.resource.kind),
     };
     let text = match answer {
         Answer::Stored(object) => kind.text(object),

@@ -17,7 +17,7 @@ use super::{Engine, Target, meta, reply};
 
 /// Whether objects of the kind are questions.
 pub(super) fn is_review(kind: &Kind) -> bool {
-    matches!(kind.resource.group, "authentication.k8s.io" | "authorization.k8s.io")
+    matches!(&*kind.resource.group, "authentication.k8s.io" | "authorization.k8s.io")
 }
 
 impl Engine {
@@ -26,14 +26,14 @@ impl Engine {
         let options = WriteOptions::parse(request, "CreateOptions")?;
         let expected = Expected {
             api_version: &kind.api_version,
-            kind: kind.resource.kind,
-            ty: Some(kind.ty),
+            kind: &kind.resource.kind,
+            shape: kind.structure.shape(),
         };
         let (mut review, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
         let user = &*request.user;
         meta::of(&mut review).insert("creationTimestamp".into(), Value::Null);
-        let status = match kind.resource.kind {
+        let status = match &*kind.resource.kind {
             "SelfSubjectReview" => json!({"userInfo": user.to_value()}),
             "TokenReview" => self.review_token(kind, &review["spec"])?,
             "SelfSubjectRulesReview" => self.rules_of(user, &review["spec"])?,
@@ -65,7 +65,7 @@ impl Engine {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect();
-        tracing::trace!(kind = kind.resource.kind, "a token is reviewed");
+        tracing::trace!(kind = &*kind.resource.kind, "a token is reviewed");
         Ok(match self.authenticate(token, &audiences) {
             Ok(bearer) => json!({
                 "authenticated": true, "user": bearer.user.to_value(), "audiences": bearer.audiences,
@@ -187,7 +187,7 @@ fn invalid(kind: &Kind, field: &str, value: &Value, detail: &str) -> ApiError {
         value: value.clone(),
         detail: detail.into(),
     };
-    ApiError::invalid(kind.resource.group, kind.resource.kind, "", &[error])
+    ApiError::invalid(&kind.resource.group, &kind.resource.kind, "", &[error])
 }
 
 /// The user that a review is about.

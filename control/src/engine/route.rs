@@ -1,11 +1,8 @@
 //! From a request to a verb.
 
-use std::sync::Arc;
-
 use http::{Method, Response};
 
 use super::body::Body;
-use super::registry::Kind;
 use super::request::{Request, ResourcePath};
 use super::review::is_review;
 use super::status::{ApiError, ApiResult};
@@ -21,11 +18,8 @@ impl Engine {
         };
         let asked = verb(request, &path);
         self.authorize(&request.user, asked, &request.path, Some(&path), &request.query)?;
-        let kind = self.registry.find(&path.group, &path.version, &path.resource);
-        let Some(kind) = kind else {
-            let definitions = self.list_definitions(request, &path);
-            return definitions.ok_or_else(ApiError::no_such_resource);
-        };
+        let kind = self.find(&path.group, &path.version, &path.resource);
+        let kind = &kind.ok_or_else(ApiError::no_such_resource)?;
         if path.namespace.is_some() && !kind.resource.namespaced {
             return Err(ApiError::no_such_resource());
         }
@@ -94,11 +88,6 @@ impl Engine {
             }
             _ => Err(ApiError::method_not_allowed()),
         }
-    }
-
-    /// The kind that a path is about, if it is served.
-    pub fn kind_of(&self, path: &ResourcePath) -> Option<&Arc<Kind>> {
-        self.registry.find(&path.group, &path.version, &path.resource)
     }
 }
 

@@ -20,7 +20,7 @@ fn expected() -> Expected<'static> {
     Expected {
         api_version: "autoscaling/v1",
         kind: "Scale",
-        ty: type_of("autoscaling", "v1", "Scale"),
+        shape: type_of("autoscaling", "v1", "Scale").into(),
     }
 }
 

@@ -86,12 +86,12 @@ impl ApiError {
     }
 
     fn on(self, kind: &Kind, name: &str) -> Self {
-        self.about(kind.resource.group, kind.resource.plural, name)
+        self.about(&kind.resource.group, &kind.resource.plural, name)
     }
 
     /// 404, `pods "x" not found`.
     pub fn not_found(kind: &Kind, name: &str) -> Self {
-        Self::not_found_named(kind.resource.group, kind.resource.plural, name)
+        Self::not_found_named(&kind.resource.group, &kind.resource.plural, name)
     }
 
     /// 404 for a resource by name.
@@ -109,14 +109,14 @@ impl ApiError {
     pub fn already_exists(kind: &Kind, name: &str) -> Self {
         let message = format!(
             "{} already exists",
-            qualified(kind.resource.group, kind.resource.plural, name)
+            qualified(&kind.resource.group, &kind.resource.plural, name)
         );
         Self::new(409, "AlreadyExists", message).on(kind, name)
     }
 
     /// 409, `Operation cannot be fulfilled on pods "x": …`.
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
-        let object = qualified(kind.resource.group, kind.resource.plural, name);
+        let object = qualified(&kind.resource.group, &kind.resource.plural, name);
         Self::new(
             409,
             "Conflict",
@@ -152,7 +152,7 @@ impl ApiError {
 
     /// 403, `pods "x" is forbidden: …`.
     pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
-        let object = qualified(kind.resource.group, kind.resource.plural, name);
+        let object = qualified(&kind.resource.group, &kind.resource.plural, name);
         Self::new(403, "Forbidden", format!("{object} is forbidden: {why}")).on(kind, name)
     }
 
@@ -206,7 +206,7 @@ impl ApiError {
             Denied::Forbidden(why) => Self::forbidden(kind, name, &why),
             Denied::Conflict(why) => Self::conflict(kind, name, &why),
             Denied::BadRequest(why) => Self::bad_request(why),
-            Denied::Invalid(errors) => Self::invalid(kind.resource.group, kind.resource.kind, name, &errors),
+            Denied::Invalid(errors) => Self::invalid(&kind.resource.group, &kind.resource.kind, name, &errors),
             Denied::Internal(why) => Self::internal(why),
         }
     }

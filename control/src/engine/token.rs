@@ -28,7 +28,7 @@ impl Engine {
         let expected = Expected {
             api_version: "authentication.k8s.io/v1",
             kind: "TokenRequest",
-            ty: type_of("authentication.k8s.io", "v1", "TokenRequest"),
+            shape: type_of("authentication.k8s.io", "v1", "TokenRequest").into(),
         };
         let (mut wanted, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;

@@ -45,8 +45,8 @@ impl Engine {
         let options = WriteOptions::parse(request, "UpdateOptions")?;
         let expected = Expected {
             api_version: &kind.api_version,
-            kind: kind.resource.kind,
-            ty: Some(kind.ty),
+            kind: &kind.resource.kind,
+            shape: kind.structure.shape(),
         };
         let (mut body, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
         kind.to_stored(&mut body);
@@ -180,8 +180,8 @@ impl Engine {
                 });
                 if !errors.is_empty() {
                     return Err(ApiError::invalid(
-                        kind.resource.group,
-                        kind.resource.kind,
+                        &kind.resource.group,
+                        &kind.resource.kind,
                         target.name,
                         &errors,
                     ));
@@ -264,8 +264,8 @@ fn require_version(target: Target<'_>, new: &Value) -> ApiResult<()> {
         detail: "must be specified for an update".into(),
     };
     Err(ApiError::invalid(
-        target.kind.resource.group,
-        target.kind.resource.kind,
+        &target.kind.resource.group,
+        &target.kind.resource.kind,
         target.name,
         &[error],
     ))

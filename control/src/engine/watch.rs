@@ -304,7 +304,7 @@ impl WatchBody {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let (kind, api_version) = match self.transform {
-            Transform::Object | Transform::Converted => (self.kind.resource.kind, self.kind.api_version.as_str()),
+            Transform::Object | Transform::Converted => (&*self.kind.resource.kind, self.kind.api_version.as_str()),
             Transform::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1"),
             Transform::Table { .. } => {
                 let table = json!({

@@ -15,6 +15,13 @@ impl Schema {
         removed
     }
 
+    /// As [`Schema::prune`], for a value that is no object of the API.
+    pub fn prune_value(&self, value: &mut Value) -> Vec<String> {
+        let mut removed = Vec::new();
+        self.prune_below(value, false, &mut Trail::default(), &mut removed);
+        removed
+    }
+
     fn prune_below(&self, value: &mut Value, is_object: bool, trail: &mut Trail, removed: &mut Vec<String>) {
         match value {
             Value::Object(map) => map.retain(|name, below| {

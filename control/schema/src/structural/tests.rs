@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn lines(schema: &Value, object: &Value) -> Vec<String> {
-    let problems = Schema::parse(schema).validate(object);
+    let problems = Schema::parse(schema).validate(object, None);
     let line = |problem: &Problem| {
         format!(
             "{} {:?} {} {}",
@@ -173,4 +173,18 @@ fn formats_of_texts() {
         assert!(!formats::fits(format, bad), "{bad} as {format}");
     }
     assert!(formats::fits("unheard-of", "x"));
+}
+
+#[test]
+fn what_did_not_change_is_not_judged_again() {
+    let schema = Schema::parse(&shape());
+    let old = json!({"spec": {"name": "WRONG", "mode": "x", "parts": [{"name": "a", "size": "big"}, {"name": "b"}]}});
+    let mut new = old.clone();
+    new["spec"]["replicas"] = json!(2);
+    new["spec"]["parts"][1]["size"] = json!(3);
+    assert_eq!(schema.validate(&new, Some(&old)), []);
+    new["spec"]["mode"] = json!("y");
+    new["spec"]["parts"][0]["size"] = json!("bigger");
+    let fields: Vec<String> = schema.validate(&new, Some(&old)).into_iter().map(|p| p.field).collect();
+    assert_eq!(fields, ["spec.mode", "spec.parts[0].size"]);
 }

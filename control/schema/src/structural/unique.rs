@@ -8,12 +8,22 @@ use super::{Fault, Problem, Schema, Trail};
 use crate::ListType;
 
 impl Schema {
-    pub(super) fn unique_below(&self, value: &Value, trail: &mut Trail, problems: &mut Vec<Problem>) {
+    pub(super) fn unique_below(
+        &self,
+        value: &Value,
+        old: Option<&Value>,
+        trail: &mut Trail,
+        problems: &mut Vec<Problem>,
+    ) {
+        if old == Some(value) {
+            return;
+        }
         match value {
             Value::Object(map) => {
                 for (name, below) in map {
                     if let Some(schema) = self.field(name) {
-                        trail.field(name, |trail| schema.unique_below(below, trail, problems));
+                        let old = old.and_then(|old| old.get(name));
+                        trail.field(name, |trail| schema.unique_below(below, old, trail, problems));
                     }
                 }
             }
@@ -37,7 +47,8 @@ impl Schema {
                         });
                     }
                     if let Some(schema) = &self.items {
-                        trail.item(at, |trail| schema.unique_below(item, trail, problems));
+                        let old = self.counterpart(item, old);
+                        trail.item(at, |trail| schema.unique_below(item, old, trail, problems));
                     }
                 }
             }

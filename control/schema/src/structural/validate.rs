@@ -2,19 +2,40 @@
 
 use serde_json::Value;
 
+use crate::ListType;
+
 use super::{Bound, Checks, Fault, Problem, Schema, Trail, Type, formats};
 
 impl Schema {
-    /// What is wrong with an object.
-    pub fn validate(&self, object: &Value) -> Vec<Problem> {
+    /// What is wrong with an object. Of one that replaces another only what changed is judged (KEP-4008).
+    pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut trail = Trail::default();
-        self.check(object, &mut trail, &mut problems);
-        self.unique_below(object, &mut trail, &mut problems);
+        self.check(object, old, &mut trail, &mut problems);
+        self.unique_below(object, old, &mut trail, &mut problems);
         problems
     }
 
-    fn check(&self, value: &Value, trail: &mut Trail, problems: &mut Vec<Problem>) {
+    /// An expression that patterns cannot be, and why.
+    pub fn check_pattern(pattern: &str) -> Result<(), String> {
+        regex_lite::Regex::new(pattern)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The item that an item of a list replaces; only maps tell.
+    pub(super) fn counterpart<'o>(&self, item: &Value, old: Option<&'o Value>) -> Option<&'o Value> {
+        if self.list_type != Some(ListType::Map) {
+            return None;
+        }
+        let same = |other: &&'o Value| self.list_keys.iter().all(|key| other.get(key) == item.get(key));
+        old?.as_array()?.iter().find(same)
+    }
+
+    fn check(&self, value: &Value, old: Option<&Value>, trail: &mut Trail, problems: &mut Vec<Problem>) {
+        if old == Some(value) {
+            return;
+        }
         if value.is_null() && self.nullable {
             return;
         }
@@ -27,7 +48,8 @@ impl Schema {
             Value::Object(map) => {
                 for (name, below) in map {
                     if let Some(schema) = self.field(name) {
-                        trail.field(name, |trail| schema.check(below, trail, problems));
+                        let old = old.and_then(|old| old.get(name));
+                        trail.field(name, |trail| schema.check(below, old, trail, problems));
                     }
                 }
                 if self.embedded {
@@ -37,7 +59,8 @@ impl Schema {
             Value::Array(list) => {
                 if let Some(schema) = &self.items {
                     for (at, item) in list.iter().enumerate() {
-                        trail.item(at, |trail| schema.check(item, trail, problems));
+                        let old = self.counterpart(item, old);
+                        trail.item(at, |trail| schema.check(item, old, trail, problems));
                     }
                 }
             }
@@ -211,7 +234,7 @@ impl Checks {
     fn combined(&self, value: &Value, trail: &mut Trail, problems: &mut Vec<Problem>) {
         let of = |schema: &Schema, trail: &mut Trail| {
             let mut found = Vec::new();
-            schema.check(value, trail, &mut found);
+            schema.check(value, None, trail, &mut found);
             found
         };
         let mut whole = |trail: &Trail, words: String| {

@@ -29,6 +29,7 @@ pub static DEFINITION: Declared = Declared {
     generation: SPEC,
     new_status: NewStatus::Empty,
     unconditional_update: false,
+    bare_finalizers: true,
     // The names of one are accepted in view of the names of all others.
     serial: true,
     defaults: &[

@@ -1,0 +1,150 @@
+//! The behaviour of a custom kind.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use barepod_kinds::value::keep;
+use barepod_kinds::{Column, Context, Denied, Invalid, Kind as ErrorKind, ScalePaths, Strategy};
+use barepod_schema::structural::{Fault, Problem, Schema};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::columns::Columns;
+use super::jsonpath::JsonPath;
+
+/// The behaviour of one version of a custom kind.
+pub(super) struct Custom {
+    pub(super) schema: Arc<Schema>,
+    pub(super) has_status: bool,
+    pub(super) scale: Option<ScalePaths>,
+    pub(super) columns: Columns,
+    /// Names of fields that can be selected by, and where they are.
+    pub(super) selectable: Vec<(String, JsonPath)>,
+}
+
+impl Custom {
+    fn check(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
+        let problems = self.schema.validate(new, old);
+        let mut errors: Vec<Invalid> = problems.into_iter().map(invalid).collect();
+        let paths = self.scale.as_ref();
+        for path in paths
+            .into_iter()
+            .flat_map(|paths| [&paths.spec_replicas, &paths.status_replicas])
+        {
+            let number = JsonPath::parse(path).and_then(|path| path.find(new).first().and_then(|v| v.as_i64()));
+            if let Some(number) = number.filter(|number| *number < 0) {
+                errors.push(Invalid {
+                    field: path.clone().into_owned(),
+                    kind: ErrorKind::Invalid,
+                    value: number.into(),
+                    detail: "should be a non-negative integer".into(),
+                });
+            }
+        }
+        errors
+    }
+}
+
+/// A problem in the words of Status.
+pub(super) fn invalid(problem: Problem) -> Invalid {
+    Invalid {
+        field: problem.field,
+        kind: match problem.fault {
+            Fault::Required => ErrorKind::Required,
+            Fault::Invalid => ErrorKind::Invalid,
+            Fault::Type => ErrorKind::TypeInvalid,
+            Fault::NotSupported => ErrorKind::NotSupported,
+            Fault::Duplicate => ErrorKind::Duplicate,
+            Fault::TooLong => ErrorKind::TooLong,
+            Fault::TooMany => ErrorKind::TooMany,
+        },
+        value: problem.value,
+        detail: problem.detail,
+    }
+}
+
+impl Strategy for Custom {
+    fn prepare_create(&self, _cx: &Context<'_>, obj: &mut Value) -> Result<(), Denied> {
+        if self.has_status
+            && let Some(map) = obj.as_object_mut()
+        {
+            map.remove("status");
+        }
+        Ok(())
+    }
+
+    fn prepare_update(&self, _cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
+        if self.has_status {
+            keep(new, old, "status");
+        }
+        Ok(())
+    }
+
+    /// Only the status: not even labels are written along with it.
+    fn prepare_status(&self, _cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
+        let mut next = old.clone();
+        keep(&mut next, new, "status");
+        if let (Some(written), Some(metadata)) = (new.get("metadata"), next.get_mut("metadata")) {
+            keep(metadata, written, "managedFields");
+        }
+        *new = next;
+        Ok(())
+    }
+
+    fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
+        self.check(new, old)
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value) -> Vec<Invalid> {
+        self.check(new, Some(old))
+    }
+
+    fn bare_finalizers(&self) -> bool {
+        true
+    }
+
+    fn generation(&self) -> bool {
+        true
+    }
+
+    /// Everything but metadata counts, and but the status where that is written apart.
+    fn changes_generation(&self, new: &Value, old: &Value) -> bool {
+        let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {
+            return false;
+        };
+        let counts = |key: &str| key != "metadata" && !(self.has_status && key == "status");
+        new.iter()
+            .filter(|(key, _)| counts(key))
+            .any(|(key, value)| old.get(key) != Some(value))
+            || old.keys().any(|key| counts(key) && !new.contains_key(key))
+    }
+
+    fn columns(&self) -> &[Column] {
+        self.columns.shown()
+    }
+
+    fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value> {
+        self.columns.cells(obj, now)
+    }
+
+    fn selectable_field<'a>(&self, obj: &'a Value, name: &str) -> Option<Cow<'a, str>> {
+        let (_, path) = self.selectable.iter().find(|(known, _)| known == name)?;
+        Some(match path.find(obj).first() {
+            Some(Value::String(text)) => text.as_str().into(),
+            Some(Value::Bool(flag)) => flag.to_string().into(),
+            Some(Value::Number(number)) => number.to_string().into(),
+            _ => "".into(),
+        })
+    }
+
+    fn selectable_fields(&self, obj: &Value) -> Vec<(Cow<'static, str>, String)> {
+        let fields = self.selectable.iter();
+        fields
+            .filter_map(|(name, _)| Some((name.clone().into(), self.selectable_field(obj, name)?.into_owned())))
+            .collect()
+    }
+
+    fn scale(&self) -> Option<ScalePaths> {
+        self.scale.clone()
+    }
+}
