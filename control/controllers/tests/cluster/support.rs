@@ -286,7 +286,7 @@ fn resource(kind: &str) -> Resource<'_> {
     Resource {
         group,
         version,
-        plural: known.unwrap().plural,
+        plural: &known.unwrap().plural,
         kind,
     }
 }
