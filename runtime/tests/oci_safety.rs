@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use barepod_runtime::procfs::Stat;
 use serde_json::{Value, json};
 use support::bundle::Bundle;
 use support::{runtime, until};
@@ -20,8 +21,23 @@ fn a_forged_record_hits_nobody() {
     let id = bundle.id.as_str();
     let file = bundle.state_dir().join("state.json");
     let truth = fs::read_to_string(&file).unwrap();
-    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
     let mut record: Value = serde_json::from_str(&truth).unwrap();
+    // The kernel tells hundredths of a second apart, and from 6.9 on each process.
+    let started = record["start_ticks"].as_u64().unwrap();
+    let mut stranger = if record["unique"] != 0 {
+        Command::new("sleep").arg("1000").spawn().unwrap()
+    } else {
+        until("somebody starts later", || {
+            let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+            let stat = Stat::of(stranger.id().try_into().unwrap()).unwrap();
+            if stat.start_ticks > started {
+                return Some(stranger);
+            }
+            stranger.kill().unwrap();
+            stranger.wait().unwrap();
+            None
+        })
+    };
     record["pid"] = json!(stranger.id());
     fs::write(&file, record.to_string()).unwrap();
     assert_eq!(bundle.status(), "stopped", "the pid is somebody else's");

@@ -8,6 +8,7 @@ use super::global::Global;
 use super::launch::{self, Launched};
 use super::preserved::Preserved;
 use super::state::{Directory, Stored, read_document};
+use super::terminal::fit;
 use super::{delete, wait};
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::document::Document;
@@ -102,6 +103,9 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     root.path = fs::canonicalize(bundle.join(&root.path)).during("find the root file system", root.path.display())?;
     if let Some(process) = &mut document.process {
         process.env.extend(preserved.environment());
+        if mode == Mode::Follow {
+            fit(given, process);
+        }
     }
     let layout = Layout::detect()?;
     if let Some(resources) = &document.linux.resources {
@@ -127,6 +131,7 @@ fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout, given
         id: id.to_owned(),
         pid: 0,
         start_ticks: 0,
+        unique: 0,
         pid_namespace: false,
         keyring: (!given.has("no-new-keyring")).then(|| format!("{id}.{created}")),
         bundle,

@@ -15,7 +15,7 @@ use super::global::Global;
 use super::launch::{standard_files, tell};
 use super::preserved::Preserved;
 use super::state::{Directory, Stored};
-use super::terminal::Receiver;
+use super::terminal::{Receiver, fit};
 use super::{process, wait};
 use crate::cgroup::{self, Cgroup, Layout, Leaf, Mode};
 use crate::document::Process;
@@ -74,6 +74,9 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     process.env.extend(preserved.environment());
     let detached = given.has("detach");
     let receiver = Receiver::open(&given, process.terminal, !detached)?;
+    if !detached {
+        fit(&given, &mut process);
+    }
     let stdio = if process.terminal {
         Stdio::Terminal
     } else {

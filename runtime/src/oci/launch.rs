@@ -25,7 +25,7 @@ use crate::init::{self, Gate, Plan, Unset};
 use crate::resctrl::Group;
 use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::path::mount_id;
-use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal};
+use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal, unique_number};
 use crate::sys::socket::send;
 use crate::{fault, records};
 
@@ -122,6 +122,7 @@ pub fn launch(
     drop((child, listener, files));
     stored.pid = pid;
     stored.start_ticks = records::start_ticks(pid).unwrap_or(0);
+    stored.unique = unique_number(pidfd.as_fd());
     let outside = Outside::new(document, stored.told(), pid);
     let finish = || {
         entered.leave()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ use crate::init::{Keyring, check_id};
 use crate::procfs::Stat;
 use crate::records;
 use crate::resctrl::Group;
-use crate::sys::process::pidfd_open;
+use crate::sys::process::{pidfd_open, unique_number};
 
 /// The state file.
 const STATE: &str = "state.json";
@@ -38,8 +38,12 @@ pub struct Stored {
     pub id: String,
     /// Its first process.
     pub pid: i32,
-    /// When that started, which with the pid names it for good; 0 before it was cloned.
+    /// When that started, which with the pid names it, unless all pids come round in a hundredth of a second; 0 before
+    /// it was cloned.
     pub start_ticks: u64,
+    /// The kernel's number for that process alone, 0 where the kernel has none.
+    #[serde(default)]
+    pub unique: u64,
     /// It has a PID namespace of its own, so that all of it ends with its first process.
     pub pid_namespace: bool,
     /// Its session keyring, if it has one of its own. The name is not only the id: another may have that later.
@@ -283,7 +287,11 @@ impl Stored {
     pub fn process(&self) -> Option<(OwnedFd, Stat)> {
         let pidfd = (self.pid > 0).then(|| pidfd_open(self.pid).ok())??;
         // Looked at after the descriptor was taken: it cannot have become another process in between.
-        let same = |stat: &Stat| stat.start_ticks == self.start_ticks || broken::lacks("start-time");
+        let number = unique_number(pidfd.as_fd());
+        let same = |stat: &Stat| {
+            stat.start_ticks == self.start_ticks && (self.unique == 0 || self.unique == number)
+                || broken::lacks("start-time")
+        };
         let stat = Stat::of(self.pid).filter(|stat| same(stat) && !stat.is_ending())?;
         Some((pidfd, stat))
     }

@@ -7,9 +7,11 @@ use std::path::Path;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, write};
+use oci_spec::runtime::BoxBuilder;
 
 use super::arguments::Arguments;
 use crate::client::with_address;
+use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::sys::{socket::send, terminal};
 
@@ -57,6 +59,17 @@ impl Receiver {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Gives a program that is followed in the foreground the size of the caller's terminal from its start.
+pub fn fit(given: &Arguments, process: &mut Process) {
+    if given.value("console-socket").is_some() || !process.terminal {
+        return;
+    }
+    if let Ok((columns, rows)) = terminal::size(io::stdin().as_fd()) {
+        let size = BoxBuilder::default().width(columns).height(rows);
+        process.console_size = size.build().ok();
     }
 }
 

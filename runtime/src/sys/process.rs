@@ -176,6 +176,25 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     check_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
+/// The number that the kernel gives no other process until it is booted again; 0 from kernels before 6.9, where every
+/// pidfd has the same inode.
+#[must_use]
+pub fn unique_number(pidfd: BorrowedFd<'_>) -> u64 {
+    const PID_FS_MAGIC: libc::c_long = 0x5049_4446;
+    // SAFETY: both are plain numbers, for which all zeroes are values, and are filled below.
+    let (mut file_system, mut file): (libc::statfs, libc::stat) = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and both buffers are of their types.
+    let told = unsafe {
+        libc::fstatfs(pidfd.as_raw_fd(), &raw mut file_system) == 0
+            && libc::fstat(pidfd.as_raw_fd(), &raw mut file) == 0
+    };
+    if told && file_system.f_type == PID_FS_MAGIC {
+        file.st_ino
+    } else {
+        0
+    }
+}
+
 /// Sends a signal by pidfd.
 ///
 /// # Errors
