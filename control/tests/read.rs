@@ -75,6 +75,30 @@ async fn versions_of_lists() {
     );
     assert_eq!(api.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.code, 422);
     assert_eq!(api.get(&format!("{MAPS}?resourceVersion=x")).await.code, 400);
+    assert_eq!(api.get(&format!("{MAPS}?sendInitialEvents=true")).await.code, 422);
+}
+
+#[tokio::test]
+async fn discovery_is_sent_once() {
+    let api = Api::new().await;
+    for path in ["/api", "/apis"] {
+        let form = (
+            "accept",
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        );
+        let first = api.raw("GET", path, &[form], vec![]).await;
+        assert_eq!(first.status(), 200);
+        let etag = first.headers()["etag"].to_str().unwrap().to_owned();
+        let again = api.raw("GET", path, &[form, ("if-none-match", &etag)], vec![]).await;
+        assert_eq!(
+            (again.status().as_u16(), again.headers()["etag"].to_str().unwrap()),
+            (304, etag.as_str())
+        );
+        let other = api
+            .raw("GET", path, &[form, ("if-none-match", "\"other\"")], vec![])
+            .await;
+        assert_eq!(other.status(), 200);
+    }
 }
 
 #[tokio::test]

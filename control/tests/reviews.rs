@@ -55,6 +55,11 @@ async fn everybody_may_ask_about_themselves() {
     let path = json!({"nonResourceAttributes": {"verb": "get", "path": "/api/v1"}});
     assert_eq!(ask(path).await.ok()["status"]["allowed"], true);
     assert_eq!(ask(json!({})).await.code, 422);
+    let table = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    let path = format!("{AUTHORIZATION}/selfsubjectaccessreviews");
+    let question = json!({"spec": may("get", "pods", "")}).to_string().into_bytes();
+    let rows = api.call("POST", &path, &[table], question).await;
+    assert_eq!(rows.status().1, "NotAcceptable");
     let me = api
         .call_as(
             &bob,

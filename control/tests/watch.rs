@@ -31,6 +31,19 @@ async fn state_first_then_changes() {
 }
 
 #[tokio::test]
+async fn the_path_of_old_clients() {
+    let api = Api::new().await;
+    api.post(MAPS, map("a")).await.ok();
+    api.post(MAPS, map("b")).await.ok();
+    let old = MAPS.replace("/v1/", "/v1/watch/");
+    assert_eq!(api.watch(&old, "").await.names(2).await, ["ADDED a", "ADDED b"]);
+    let mut one = api.watch(&format!("{old}/b"), "").await;
+    assert_eq!(one.names(1).await, ["ADDED b"]);
+    assert!(one.quiet().await);
+    assert_eq!(api.delete(&format!("{old}/b"), Value::Null).await.code, 405);
+}
+
+#[tokio::test]
 async fn selections_add_and_delete() {
     let api = Api::new().await;
     let query = "watch=true&labelSelector=app%3Dweb&resourceVersion=0";

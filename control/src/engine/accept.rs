@@ -74,6 +74,11 @@ impl Accept {
         })
     }
 
+    /// Whether the client takes an object as it is.
+    pub fn plain(&self) -> bool {
+        self.ranges.is_empty() || self.ranges.iter().any(|range| range.json() && range.as_.is_empty())
+    }
+
     /// The version of aggregated discovery that the client wants before plain discovery, if any.
     pub fn aggregated_discovery(&self) -> Option<&'static str> {
         for range in self.ranges.iter().filter(|range| range.json()) {
@@ -154,6 +159,8 @@ mod tests {
             Some(Form::Object)
         );
         assert_eq!(accept("application/vnd.kubernetes.protobuf").form(), None);
+        assert!(accept(get).plain() && accept("").plain());
+        assert!(!accept("application/json;as=Table;v=v1;g=meta.k8s.io").plain());
         assert_eq!(accept("").form(), Some(Form::Object));
         assert_eq!(accept("*/*").form(), Some(Form::Object));
         let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";

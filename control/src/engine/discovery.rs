@@ -165,12 +165,15 @@ fn resource_list(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Valu
 /// Something that names the stored form of a resource and does not change.
 fn storage_hash(kind: &Kind) -> String {
     use base64::Engine as _;
-    let text = format!("{}/{}", kind.api_version, kind.resource.kind);
-    // FNV-1a, see RFC 9923.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = fnv(format!("{}/{}", kind.api_version, kind.resource.kind).as_bytes());
     base64::engine::general_purpose::STANDARD.encode(hash.to_be_bytes())
+}
+
+/// FNV-1a, see RFC 9923.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn aggregated_group(kinds: &[Arc<Kind>], name: &str) -> Value {
@@ -225,7 +228,6 @@ fn aggregated_resource(kind: &Kind) -> Value {
 }
 
 impl Engine {
-    /// Paths that are no resources.
     /// A document about the keys that check tokens; it may be kept for a while.
     fn openid(&self, document: Value, media: &'static str) -> Response<Body> {
         let mut response = reply::json(200, Bytes::from(document.to_string()));
@@ -235,6 +237,7 @@ impl Engine {
         response
     }
 
+    /// Paths that are no resources.
     pub(super) fn plain_path(&self, request: &Request) -> ApiResult<Response<Body>> {
         if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
             return Err(ApiError::method_not_allowed());
@@ -248,7 +251,8 @@ impl Engine {
                     String::from_utf8_lossy(bytes).replace("apidiscovery.k8s.io/v2\"", "apidiscovery.k8s.io/v2beta1\""),
                 )
             };
-            let mut response = reply::json(200, text);
+            let etag = format!("{:016X}", fnv(&text));
+            let mut response = reply::tagged(request, &etag, || reply::json(200, text));
             let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
             if let Ok(media) = HeaderValue::from_str(&media) {
                 response.headers_mut().insert(header::CONTENT_TYPE, media);

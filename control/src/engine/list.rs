@@ -155,9 +155,9 @@ impl Engine {
         let query = &request.query;
         let asked = revision(request)?;
         let matching = query.text("resourceVersionMatch");
-        let forbidden = |detail: &str| {
+        let forbidden = |field: &str, detail: &str| {
             let detail = detail.to_owned();
-            let field = "resourceVersionMatch".into();
+            let field = field.into();
             let error = Invalid {
                 field,
                 kind: ErrorKind::Forbidden,
@@ -166,13 +166,22 @@ impl Engine {
             };
             Err(ApiError::invalid_options("ListOptions", error))
         };
+        if query.get("sendInitialEvents").is_some() {
+            return forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+        }
         if !matching.is_empty() && query.text("resourceVersion").is_empty() {
-            return forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided");
+            return forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            );
         }
         let token = query.text("continue");
         if !token.is_empty() {
             if !matching.is_empty() {
-                return forbidden("resourceVersionMatch is forbidden when continue is provided");
+                return forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden when continue is provided",
+                );
             }
             if asked.is_some() {
                 let message = "specifying resource version is not allowed when using continue";
@@ -187,9 +196,10 @@ impl Engine {
             });
         }
         match matching {
-            "Exact" if asked.is_none() => {
-                forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
-            }
+            "Exact" if asked.is_none() => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ),
             "Exact" => Ok(Start {
                 at: asked,
                 ..Start::default()

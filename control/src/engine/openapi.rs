@@ -2,7 +2,7 @@
 
 use barepod_schema::openapi::Document;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 
 use super::accept::OPENAPI_PROTOBUF;
 use super::body::Body;
@@ -47,29 +47,18 @@ impl Engine {
 }
 
 fn document(request: &Request, document: &Document, immutable: bool) -> Response<Body> {
-    let etag = format!("\"{}\"", document.etag);
-    let known = request
-        .if_none_match
-        .split(',')
-        .any(|tag| tag.trim().trim_start_matches("W/") == etag);
-    let mut response = if known {
-        let mut response = reply::json(200, Bytes::new());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else if request.accept.gzip {
+    let mut response = reply::tagged(request, &document.etag, || {
+        if !request.accept.gzip {
+            return reply::json(200, document.plain());
+        }
         let mut response = reply::json(200, document.gzip.clone());
         response
             .headers_mut()
             .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
-    } else {
-        reply::json(200, document.plain())
-    };
+    });
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        headers.insert(header::ETAG, etag);
-    }
     if immutable {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }

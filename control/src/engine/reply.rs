@@ -47,6 +47,22 @@ pub fn value(request: &Request, code: u16, value: &Value) -> Response<Body> {
     json(code, to_bytes(value, request.pretty()))
 }
 
+/// The response with its entity tag, or an empty one when the client has this content already, see RFC 9110 section
+/// 13.1.2.
+pub fn tagged(request: &Request, etag: &str, content: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    let etag = format!("\"{etag}\"");
+    let mut tags = request.if_none_match.split(',');
+    let mut response = if tags.any(|tag| tag.trim().trim_start_matches("W/") == etag) {
+        json(304, Bytes::new())
+    } else {
+        content()
+    };
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
 /// The response of a failed request.
 pub fn error(error: &ApiError, pretty: bool) -> Response<Body> {
     let mut response = json(error.code, to_bytes(&error.to_value(), pretty));

@@ -171,6 +171,8 @@ pub struct ResourcePath {
     pub name: Option<String>,
     /// The subresource.
     pub subresource: Option<String>,
+    /// The path itself asks to watch, as clients older than the `watch` parameter do: `/api/v1/watch/…`.
+    pub watch: bool,
     /// What follows the subresource, undecoded, without its leading slash; `None` if nothing, not even a slash, does.
     pub rest: Option<String>,
 }
@@ -185,6 +187,10 @@ impl ResourcePath {
             (decode(group).into_owned(), after)
         };
         let (version, after) = after.split_once('/')?;
+        let (watch, after) = match after.strip_prefix("watch/") {
+            Some(watched) => (true, watched),
+            None => (false, after),
+        };
         let mut segments = after.split('/');
         let mut next = || {
             segments
@@ -217,6 +223,7 @@ impl ResourcePath {
             resource,
             name,
             subresource,
+            watch,
             rest,
         })
     }
@@ -299,6 +306,8 @@ mod tests {
                 some("")
             )
         );
+        let watched = ResourcePath::parse("/apis/apps/v1/watch/namespaces/a/deployments/b").unwrap();
+        assert!(watched.watch && watched.name.as_deref() == Some("b") && watched.resource == "deployments");
         assert!(ResourcePath::parse("/api/v1").is_none() && ResourcePath::parse("/apis/apps").is_none());
     }
 

@@ -23,6 +23,10 @@ pub(super) fn is_review(kind: &Kind) -> bool {
 impl Engine {
     pub(super) fn review(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         let kind = target.kind;
+        // Questions have no rows.
+        if !request.accept.plain() {
+            return Err(ApiError::not_acceptable());
+        }
         let options = WriteOptions::parse(request, "CreateOptions")?;
         let expected = Expected {
             api_version: &kind.api_version,

@@ -18,6 +18,9 @@ impl Engine {
         };
         let asked = verb(request, &path);
         self.authorize(&request.user, asked, &request.path, Some(&path), &request.query)?;
+        if path.watch && request.method != Method::GET {
+            return Err(ApiError::method_not_allowed());
+        }
         let kind = self.find(&path.group, &path.version, &path.resource);
         let kind = &kind.ok_or_else(ApiError::no_such_resource)?;
         if path.namespace.is_some() && !kind.resource.namespaced {
@@ -32,7 +35,7 @@ impl Engine {
             name: path.name.as_deref().unwrap_or(""),
         };
         match path.subresource.as_deref() {
-            None => self.resource(request, target).await,
+            None => self.resource(request, target, asked == "watch").await,
             Some(subresource) if kind.has_subresource(subresource) => {
                 self.subresource(request, target, subresource).await
             }
@@ -40,10 +43,11 @@ impl Engine {
         }
     }
 
-    async fn resource(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+    async fn resource(&self, request: &Request, target: Target<'_>, watching: bool) -> ApiResult<Response<Body>> {
         let named = !target.name.is_empty();
         let placed = !target.namespace.is_empty() || !target.kind.resource.namespaced;
-        let watching = request.method == Method::GET && request.query.flag("watch")?.unwrap_or(false);
+        // A parameter that is no boolean is told, not passed over.
+        request.query.flag("watch")?;
         let verb = match (&request.method, named) {
             (&Method::GET | &Method::HEAD, _) if watching => "watch",
             (&Method::GET | &Method::HEAD, true) => "get",
@@ -99,7 +103,7 @@ pub fn verb(request: &Request, path: &ResourcePath) -> &'static str {
         Method::PATCH => "patch",
         Method::DELETE if path.name.is_none() => "deletecollection",
         Method::DELETE => "delete",
-        _ if request.query.flag("watch").is_ok_and(|watch| watch == Some(true)) => "watch",
+        Method::GET if path.watch || request.query.flag("watch").is_ok_and(|watch| watch == Some(true)) => "watch",
         _ if path.name.is_none() => "list",
         _ => "get",
     }
