@@ -234,6 +234,16 @@ fn pod_port(engine: &Engine, namespace: &str, target: &str) -> ApiResult<Peer> {
 fn service(engine: &Engine, namespace: &str, target: &str) -> ApiResult<Peer> {
     let (scheme, name, port) = split_target(target);
     require_http(scheme)?;
+    let address = endpoint(engine, namespace, name, port)?;
+    Ok(Peer {
+        address,
+        security: Security::None,
+    })
+}
+
+/// Where a ready endpoint of a service listens; `port` is a number of the service's or a port's name, or empty for its
+/// only one.
+pub fn endpoint(engine: &Engine, namespace: &str, name: &str, port: &str) -> ApiResult<SocketAddr> {
     let service = engine.lookup("", "services", namespace, name)?;
     let unavailable = |why: String| ApiError::unavailable(why);
     let ports = service
@@ -275,10 +285,7 @@ fn service(engine: &Engine, namespace: &str, target: &str) -> ApiResult<Peer> {
             .filter_map(|endpoint| endpoint["addresses"][0].as_str()?.parse::<IpAddr>().ok())
             .next();
         if let Some(address) = address {
-            return Ok(Peer {
-                address: SocketAddr::new(address, port),
-                security: Security::None,
-            });
+            return Ok(SocketAddr::new(address, port));
         }
     }
     Err(unavailable(format!("no endpoints available for service {name:?}")))

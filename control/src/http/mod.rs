@@ -1,6 +1,7 @@
 //! The API server's transport: TLS, HTTP/1.1 and HTTP/2, identity from certificates, and streams to nodes.
 
 mod compress;
+mod extension;
 mod identity;
 mod proxy;
 mod route;
@@ -10,6 +11,7 @@ mod tls;
 mod tunnel;
 mod upstream;
 
+pub use extension::{Extension, ExtensionError, Extensions, Identity, Trust};
 pub use server::Server;
 pub use tls::{ServerTls, TlsError, UpstreamTls};
 pub use upstream::{Peer, Security};

@@ -1,10 +1,12 @@
 //! Connections to nodes and pods.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -77,30 +79,48 @@ impl Upstream {
         }
     }
 
-    /// Sends a request on a connection of its own. The connection lives as long as the response or the upgrade needs it.
-    pub async fn call(&self, peer: Peer, request: Request<Incoming>) -> Result<Response<Incoming>, UpstreamError> {
-        let address = peer.address;
-        let connecting = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok::<_, std::io::Error>(match peer.security {
-                Security::None => Box::new(stream) as Box<dyn Stream>,
-                Security::Node => {
-                    let name = ServerName::IpAddress(address.ip().into());
-                    Box::new(self.connector.connect(name, stream).await?)
-                }
-            })
+    /// Sends a request to a node or a pod.
+    pub async fn call<B: RequestBody>(
+        &self,
+        peer: Peer,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let tls = match peer.security {
+            Security::None => None,
+            Security::Node => Some((&self.connector, ServerName::IpAddress(peer.address.ip().into()))),
         };
-        let stream = tokio::time::timeout(CONNECT, connecting)
-            .await
-            .map_err(|_| UpstreamError::Timeout { address })?
-            .map_err(|source| UpstreamError::Connect { address, source })?;
-        let failed = |source| UpstreamError::Call { address, source };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        // Ends by itself: when the peer closes, or when response and upgrade are dropped.
-        tokio::spawn(connection.with_upgrades());
-        sender.send_request(request).await.map_err(failed)
+        exchange(peer.address, tls, request).await
     }
+}
+
+/// What a request may have as its body.
+pub trait RequestBody: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static {}
+impl<B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static> RequestBody for B {}
+
+/// Sends a request on a connection of its own, with TLS if it is given. The connection lives as long as the response or
+/// the upgrade needs it.
+pub async fn exchange<B: RequestBody>(
+    address: SocketAddr,
+    tls: Option<(&TlsConnector, ServerName<'static>)>,
+    request: Request<B>,
+) -> Result<Response<Incoming>, UpstreamError> {
+    let connecting = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok::<_, std::io::Error>(match tls {
+            None => Box::new(stream) as Box<dyn Stream>,
+            Some((connector, name)) => Box::new(connector.connect(name, stream).await?),
+        })
+    };
+    let stream = tokio::time::timeout(CONNECT, connecting)
+        .await
+        .map_err(|_| UpstreamError::Timeout { address })?
+        .map_err(|source| UpstreamError::Connect { address, source })?;
+    let failed = |source| UpstreamError::Call { address, source };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    // Ends by itself: when the peer closes, or when response and upgrade are dropped.
+    tokio::spawn(connection.with_upgrades());
+    sender.send_request(request).await.map_err(failed)
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
