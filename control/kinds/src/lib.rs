@@ -36,5 +36,5 @@ pub use invalid::{Denied, Invalid, Kind, aggregate};
 pub use kinds::{conversion, served, strategy};
 pub use meta::{validate_finalizers, validate_object_meta, validate_object_meta_update};
 pub use names::NameRule;
-pub use quantity::Quantity;
+pub use quantity::{Format, Quantity};
 pub use strategy::{Column, ScalePaths, Strategy};

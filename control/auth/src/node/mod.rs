@@ -6,3 +6,4 @@ mod references;
 
 pub use authorize::Nodes;
 pub use graph::{Graph, Needed};
+pub use references::references_of_pod;

@@ -122,6 +122,31 @@ pub fn of_pod(pod: &Value) -> Vec<String> {
     keys
 }
 
+/// The kinds of objects that a pod names and that a pod made by a node must not: plural names.
+pub fn references_of_pod(pod: &Value) -> Vec<&'static str> {
+    let mut plain = pod.clone();
+    if let Some(annotations) = plain
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove("kubernetes.io/config.mirror");
+    }
+    let kinds = of_pod(&plain)
+        .into_iter()
+        .filter_map(|key| match key.as_bytes().first()? {
+            b's' => Some("secrets"),
+            b'c' => Some("configmaps"),
+            b'v' => Some("persistentvolumeclaims"),
+            b'a' => Some("serviceaccounts"),
+            b'r' => Some("resourceclaims"),
+            _ => None,
+        });
+    let mut kinds: Vec<&'static str> = kinds.collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
 /// The Secrets that mounting a PersistentVolume takes. Where the reference says no namespace, it is the claim's.
 pub fn of_volume(volume: &Value) -> Vec<String> {
     const REFERENCES: [&str; 10] = [
