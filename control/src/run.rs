@@ -84,7 +84,7 @@ pub async fn run_until(
     // In etcd they have leases.
     let expiry = (!store.is_shared()).then(|| tokio::spawn(expire(store.clone(), EVENTS, EVENTS_KEPT)));
     let guarded = engine.clone();
-    let access = tokio::spawn(async move { guarded.access().run().await });
+    let access = tokio::spawn(async move { tokio::join!(guarded.access().run(), guarded.keep_quotas()) });
     let cleaning = engine.clone();
     let definitions = tokio::spawn(async move { cleaning.clean_definitions().await });
     let mut serving = tokio::spawn(server.serve(until(stopped)));
@@ -122,7 +122,7 @@ pub async fn run_until(
         expiry.await.context("stop the expiry of events")?;
     }
     definitions.await.context("stop the removal of custom resources")?;
-    // It ends with the store if any node ever asked.
+    // It ends with the store if any node ever asked and there is any quota.
     access.abort();
     // Until then it holds the store.
     let _ = access.await;

@@ -22,5 +22,5 @@ pub use status::{
 };
 pub use volume::{
     ConfigMapVolumeSource, DownwardApiVolumeFile, DownwardApiVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource,
-    KeyToPath, ProjectedVolumeSource, SecretVolumeSource, Volume, VolumeSource,
+    KeyToPath, ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeSource,
 };

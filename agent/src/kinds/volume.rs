@@ -177,7 +177,18 @@ api_struct! {
         secret: ConfigMapVolumeSource,
         cluster_trust_bundle: IgnoredAny,
         pod_certificate: IgnoredAny,
-        service_account_token: IgnoredAny,
+        service_account_token: ServiceAccountTokenProjection,
+    }
+}
+
+api_struct! {
+    /// A token of the pod's service account.
+    #[derive(Deserialize)]
+    pub struct ServiceAccountTokenProjection {
+        path: String,
+    } optional {
+        audience: String,
+        expiration_seconds: i64,
     }
 }
 

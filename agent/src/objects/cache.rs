@@ -1,4 +1,5 @@
-//! Gets ConfigMaps and Secrets: once for an environment, with a watch for as long as a volume shows them.
+//! Gets ConfigMaps and Secrets: once for an environment, with a watch for as long as a volume shows them; and tokens,
+//! which are got anew before they end.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use barepod_client::{Client, Error, Event, Object, Request, Selection, watch as 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
-use super::{Data, Key, Kind, Objects};
+use super::{Data, Key, Kind, Objects, token};
 use crate::slots::Slots;
 
 /// A pod that is just starting has more urgent requests to make.
@@ -62,6 +63,7 @@ impl Cache {
         let data = match key.kind {
             Kind::ConfigMap => self.find::<ConfigMap>(key).await?,
             Kind::Secret => self.find::<Secret>(key).await?,
+            Kind::Token => token::request(&self.client, key).await?,
         };
         Ok(data.map(Arc::new))
     }
@@ -126,6 +128,7 @@ async fn follow(client: Client, key: &Key, sender: &watch::Sender<Option<Arc<Dat
     match key.kind {
         Kind::ConfigMap => follow_kind::<ConfigMap>(client, key, sender).await,
         Kind::Secret => follow_kind::<Secret>(client, key, sender).await,
+        Kind::Token => token::renew(&client, key, sender).await,
     }
 }
 

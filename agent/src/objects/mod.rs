@@ -1,14 +1,17 @@
-//! ConfigMaps and Secrets that pods of this node use: what they are called, what is in them, and how they are got.
+//! ConfigMaps, Secrets and tokens that pods of this node use: what they are called, what is in them, and how they are got.
 
 mod cache;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use barepod_client::types::{ByteString, ConfigMap, Secret};
+use jiff::Timestamp;
 
 pub use cache::{Cache, Feed};
+pub use token::Bound;
 
 /// Which sort of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +20,8 @@ pub enum Kind {
     ConfigMap,
     /// A Secret.
     Secret,
+    /// A token of a service account, made for one pod.
+    Token,
 }
 
 /// Names one object.
@@ -26,8 +31,10 @@ pub struct Key {
     pub kind: Kind,
     /// Its namespace.
     pub namespace: String,
-    /// Its name.
+    /// Its name; of a token that of the service account.
     pub name: String,
+    /// Whom a token is for.
+    pub bound: Option<Bound>,
 }
 
 impl Key {
@@ -37,6 +44,7 @@ impl Key {
             kind: Kind::ConfigMap,
             namespace: namespace.into(),
             name: name.into(),
+            bound: None,
         }
     }
 
@@ -46,6 +54,17 @@ impl Key {
             kind: Kind::Secret,
             namespace: namespace.into(),
             name: name.into(),
+            bound: None,
+        }
+    }
+
+    /// A token of a service account.
+    pub fn token(namespace: &str, account: &str, bound: Bound) -> Self {
+        Self {
+            kind: Kind::Token,
+            namespace: namespace.into(),
+            name: account.into(),
+            bound: Some(bound),
         }
     }
 }
@@ -55,6 +74,7 @@ impl fmt::Display for Key {
         let kind = match self.kind {
             Kind::ConfigMap => "configmap",
             Kind::Secret => "secret",
+            Kind::Token => "token of serviceaccount",
         };
         write!(f, "{kind} {:?}", format!("{}/{}", self.namespace, self.name))
     }
@@ -69,6 +89,8 @@ pub struct Data {
     pub values: BTreeMap<String, Vec<u8>>,
     /// Keys of a ConfigMap's `binaryData`, which only volumes see.
     pub binary: BTreeMap<String, Vec<u8>>,
+    /// When a token is to be had anew.
+    pub renew_at: Option<Timestamp>,
 }
 
 impl Data {
@@ -90,6 +112,7 @@ impl From<ConfigMap> for Data {
             version: object.metadata.resource_version.unwrap_or_default(),
             values: texts.map(|(key, value)| (key, value.into_bytes())).collect(),
             binary: bytes(object.binary_data),
+            renew_at: None,
         }
     }
 }
@@ -100,6 +123,7 @@ impl From<Secret> for Data {
             version: object.metadata.resource_version.unwrap_or_default(),
             values: bytes(object.data),
             binary: BTreeMap::new(),
+            renew_at: None,
         }
     }
 }

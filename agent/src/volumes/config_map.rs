@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::kinds::ConfigMapVolumeSource;
+use crate::kinds::{ConfigMapVolumeSource, Pod};
 
 use super::payload::{self, DEFAULT_MODE, Payload};
 use super::{Context, Error, Volume, atomic, make_dir};
@@ -13,8 +13,8 @@ use crate::pods::shape;
 pub(super) struct ConfigMap<'a>(pub &'a ConfigMapVolumeSource);
 
 impl Volume for ConfigMap<'_> {
-    fn references(&self, namespace: &str) -> BTreeSet<Key> {
-        [Key::config_map(namespace, &self.0.name)].into()
+    fn references(&self, pod: &Pod) -> BTreeSet<Key> {
+        [Key::config_map(shape::namespace(pod), &self.0.name)].into()
     }
 
     fn set_up(&self, cx: &Context<'_>, dir: &Path) -> Result<PathBuf, Error> {

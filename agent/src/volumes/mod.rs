@@ -102,7 +102,7 @@ impl Context<'_> {
 /// A volume of one kind.
 trait Volume {
     /// The objects its content comes from.
-    fn references(&self, _namespace: &str) -> BTreeSet<Key> {
+    fn references(&self, _pod: &Pod) -> BTreeSet<Key> {
         BTreeSet::new()
     }
 
@@ -142,7 +142,7 @@ pub fn references(pod: &Pod) -> BTreeSet<Key> {
     let volumes = shape::spec(pod).volumes.iter().flatten();
     volumes
         .filter_map(|it| of(it).ok())
-        .flat_map(|it| it.references(shape::namespace(pod)))
+        .flat_map(|it| it.references(pod))
         .collect()
 }
 

@@ -81,6 +81,23 @@ pub fn add_object(
     Ok(())
 }
 
+/// Adds one key of an object as a file.
+pub fn add_key(
+    payload: &mut Payload,
+    cx: &Context<'_>,
+    object: &Key,
+    key: &str,
+    path: &str,
+    mode: u32,
+) -> Result<(), Error> {
+    let item = KeyToPath {
+        key: key.into(),
+        path: path.into(),
+        ..KeyToPath::default()
+    };
+    add_object(payload, cx, object, Some(&[item]), None, mode)
+}
+
 /// Adds files that show the pod's own fields and resources.
 pub fn add_downward(
     payload: &mut Payload,

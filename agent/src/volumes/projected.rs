@@ -3,23 +3,25 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::kinds::ProjectedVolumeSource;
+use crate::kinds::{Pod, ProjectedVolumeSource, ServiceAccountTokenProjection};
 
 use super::payload::{self, DEFAULT_MODE, Payload};
 use super::{Context, Error, Volume, atomic, make_dir, mount_tmpfs};
-use crate::objects::Key;
+use crate::objects::{Bound, Key};
 use crate::pods::shape;
 
 pub(super) struct Projected<'a>(pub &'a ProjectedVolumeSource);
 
 impl Volume for Projected<'_> {
-    fn references(&self, namespace: &str) -> BTreeSet<Key> {
+    fn references(&self, pod: &Pod) -> BTreeSet<Key> {
+        let namespace = shape::namespace(pod);
         let sources = self.0.sources.iter().flatten();
         sources
             .flat_map(|it| {
                 let map = it.config_map.as_ref().map(|it| Key::config_map(namespace, &it.name));
-                map.into_iter()
-                    .chain(it.secret.as_ref().map(|it| Key::secret(namespace, &it.name)))
+                let secret = it.secret.as_ref().map(|it| Key::secret(namespace, &it.name));
+                let token = it.service_account_token.as_ref().map(|it| token(pod, it));
+                map.into_iter().chain(secret).chain(token)
             })
             .collect()
     }
@@ -42,8 +44,11 @@ impl Volume for Projected<'_> {
             if let Some(it) = &source.downward_api {
                 payload::add_downward(&mut files, cx, it.items.as_deref().unwrap_or_default(), mode)?;
             }
-            if source.service_account_token.is_some() {
-                return Err(Error::Unsupported("projected serviceAccountToken".into()));
+            if let Some(it) = &source.service_account_token {
+                secret = true;
+                // With a group of its own, nobody but the group reads it.
+                let mode = if cx.fs_group().is_some() { 0o600 } else { mode };
+                payload::add_key(&mut files, cx, &token(cx.pod, it), "token", &it.path, mode)?;
             }
             if source.cluster_trust_bundle.is_some() {
                 return Err(Error::Unsupported("projected clusterTrustBundle".into()));
@@ -63,4 +68,19 @@ impl Volume for Projected<'_> {
     fn read_only(&self) -> bool {
         true
     }
+}
+
+/// How long a token is good for where nothing is said.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// The token of the pod's service account that a source asks for.
+fn token(pod: &Pod, source: &ServiceAccountTokenProjection) -> Key {
+    let account = shape::spec(pod).service_account_name.as_deref().unwrap_or("default");
+    let bound = Bound {
+        pod: shape::name(pod).into(),
+        uid: shape::uid(pod).into(),
+        audience: source.audience.clone().unwrap_or_default(),
+        seconds: source.expiration_seconds.unwrap_or(TOKEN_SECONDS),
+    };
+    Key::token(shape::namespace(pod), account, bound)
 }

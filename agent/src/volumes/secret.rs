@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::kinds::SecretVolumeSource;
+use crate::kinds::{Pod, SecretVolumeSource};
 
 use super::payload::{self, DEFAULT_MODE, Payload};
 use super::{Context, Error, Volume, atomic, make_dir, mount_tmpfs};
@@ -19,8 +19,8 @@ impl Secret<'_> {
 }
 
 impl Volume for Secret<'_> {
-    fn references(&self, namespace: &str) -> BTreeSet<Key> {
-        [self.key(namespace)].into()
+    fn references(&self, pod: &Pod) -> BTreeSet<Key> {
+        [self.key(shape::namespace(pod))].into()
     }
 
     fn set_up(&self, cx: &Context<'_>, dir: &Path) -> Result<PathBuf, Error> {

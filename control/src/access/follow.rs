@@ -32,6 +32,8 @@ struct State<T> {
     watchers: Vec<(&'static str, Watcher)>,
     /// Of [`Followed::run`], which has to learn of new watchers.
     waker: Option<Waker>,
+    /// The revision that the table is not older than.
+    seen: u64,
 }
 
 impl<T: Table> Followed<T> {
@@ -41,6 +43,7 @@ impl<T: Table> Followed<T> {
             table,
             watchers: Vec::new(),
             waker: None,
+            seen: 0,
         };
         Followed {
             store,
@@ -51,9 +54,11 @@ impl<T: Table> Followed<T> {
     /// Asks the table as it is now.
     pub fn with<R>(&self, ask: impl FnOnce(&T) -> R) -> R {
         let mut state = self.lock();
-        if state.watchers.is_empty() || !state.catch_up() {
+        let revision = self.store.revision();
+        if state.watchers.is_empty() || (state.seen != revision && !state.catch_up()) {
             state.begin(&*self.store);
         }
+        state.seen = revision;
         ask(&state.table)
     }
 
@@ -106,6 +111,10 @@ impl<T: Table> State<T> {
     /// Takes in what waits; false if something was missed.
     fn catch_up(&mut self) -> bool {
         let State { table, watchers, .. } = self;
+        // A writer has its answer before watchers have the event; this waits until they have.
+        if let Some((_, first)) = watchers.first() {
+            first.settled();
+        }
         for (prefix, watcher) in watchers {
             while let Some(delivery) = watcher.try_next() {
                 take(table, prefix, &delivery);

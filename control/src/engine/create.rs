@@ -1,5 +1,6 @@
 //! Making objects.
 
+use barepod_admission::Operation;
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
@@ -8,6 +9,7 @@ use http::Response;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::admit::Admission;
 use super::body::Body;
 use super::custom;
 use super::decode::{self, Expected};
@@ -121,6 +123,7 @@ impl Engine {
     ) -> ApiResult<Option<Answer>> {
         let kind = target.kind;
         let object = self.prepare_create(request, target, object, options, book)?;
+        let reserved = self.reserve(target, "", &object, None, options.dry_run).await?;
         let key = target.key();
         let exists = || ApiError::already_exists(kind, target.name);
         if options.dry_run {
@@ -134,7 +137,11 @@ impl Engine {
             guard,
             ..Write::new(key, Expect::Absent, Change::Put(encoded))
         };
-        match self.store.write(write).await {
+        let written = self.store.write(write).await;
+        if let (Some(reserved), Err(_)) = (reserved, &written) {
+            self.release(reserved).await;
+        }
+        match written {
             Ok(stored) => Ok(Some(Answer::Stored(stored))),
             Err(WriteError::Guard) => Ok(None),
             Err(WriteError::Conflict { .. }) => Err(exists()),
@@ -152,6 +159,7 @@ impl Engine {
         book: bool,
     ) -> ApiResult<Value> {
         let (kind, name, now) = (target.kind, target.name, Timestamp::now());
+        self.admit_namespace(target)?;
         kind.default_stored(&mut object);
         meta::fill_new(&mut object, now);
         if book {
@@ -165,12 +173,20 @@ impl Engine {
             meta::of(&mut object).remove("managedFields");
             kind.book(None, &mut object, &update);
         }
+        let write = Admission {
+            operation: Operation::Create,
+            target,
+            subresource: "",
+            old: None,
+            now,
+        };
+        self.admit(request, write, &mut object)?;
         let context = self.context(now, &request.user, target.namespace);
         let prepared = kind.strategy.prepare_create(&context, &mut object);
         prepared.map_err(|denied| ApiError::denied(kind, name, denied))?;
         kind.strategy.set_generation(&mut object, None);
         validate(kind, name, &object, None)?;
-        self.admit_namespace(target)?;
+        self.admit_result(request, write, Some(&object))?;
         Ok(object)
     }
 }

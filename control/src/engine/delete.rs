@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use barepod_admission::Operation;
 use barepod_kinds::{DeleteMode, DeleteOptions, Invalid, Kind as ErrorKind};
 use barepod_schema::Shape;
 use barepod_store::{Change, Expect, Object, Write, WriteError};
@@ -9,6 +10,7 @@ use http::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::admit::Admission;
 use super::body::Body;
 use super::decode::{self, Expected};
 use super::encode::encode;
@@ -30,6 +32,8 @@ const RETURNED: [&str; 4] = ["pods", "services", "serviceaccounts", "namespaces"
 pub(super) struct Removal {
     pub(super) options: DeleteOptions,
     pub(super) dry_run: bool,
+    /// What it was asked through: empty, or `eviction`.
+    pub(super) subresource: &'static str,
     uid: Option<String>,
     /// The version that the object must have.
     pub(super) revision: Option<String>,
@@ -122,6 +126,7 @@ impl Removal {
         Ok(Removal {
             options: DeleteOptions::from_value(options),
             dry_run: !dry_run.is_empty(),
+            subresource: "",
             uid: precondition("uid"),
             revision: precondition("resourceVersion"),
         })
@@ -146,7 +151,7 @@ impl Removal {
 impl Engine {
     pub(super) async fn delete(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         let removal = Removal::parse(request)?;
-        let removed = self.remove(target, &removal).await?;
+        let removed = self.remove(request, target, &removal).await?;
         let kind = target.kind;
         match removed {
             Removed::Marked(answer) => reply::object(request, kind, 200, &answer),
@@ -168,10 +173,10 @@ impl Engine {
     }
 
     /// Removes one object, or starts its removal.
-    pub(super) async fn remove(&self, target: Target<'_>, removal: &Removal) -> ApiResult<Removed> {
+    pub(super) async fn remove(&self, request: &Request, target: Target<'_>, removal: &Removal) -> ApiResult<Removed> {
         for _ in 0..ATTEMPTS {
             let current = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
-            let (write, gone) = match self.removal_step(target, removal, &current)? {
+            let (write, gone) = match self.removal_step(request, target, removal, &current)? {
                 Step::Done(removed) => return Ok(removed),
                 Step::Write(write, gone) => (write, gone),
             };
@@ -187,13 +192,27 @@ impl Engine {
     }
 
     /// What is to be done with an object as it is now.
-    pub(super) fn removal_step(&self, target: Target<'_>, removal: &Removal, current: &Arc<Object>) -> ApiResult<Step> {
-        let kind = target.kind;
+    pub(super) fn removal_step(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        removal: &Removal,
+        current: &Arc<Object>,
+    ) -> ApiResult<Step> {
+        let (kind, now) = (target.kind, Timestamp::now());
         let object = parse(current);
         removal.check(kind, target.name, &object)?;
         let allowed = kind.strategy.may_delete(&object);
         allowed.map_err(|denied| ApiError::denied(kind, target.name, denied))?;
-        let mode = kind.strategy.delete(&object, &removal.options, Timestamp::now());
+        let write = Admission {
+            operation: Operation::Delete,
+            target,
+            subresource: removal.subresource,
+            old: Some(&object),
+            now,
+        };
+        self.admit_result(request, write, None)?;
+        let mode = kind.strategy.delete(&object, &removal.options, now);
         let (change, gone) = match mode {
             DeleteMode::Unchanged => return Ok(Step::Done(Removed::Marked(Answer::Stored(current.clone())))),
             DeleteMode::Remove if removal.dry_run => {

@@ -30,7 +30,7 @@ impl Engine {
         let listed = listed.map_err(|error| ApiError::internal(error.to_string()))?;
         let mut removed = Vec::with_capacity(listed.objects.len());
         for batch in listed.objects.chunks(BATCH) {
-            removed.extend(self.remove_batch(kind, &removal, batch).await?);
+            removed.extend(self.remove_batch(request, kind, &removal, batch).await?);
         }
         let meta = ListMeta {
             revision: self.store.revision().to_string(),
@@ -41,6 +41,7 @@ impl Engine {
 
     async fn remove_batch(
         &self,
+        request: &Request,
         kind: &Arc<Kind>,
         removal: &Removal,
         objects: &[Arc<Object>],
@@ -49,7 +50,7 @@ impl Engine {
         let mut writes = Vec::with_capacity(objects.len());
         let mut written = Vec::with_capacity(objects.len());
         for object in objects {
-            match self.removal_step(place(kind, object), removal, object)? {
+            match self.removal_step(request, place(kind, object), removal, object)? {
                 Step::Done(_) => removed.push(object.clone()),
                 Step::Write(write, _) => {
                     writes.push(write);
@@ -65,7 +66,7 @@ impl Engine {
                 // Somebody else changed it meanwhile; gone is as good as removed.
                 Err(WriteError::Conflict { current: None }) => {}
                 Err(WriteError::Conflict { .. } | WriteError::Guard) => {
-                    match self.remove(place(kind, object), removal).await {
+                    match self.remove(request, place(kind, object), removal).await {
                         Ok(Removed::Gone(Answer::Stored(object)) | Removed::Marked(Answer::Stored(object))) => {
                             removed.push(object);
                         }

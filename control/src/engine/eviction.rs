@@ -75,6 +75,7 @@ impl Engine {
         removal.check(target.kind, target.name, &pod)?;
         let mut removal = removal.clone();
         removal.dry_run |= options.dry_run;
+        removal.subresource = "eviction";
         let permit = match phase(&pod) {
             Phase::Over => Permit::Always,
             Phase::Waiting => Permit::Unchanged(String::new()),
@@ -92,7 +93,7 @@ impl Engine {
             // The pod is another version now, which is the one to remove.
             removal.revision = removal.revision.map(|_| marked);
         }
-        let removed = self.remove(target, &removal).await;
+        let removed = self.remove(request, target, &removal).await;
         removed.map(drop).map_err(|error| refused(error, guard.as_deref()))
     }
 

@@ -31,6 +31,7 @@ mod meta;
 mod openapi;
 mod options;
 mod patch;
+mod quota;
 pub mod registry;
 mod reply;
 pub mod request;
@@ -70,6 +71,7 @@ pub struct Engine {
     customs: custom::Customs,
     access: Access,
     tokens: Tokens,
+    quotas: quota::Locks,
 }
 
 impl std::fmt::Debug for Engine {
@@ -89,6 +91,7 @@ impl Engine {
         Engine {
             access,
             tokens,
+            quotas: quota::Locks::default(),
             store,
             registry,
             settings,

@@ -1,8 +1,9 @@
 //! What a request asks for, read from its method, path, query and headers.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use barepod_admission::Notes;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
@@ -31,6 +32,8 @@ pub struct Request {
     pub user: Arc<User>,
     /// The body.
     pub body: Bytes,
+    /// What admission says besides yes and no.
+    pub notes: Mutex<Notes>,
 }
 
 impl Request {
@@ -46,7 +49,13 @@ impl Request {
             if_none_match: header(&parts.headers, http::header::IF_NONE_MATCH).to_owned(),
             user,
             body,
+            notes: Mutex::default(),
         }
+    }
+
+    /// The notes so far.
+    pub fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the answer should be indented: asked for, or the client is one that a person types.

@@ -1,5 +1,6 @@
 //! Replacing objects, and the loop that every kind of update goes through.
 
+use barepod_admission::Operation;
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
 
+use super::admit::Admission;
 use super::body::Body;
 use super::create::{reset_fields, validate};
 use super::decode::{self, Expected};
@@ -105,10 +107,16 @@ impl Engine {
                 return Ok(Answer::Stored(current));
             };
             let finished = kind.strategy.finished(&new);
+            let subresource = update.subresource;
+            let reserved = self.reserve(target, subresource, &new, Some(&old), options.dry_run).await?;
             if options.dry_run {
                 return Ok(Answer::Loose(new));
             }
-            match self.store_update(target, &current, &new, finished, guard).await {
+            let written = self.store_update(target, &current, &new, finished, guard).await;
+            if let (Some(reserved), Err(_)) = (reserved, &written) {
+                self.release(reserved).await;
+            }
+            match written {
                 Ok(stored) => return Ok(Answer::Stored(stored)),
                 Err(WriteError::Storage(error)) => return Err(storage_error(&error)),
                 Err(WriteError::Conflict { current: None }) => return Err(target.not_found()),
@@ -143,6 +151,14 @@ impl Engine {
         let version = meta::text(old, "resourceVersion").to_owned();
         meta::of(&mut new).insert("resourceVersion".into(), version.into());
         kind.default_stored(&mut new);
+        let write = Admission {
+            operation: Operation::Update,
+            target,
+            subresource: update.subresource,
+            old: Some(old),
+            now,
+        };
+        self.admit(request, write, &mut new)?;
         let context = self.context(now, &request.user, target.namespace);
         match update.subresource {
             "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
@@ -190,6 +206,7 @@ impl Engine {
             "binding" | "finalize" => {}
             _ => validate(kind, target.name, &new, Some(old))?,
         }
+        self.admit_result(request, write, Some(&new))?;
         Ok(Some(new))
     }
 

@@ -1,6 +1,5 @@
 //! Pods.
 
-mod admit;
 mod bind;
 mod parts;
 mod table;
@@ -45,9 +44,6 @@ impl Strategy for Pod {
     }
 
     fn prepare_create(&self, cx: &Context<'_>, obj: &mut Value) -> Result<(), Denied> {
-        admit::service_account(cx, obj)?;
-        admit::priority(cx, obj)?;
-        admit::tolerations(obj);
         let empty = Value::Object(Map::new());
         let spec = obj.get("spec").unwrap_or(&empty);
         let gated = !list_at(spec, &["schedulingGates"]).is_empty();
@@ -64,7 +60,6 @@ impl Strategy for Pod {
 
     fn prepare_update(&self, _cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
         keep(new, old, "status");
-        admit::tolerations(new);
         if let (Some(spec), Some(stored)) = (new.get_mut("spec"), old.get("spec")) {
             for key in ["priority", "preemptionPolicy"] {
                 if value::at(spec, &[key]).is_none() {
@@ -252,12 +247,7 @@ mod tests {
         let pod = plain();
         assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
         assert_eq!(pod["metadata"]["generation"], 1);
-        assert_eq!(pod["spec"]["serviceAccountName"], "default");
-        assert_eq!(pod["spec"]["serviceAccount"], "default");
-        assert_eq!(pod["spec"]["priority"], 0);
-        assert_eq!(pod["spec"]["preemptionPolicy"], "PreemptLowerPriority");
         assert_eq!(pod["spec"]["enableServiceLinks"], true);
-        assert_eq!(pod["spec"]["tolerations"].as_array().unwrap().len(), 2);
     }
 
     #[test]
