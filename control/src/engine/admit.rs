@@ -45,13 +45,22 @@ impl World for Engine {
 impl Engine {
     /// Lets every plugin fill in or refuse.
     pub(super) fn admit(&self, request: &Request, write: Admission<'_>, object: &mut Value) -> ApiResult<()> {
-        self.ask_plugins(request, write, |asked, notes| admission::admit(self, asked, object, notes))
+        self.ask_plugins(request, write, |asked, notes| {
+            admission::admit(self, asked, object, notes)
+        })
     }
 
     /// Lets every plugin refuse what is about to be stored or, if there is no object, removed.
-    pub(super) fn admit_result(&self, request: &Request, write: Admission<'_>, object: Option<&Value>) -> ApiResult<()> {
+    pub(super) fn admit_result(
+        &self,
+        request: &Request,
+        write: Admission<'_>,
+        object: Option<&Value>,
+    ) -> ApiResult<()> {
         let object = object.unwrap_or(&Value::Null);
-        self.ask_plugins(request, write, |asked, notes| admission::validate(self, asked, object, notes))
+        self.ask_plugins(request, write, |asked, notes| {
+            admission::validate(self, asked, object, notes)
+        })
     }
 
     fn ask_plugins(

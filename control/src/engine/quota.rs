@@ -105,7 +105,11 @@ impl Engine {
                 _lock: lock,
             }));
         }
-        Err(ApiError::conflict(kind, target.name, "the quota is changed all the time"))
+        Err(ApiError::conflict(
+            kind,
+            target.name,
+            "the quota is changed all the time",
+        ))
     }
 
     /// Gives back what was held for an object that was not stored.
@@ -126,7 +130,9 @@ impl Engine {
     }
 
     fn quotas_of(&self, namespace: &str) -> Vec<Arc<Object>> {
-        let Some(kind) = self.quota_kind() else { return Vec::new() };
+        let Some(kind) = self.quota_kind() else {
+            return Vec::new();
+        };
         let prefix = kind.prefix_in(Some(namespace));
         let range = Range {
             prefix: &prefix,
@@ -155,7 +161,9 @@ impl Engine {
             let page = self.store.range(&range).unwrap_or_default();
             objects.extend(page.objects.iter().map(|object| (group, resource, parse(object))));
         }
-        let objects = objects.iter().map(|(group, resource, object)| (*group, *resource, object));
+        let objects = objects
+            .iter()
+            .map(|(group, resource, object)| (*group, *resource, object));
         json!({"hard": hard, "used": total(quota, objects, now)})
     }
 
@@ -183,7 +191,9 @@ impl Engine {
     /// Keeps `status.used` up to date as objects go or need less. Does nothing as long as there are no quotas. Ends with
     /// the store.
     pub async fn keep_quotas(&self) {
-        let Some(quotas) = self.quota_kind().cloned() else { return };
+        let Some(quotas) = self.quota_kind().cloned() else {
+            return;
+        };
         while let Ok(mut watcher) = self.store.watch(&quotas.prefix, self.store.revision()) {
             while self.store.count(&quotas.prefix) == 0 {
                 match watcher.next().await {
@@ -193,7 +203,9 @@ impl Engine {
                 }
             }
             drop(watcher);
-            let Ok(watcher) = self.store.watch("/", self.store.revision()) else { continue };
+            let Ok(watcher) = self.store.watch("/", self.store.revision()) else {
+                continue;
+            };
             let mut dirty = self.namespaces_with_quotas(&quotas);
             if self.follow(&quotas, watcher, &mut dirty).await {
                 return;
@@ -239,13 +251,20 @@ impl Engine {
     fn note(&self, quotas: &Arc<Kind>, event: &barepod_store::Event, dirty: &mut BTreeSet<String>) {
         let key = event.object.key();
         if let Some(rest) = key.strip_prefix(quotas.prefix.as_str()) {
-            let Some((namespace, _)) = rest.split_once('/') else { return };
+            let Some((namespace, _)) = rest.split_once('/') else {
+                return;
+            };
             if event.kind != EventKind::Deleted && !is_current(&parse(&event.object)) {
                 dirty.insert(namespace.to_owned());
             }
             return;
         }
-        let Some(kind) = self.registry.kinds().iter().find(|kind| key.starts_with(kind.prefix.as_str())) else {
+        let Some(kind) = self
+            .registry
+            .kinds()
+            .iter()
+            .find(|kind| key.starts_with(kind.prefix.as_str()))
+        else {
             return;
         };
         let Some((namespace, _)) = key[kind.prefix.len()..].split_once('/') else {

@@ -108,7 +108,9 @@ impl Engine {
             };
             let finished = kind.strategy.finished(&new);
             let subresource = update.subresource;
-            let reserved = self.reserve(target, subresource, &new, Some(&old), options.dry_run).await?;
+            let reserved = self
+                .reserve(target, subresource, &new, Some(&old), options.dry_run)
+                .await?;
             if options.dry_run {
                 return Ok(Answer::Loose(new));
             }
