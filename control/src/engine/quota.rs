@@ -301,5 +301,6 @@ fn write_of(stored: &Object, quota: &Value, kind: Option<&Arc<Kind>>) -> Write {
         key: stored.key().to_owned(),
         expect: Expect::Revision(stored.revision()),
         change: Change::Put(encoded),
+        guard: None,
     }
 }
