@@ -20,6 +20,8 @@ pub mod engine;
 mod expiry;
 pub mod http;
 pub mod inprocess;
+mod internal;
+pub mod keepers;
 mod leader;
 mod run;
 mod sys;

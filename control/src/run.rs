@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use barepod_kinds::Settings;
 use barepod_store::{Embedded, Etcd, Options, Store};
+use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -17,6 +18,7 @@ use crate::engine::{Engine, new_uid};
 use crate::expiry::expire;
 use crate::http::{Server, ServerTls, UpstreamTls};
 use crate::inprocess::InProcess;
+use crate::keepers;
 use crate::leader::Election;
 
 /// Updates of these keys stay in memory until something else is written: the heartbeats of nodes.
@@ -65,6 +67,9 @@ pub async fn run_until(
     let address = listener.local_addr().context("read the address of the listener")?;
     let reached = format!("{}:{}", config.advertise, address.port());
     let tokens = Tokens::load(&config.pki.service_account_key, &reached)?;
+    let ca = &config.pki.ca;
+    let authority = std::fs::read_to_string(ca).with_context(|| format!("read {}", ca.display()))?;
+    let tokens = tokens.with_authority(authority);
     let engine = Arc::new(Engine::new(store.clone(), settings, tokens));
     let server = Server::new(listener, tls, upstream, engine.clone());
     let plan = Bootstrap {
@@ -84,7 +89,11 @@ pub async fn run_until(
     // In etcd they have leases.
     let expiry = (!store.is_shared()).then(|| tokio::spawn(expire(store.clone(), EVENTS, EVENTS_KEPT)));
     let guarded = engine.clone();
-    let access = tokio::spawn(async move { tokio::join!(guarded.access().run(), guarded.keep_quotas()) });
+    let kept = config.controllers.then(|| keepers::run(engine.clone(), store.clone()));
+    let access =
+        tokio::spawn(
+            async move { tokio::join!(guarded.access().run(), guarded.keep_quotas(), OptionFuture::from(kept)) },
+        );
     let cleaning = engine.clone();
     let definitions = tokio::spawn(async move { cleaning.clean_definitions().await });
     let mut serving = tokio::spawn(server.serve(until(stopped)));

@@ -45,6 +45,8 @@ pub struct Tokens {
     issuer: String,
     /// Where the keys are served.
     jwks_uri: String,
+    /// Certificates of the authority that signed the API server's, as PEM; may be empty.
+    authority: String,
     /// Tokens that were found to be signed by the cluster, by the tokens themselves.
     verified: Mutex<HashMap<Box<str>, Option<Arc<Claims>>>>,
 }
@@ -92,8 +94,20 @@ impl Tokens {
             key,
             issuer: ISSUER.into(),
             jwks_uri,
+            authority: String::new(),
             verified: Mutex::default(),
         }
+    }
+
+    /// The same, with the certificates that are put beside tokens in Secrets.
+    pub fn with_authority(mut self, pem: String) -> Self {
+        self.authority = pem;
+        self
+    }
+
+    /// Certificates of the authority that signed the API server's, as PEM; may be empty.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// Who issues the tokens.

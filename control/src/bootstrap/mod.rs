@@ -4,12 +4,11 @@ mod roles;
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
-use crate::engine::identity::User;
-use crate::engine::request::Request;
+use crate::internal::call;
 
 /// What the bootstrap needs to know.
 #[derive(Debug, Clone)]
@@ -125,27 +124,4 @@ fn differs(wanted: &Value, present: &Value) -> bool {
         }
         (wanted, present) => wanted != present,
     }
-}
-
-async fn call(
-    engine: &Engine,
-    method: &str,
-    path: &str,
-    content_type: &str,
-    body: Option<&Value>,
-) -> anyhow::Result<(u16, Value)> {
-    let builder = ::http::Request::builder().method(method).uri(path);
-    let builder = builder
-        .header("content-type", content_type)
-        .header("user-agent", "kube-apiserver");
-    let (parts, ()) = builder.body(()).context("build a bootstrap request")?.into_parts();
-    let body = body.map(|body| body.to_string().into()).unwrap_or_default();
-    let request = Request::new(&parts, User::internal("system:apiserver").into(), body);
-    let response = engine.handle(request).await;
-    let code = response.status().as_u16();
-    let body = http_body_util::BodyExt::collect(response.into_body()).await;
-    let body = body
-        .map_err(|error| anyhow::anyhow!("read the answer of {path}: {error}"))?
-        .to_bytes();
-    Ok((code, serde_json::from_slice(&body).unwrap_or_default()))
 }

@@ -5,8 +5,8 @@ use barepod_auth::rbac::{Default, GROUP, Source, defaults};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use super::call;
 use crate::engine::Engine;
+use crate::internal::call;
 
 /// Makes sure of all of them, at the same time, so that they share the store's syncs.
 pub async fn ensure(engine: &Engine) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Several control services on one store: what this one has in memory may be behind what another one has acknowledged.
 
+use barepod_admission::Notes;
 use http::{Method, Response};
 
 use super::body::Body;
@@ -15,7 +16,9 @@ impl Engine {
         } else {
             self.route(&request).await
         };
-        outcome.unwrap_or_else(|error| reply::error(&error, request.pretty()))
+        let mut response = outcome.unwrap_or_else(|error| reply::error(&error, request.pretty()));
+        reply::warn(&mut response, &request.notes().warnings);
+        response
     }
 
     /// Reads that ask for the current state wait until it is here. Other requests take what is here: a write that is
@@ -33,6 +36,7 @@ impl Engine {
             .as_ref()
             .is_err_and(|error| error.code < 500 || error.code == 504);
         if refused && self.catch_up().await? > seen {
+            *request.notes() = Notes::default();
             return self.route(request).await;
         }
         outcome

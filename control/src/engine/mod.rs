@@ -53,7 +53,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use barepod_kinds::Settings;
-use barepod_store::Store;
+use barepod_store::{Object, Store};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -119,6 +119,31 @@ impl Engine {
     /// What decides about requests.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// The cluster's tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// What is stored below a prefix.
+    pub(crate) fn stored(&self, prefix: &str) -> Vec<Arc<Object>> {
+        let range = barepod_store::Range {
+            prefix,
+            ..barepod_store::Range::default()
+        };
+        self.store.range(&range).map(|page| page.objects).unwrap_or_default()
+    }
+
+    /// What is stored under a key.
+    pub(crate) fn stored_one(&self, key: &str) -> Option<Arc<Object>> {
+        self.store.get(key)
+    }
+
+    /// A selectable field of an object of a core resource.
+    pub(crate) fn field(&self, object: &Object, resource: &str, field: &str) -> Option<String> {
+        let kind = self.registry.find_any("", resource)?;
+        Head::of(kind, object).field(field).map(str::to_owned)
     }
 
     /// An object by resource and name, for parts of this process.

@@ -1,0 +1,119 @@
+//! The small controllers of the API server.
+
+mod support;
+
+use std::time::Duration;
+
+use barepod_control::keepers;
+use serde_json::{Value, json};
+use support::{Answer, Api, PODS, pod};
+
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+
+async fn api() -> Api {
+    let api = Api::new().await;
+    tokio::spawn(keepers::run(api.engine.clone(), api.store.clone()));
+    api
+}
+
+/// Asks until the answer is as wanted.
+async fn until(api: &Api, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let answer = api.get(path).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it comes to be so")
+}
+
+#[tokio::test]
+async fn aggregated_roles_follow_their_parts() {
+    let api = api().await;
+    let selector = json!([{"matchLabels": {"to": "sum"}}]);
+    let sum = json!({"metadata": {"name": "sum"}, "aggregationRule": {"clusterRoleSelectors": selector}});
+    api.post(ROLES, sum).await.ok();
+    let rule = |resource: &str| json!({"verbs": ["get"], "apiGroups": [""], "resources": [resource]});
+    let part = |name: &str| json!({"metadata": {"name": name, "labels": {"to": "sum"}}, "rules": [rule(name)]});
+    for name in ["pods", "secrets"] {
+        api.post(ROLES, part(name)).await.ok();
+    }
+    let path = format!("{ROLES}/sum");
+    let rules = |answer: &Answer| answer.value["rules"].clone();
+    until(&api, &path, |answer| {
+        rules(answer) == json!([rule("pods"), rule("secrets")])
+    })
+    .await;
+    api.delete(&format!("{ROLES}/pods"), Value::Null).await.ok();
+    until(&api, &path, |answer| rules(answer) == json!([rule("secrets")])).await;
+}
+
+#[tokio::test]
+async fn tokens_in_secrets_are_good_until_they_go() {
+    let api = api().await;
+    let annotations = json!({"kubernetes.io/service-account.name": "robot"});
+    let secret =
+        json!({"metadata": {"name": "t", "annotations": annotations}, "type": "kubernetes.io/service-account-token"});
+    api.post(
+        "/api/v1/namespaces/default/serviceaccounts",
+        json!({"metadata": {"name": "robot"}}),
+    )
+    .await
+    .ok();
+    api.post(SECRETS, secret).await.ok();
+    let path = format!("{SECRETS}/t");
+    let filled = until(&api, &path, |answer| answer.value["data"]["token"].is_string())
+        .await
+        .value;
+    use base64::Engine;
+    let token = base64::engine::general_purpose::STANDARD
+        .decode(filled["data"]["token"].as_str().unwrap())
+        .unwrap();
+    let header = format!("Bearer {}", String::from_utf8(token).unwrap());
+    let headers = [("authorization", header.as_str())];
+    let asked = api.call_with(None, &headers, "GET", "/api", Value::Null).await;
+    assert!(
+        asked.value["message"]
+            .as_str()
+            .unwrap()
+            .contains("system:serviceaccount:default:robot"),
+        "{}",
+        asked.value
+    );
+    api.delete("/api/v1/namespaces/default/serviceaccounts/robot", Value::Null)
+        .await
+        .ok();
+    until(&api, &path, |answer| answer.code == 404).await;
+    assert_eq!(
+        api.call_with(None, &headers, "GET", "/api", Value::Null).await.code,
+        401
+    );
+}
+
+#[tokio::test]
+async fn claims_go_when_nobody_uses_them() {
+    let api = api().await;
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    api.post(CLAIMS, claim.clone()).await.ok();
+    let mut user = pod("p");
+    user["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+    api.post(PODS, user).await.ok();
+    let path = format!("{CLAIMS}/c");
+    let marked = api.delete(&path, Value::Null).await.ok();
+    assert_eq!(
+        marked["metadata"]["finalizers"],
+        json!(["kubernetes.io/pvc-protection"])
+    );
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(api.get(&path).await.code, 200);
+    api.delete(&format!("{PODS}/p"), json!({"gracePeriodSeconds": 0}))
+        .await
+        .ok();
+    until(&api, &path, |answer| answer.code == 404).await;
+}
