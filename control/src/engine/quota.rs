@@ -94,7 +94,7 @@ impl Engine {
                     Ok(_) => {}
                     Err(barepod_store::WriteError::Storage(error)) => return Err(storage_error(&error)),
                     // What was reserved in other quotas is counted anew when the object is stored or not.
-                    Err(barepod_store::WriteError::Conflict { .. }) => {
+                    Err(barepod_store::WriteError::Conflict { .. } | barepod_store::WriteError::Guard) => {
                         self.recount(namespace).await;
                         continue 'again;
                     }
