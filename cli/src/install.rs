@@ -91,6 +91,7 @@ pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Res
     )?;
     Ok(barepod_control::Pki {
         ca,
+        ca_key: Some(paths.pki().join("ca.key")),
         service_account_key: paths.pki().join("sa.key"),
         server_cert: server.cert,
         server_key: server.key,

@@ -41,6 +41,8 @@ pub struct Config {
 pub struct Pki {
     /// The authority that signed client and node certificates.
     pub ca: PathBuf,
+    /// The key of that authority, with which certificate requests are signed; without it nobody signs them.
+    pub ca_key: Option<PathBuf>,
     /// The key that signs tokens of service accounts; made if there is none.
     pub service_account_key: PathBuf,
     /// The API server's certificate.
@@ -70,6 +72,7 @@ mod tests {
     fn first_service_address() {
         let pki = Pki {
             ca: PathBuf::new(),
+            ca_key: None,
             service_account_key: PathBuf::new(),
             server_cert: PathBuf::new(),
             server_key: PathBuf::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use barepod_auth::certificate::Authority;
 use barepod_kinds::Settings;
 use barepod_store::{Embedded, Etcd, Options, Store};
 use futures_util::future::OptionFuture;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::access::Tokens;
 use crate::bootstrap::{Bootstrap, bootstrap};
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, Pki};
 use crate::engine::{Engine, new_uid};
 use crate::expiry::expire;
 use crate::http::{Server, ServerTls, UpstreamTls};
@@ -69,8 +70,10 @@ pub async fn run_until(
     let tokens = Tokens::load(&config.pki.service_account_key, &reached)?;
     let ca = &config.pki.ca;
     let authority = std::fs::read_to_string(ca).with_context(|| format!("read {}", ca.display()))?;
+    let signer = signer(&config.pki, &authority)?;
     let tokens = tokens.with_authority(authority);
-    let engine = Arc::new(Engine::new(store.clone(), settings, tokens));
+    let engine = Engine::new(store.clone(), settings, tokens).with_authority(signer);
+    let engine = Arc::new(engine);
     let server = Server::new(listener, tls, upstream, engine.clone());
     let plan = Bootstrap {
         service_address: config.kubernetes_service_address(),
@@ -136,6 +139,16 @@ pub async fn run_until(
     // Until then it holds the store.
     let _ = access.await;
     outcome
+}
+
+/// The authority that signs certificate requests, if its key is there.
+fn signer(pki: &Pki, certificate: &str) -> anyhow::Result<Option<Authority>> {
+    let Some(path) = pki.ca_key.as_ref().filter(|path| path.exists()) else {
+        return Ok(None);
+    };
+    let key = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let authority = Authority::from_pem(certificate, &key).with_context(|| format!("use {}", path.display()))?;
+    Ok(Some(authority))
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {

@@ -8,6 +8,7 @@
 //! 1. [`validate`] sees what will be stored and changes nothing.
 //! 2. A plugin that has nothing to do with a request costs one comparison.
 
+mod certificates;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
@@ -70,6 +71,7 @@ static PLUGINS: &[&dyn Plugin] = &[
     &storage_protection::StorageObjectInUseProtection,
     &pvc_resize::PersistentVolumeClaimResize,
     &runtime_class::RuntimeClass,
+    &certificates::Certificates,
     &default_ingress_class::DefaultIngressClass,
     &rbac_escalation::RbacEscalation,
 ];

@@ -8,6 +8,8 @@
 //!    by impersonation, which is itself authorized.
 
 pub mod attributes;
+pub mod certificate;
+mod der;
 pub mod impersonation;
 pub mod node;
 pub mod rbac;

@@ -52,6 +52,7 @@ pub(crate) use head::{Head, parse};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use barepod_auth::certificate::Authority;
 use barepod_kinds::Settings;
 use barepod_store::{Object, Store};
 use jiff::Timestamp;
@@ -72,6 +73,7 @@ pub struct Engine {
     access: Access,
     tokens: Tokens,
     quotas: quota::Locks,
+    signs: Option<Authority>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -92,6 +94,7 @@ impl Engine {
             access,
             tokens,
             quotas: quota::Locks::default(),
+            signs: None,
             store,
             registry,
             settings,
@@ -99,6 +102,17 @@ impl Engine {
             customs: custom::Customs::default(),
             discovery,
         }
+    }
+
+    /// The same, with the authority that signs certificate requests.
+    pub fn with_authority(mut self, authority: Option<Authority>) -> Self {
+        self.signs = authority;
+        self
+    }
+
+    /// The authority that signs certificate requests.
+    pub fn signs(&self) -> Option<&Authority> {
+        self.signs.as_ref()
     }
 
     /// Says whether `/readyz` is to report success.

@@ -3,6 +3,7 @@
 //! Each follows a few prefixes of the store, has no cache, and writes through the engine like everybody else. All are
 //! safe to run in several replicas: they only ever write what is missing.
 
+mod certificates;
 mod cluster_roles;
 mod legacy_tokens;
 mod storage_protection;
@@ -38,7 +39,8 @@ trait Keeper: Send + Sync {
 
 /// Runs all of them until the store is closed or the future is dropped.
 pub async fn run(engine: Arc<Engine>, store: Arc<dyn Store>) {
-    let keepers: [&dyn Keeper; 3] = [
+    let keepers: [&dyn Keeper; 4] = [
+        &certificates::Certificates,
         &cluster_roles::ClusterRoles,
         &legacy_tokens::LegacyTokens,
         &storage_protection::StorageProtection::default(),

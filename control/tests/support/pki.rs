@@ -14,6 +14,7 @@ pub fn write(directory: &Path, port: u16) -> Result<(), Box<dyn std::error::Erro
     ca.distinguished_name.push(DnType::CommonName, "barepod");
     let ca_key = KeyPair::generate()?;
     fs::write(directory.join("ca.crt"), ca.self_signed(&ca_key)?.pem())?;
+    fs::write(directory.join("ca.key"), ca_key.serialize_pem())?;
     let issuer = Issuer::new(ca, ca_key);
     for (file, name, group, server) in [
         ("apiserver", "kube-apiserver", "", true),
@@ -65,6 +66,7 @@ pub fn paths(directory: &Path) -> Pki {
     let file = |name: &str| directory.join(name);
     Pki {
         ca: file("ca.crt"),
+        ca_key: Some(file("ca.key")),
         service_account_key: file("sa.key"),
         server_cert: file("apiserver.crt"),
         server_key: file("apiserver.key"),

@@ -9,7 +9,7 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use serde_json::{Value, json};
 
-use super::der;
+use crate::der;
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +103,8 @@ impl SigningKey {
         &self.public
     }
 
-    /// The signature of a message; `None` if there are no random numbers.
-    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    /// The signature of a message, as JSON Web Tokens have it; `None` if there are no random numbers.
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         match &self.private {
             Private::Es256(pair) => pair.sign(&self.random, message).ok().map(|it| it.as_ref().to_vec()),
             Private::Rs256(pair) => {
@@ -153,6 +153,16 @@ impl PublicKey {
         &self.id
     }
 
+    /// The point, or an RSAPublicKey.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether it is RSA, and not ECDSA on P-256.
+    pub(crate) fn is_rsa(&self) -> bool {
+        self.rsa
+    }
+
     /// The algorithm, as RFC 7518 names it.
     pub fn algorithm(&self) -> &'static str {
         if self.rsa { "RS256" } else { "ES256" }
@@ -198,7 +208,7 @@ impl PublicKey {
     }
 }
 
-fn pem(label: &str, bytes: &[u8]) -> String {
+pub(crate) fn pem(label: &str, bytes: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(bytes);
     let mut out = format!("-----BEGIN {label}-----\n");
     let mut rest = text.as_str();

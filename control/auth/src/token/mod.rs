@@ -5,9 +5,10 @@
 
 pub mod bootstrap;
 mod claims;
-mod der;
 mod jwt;
 mod key;
+
+pub(crate) use key::pem;
 
 pub use claims::{Account, Bound, Claims, EXTENDED_SECONDS, LEGACY_ISSUER, WARN_ONLY_SECONDS};
 pub use jwt::{TokenError, issuer_of, sign, verify};

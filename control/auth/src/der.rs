@@ -1,4 +1,4 @@
-//! The few DER structures (ITU-T X.690) that keys are wrapped in.
+//! The few DER structures (ITU-T X.690) that keys and certificates are made of.
 
 /// A value with its tag and length.
 pub fn wrap(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -20,7 +20,9 @@ pub fn wrap(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-const SEQUENCE: u8 = 0x30;
+/// The tag of sequences.
+pub const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 /// `id-ecPublicKey` with `prime256v1`, RFC 5480.
 const P256: &[u8] = &[
@@ -32,8 +34,44 @@ const RSA: &[u8] = &[
     0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
 ];
 
+/// A sequence of parts.
+pub fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    wrap(SEQUENCE, parts)
+}
+
+/// A positive INTEGER of big-endian bytes.
+pub fn positive(bytes: &[u8]) -> Vec<u8> {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let digits = &bytes[zeros.min(bytes.len().saturating_sub(1))..];
+    let sign: &[u8] = if digits.first().is_some_and(|first| *first >= 0x80) {
+        &[0]
+    } else {
+        &[]
+    };
+    wrap(INTEGER, &[sign, digits])
+}
+
+/// A BIT STRING of whole bytes.
+pub fn bits(bytes: &[u8]) -> Vec<u8> {
+    wrap(BIT_STRING, &[&[0], bytes])
+}
+
+/// A BIT STRING of named bits, of which the first is the highest.
+pub fn named_bits(set: u16) -> Vec<u8> {
+    let bytes = set.to_be_bytes();
+    let used = if bytes[1] != 0 { 2 } else { 1 };
+    let unused = u8::try_from(bytes[used - 1].trailing_zeros().min(7)).unwrap_or(0);
+    wrap(BIT_STRING, &[&[unused], &bytes[..used]])
+}
+
+/// The ECDSA signature of RFC 3279 out of its two numbers side by side.
+pub fn ecdsa_signature(fixed: &[u8]) -> Vec<u8> {
+    let (r, s) = fixed.split_at(fixed.len() / 2);
+    sequence(&[&positive(r), &positive(s)])
+}
+
 fn spki(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
-    wrap(SEQUENCE, &[algorithm, &wrap(BIT_STRING, &[&[0], key])])
+    sequence(&[algorithm, &bits(key)])
 }
 
 /// SubjectPublicKeyInfo (RFC 5280) of a point on P-256.
@@ -108,6 +146,16 @@ pub fn open_spki(input: &[u8]) -> Option<(bool, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_bits_are_as_short_as_can_be() {
+        assert_eq!(positive(&[0, 0, 0x7f]), [2, 1, 0x7f]);
+        assert_eq!(positive(&[0x80]), [2, 2, 0, 0x80]);
+        assert_eq!(positive(&[0, 0]), [2, 1, 0]);
+        assert_eq!(named_bits(0b1010_0000_0000_0000), [3, 2, 5, 0b1010_0000]);
+        assert_eq!(named_bits(0b0000_0000_1000_0000), [3, 3, 7, 0, 0b1000_0000]);
+        assert_eq!(ecdsa_signature(&[0, 1, 0x80, 2]), [0x30, 8, 2, 1, 1, 2, 3, 0, 0x80, 2]);
+    }
 
     #[test]
     fn keys_come_out_as_they_went_in() {
