@@ -10,6 +10,7 @@
 pub mod attributes;
 pub mod certificate;
 mod der;
+pub mod flow;
 pub mod impersonation;
 pub mod node;
 pub mod rbac;

@@ -2,10 +2,12 @@
 //! the store.
 
 mod authorize;
+mod flow;
 mod follow;
 mod nodes;
 mod roles;
 mod tokens;
 
 pub use authorize::Access;
+pub use flow::{Admitted, Fairness, Seat, WIDEST};
 pub use tokens::{SigningError, Tokens};

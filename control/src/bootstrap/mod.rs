@@ -1,5 +1,6 @@
 //! What every cluster has from the start.
 
+mod flow;
 mod roles;
 
 use std::net::Ipv4Addr;
@@ -27,7 +28,7 @@ pub async fn bootstrap(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> 
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure(engine, "/api/v1/namespaces", namespace, false).await?;
     }
-    roles::ensure(engine).await?;
+    futures_util::try_join!(roles::ensure(engine), flow::ensure(engine))?;
     for (name, value, description) in [
         (
             "system-node-critical",

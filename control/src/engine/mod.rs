@@ -18,6 +18,7 @@ mod deletecollection;
 mod discovery;
 mod encode;
 mod eviction;
+mod fair;
 mod finalize;
 mod forms;
 mod fresh;
@@ -58,7 +59,7 @@ use barepod_store::{Object, Store};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::access::{Access, Tokens};
+use crate::access::{Access, Fairness, Tokens};
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
 
@@ -74,6 +75,7 @@ pub struct Engine {
     tokens: Tokens,
     quotas: quota::Locks,
     signs: Option<Authority>,
+    fairness: Fairness,
 }
 
 impl std::fmt::Debug for Engine {
@@ -89,12 +91,14 @@ impl Engine {
     pub fn new(store: Arc<dyn Store>, settings: Settings, tokens: Tokens) -> Self {
         let registry = Registry::new();
         let discovery = discovery::Current::new(&registry);
+        let fairness = Fairness::new(&store);
         let access = Access::new(&store, registry.find_any("", "pods").cloned());
         Engine {
             access,
             tokens,
             quotas: quota::Locks::default(),
             signs: None,
+            fairness,
             store,
             registry,
             settings,

@@ -226,6 +226,14 @@ impl ApiError {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
+    /// 429 for a client whose requests have to wait too long.
+    pub fn too_many_requests() -> Self {
+        let message = "too many requests, please try again later";
+        let mut error = Self::new(429, "TooManyRequests", message);
+        error.details.get_or_insert_default().retry_after_seconds = 1;
+        error
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";

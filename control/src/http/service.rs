@@ -66,7 +66,7 @@ async fn plain(service: &Service, user: Arc<User>, request: Request<Incoming>) -
     let body = read(body).await?;
     let request = ApiRequest::new(&parts, user, body);
     let gzip = request.accept.gzip;
-    let response = service.engine.handle(request).await;
+    let response = service.engine.handle_fairly(request).await;
     Ok(if gzip { compress::compress(response) } else { response })
 }
 
