@@ -40,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
         cluster_cidr: (Ipv4Addr::new(10, 244, 0, 0), 16),
         node_port_range: 30_000..=32_767,
+        audit: None,
         controllers,
     };
     let runtime = barepod_control::runtime()?;

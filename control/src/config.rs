@@ -32,8 +32,19 @@ pub struct Config {
     pub cluster_cidr: (Ipv4Addr, u8),
     /// Ports that Services of type NodePort get.
     pub node_port_range: RangeInclusive<u16>,
+    /// What of which requests is written down, and where.
+    pub audit: Option<AuditConfig>,
     /// Whether the scheduler and the controllers run in this process.
     pub controllers: bool,
+}
+
+/// The audit log.
+#[derive(Debug, Clone)]
+pub struct AuditConfig {
+    /// The policy, as YAML or JSON.
+    pub policy: PathBuf,
+    /// The log, one event in JSON a line.
+    pub log: PathBuf,
 }
 
 /// Paths of PEM files.
@@ -88,6 +99,7 @@ mod tests {
             service_cidr: (Ipv4Addr::new(10, 96, 3, 0), 16),
             cluster_cidr: (Ipv4Addr::new(10, 244, 0, 0), 16),
             node_port_range: 30_000..=32_767,
+            audit: None,
             controllers: false,
         };
         assert_eq!(config.kubernetes_service_address(), Ipv4Addr::new(10, 96, 0, 1));

@@ -27,5 +27,5 @@ mod run;
 mod sys;
 
 pub use barepod_store as store;
-pub use config::{Backend, Config, Pki};
+pub use config::{AuditConfig, Backend, Config, Pki};
 pub use run::{run, run_until, runtime};

@@ -12,7 +12,7 @@ use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::access::Tokens;
+use crate::access::{Audit, Tokens};
 use crate::bootstrap::{Bootstrap, bootstrap};
 use crate::config::{Backend, Config, Pki};
 use crate::engine::{Engine, new_uid};
@@ -72,7 +72,10 @@ pub async fn run_until(
     let authority = std::fs::read_to_string(ca).with_context(|| format!("read {}", ca.display()))?;
     let signer = signer(&config.pki, &authority)?;
     let tokens = tokens.with_authority(authority);
-    let engine = Engine::new(store.clone(), settings, tokens).with_authority(signer);
+    let audit = config.audit.as_ref().map(Audit::start).transpose()?;
+    let engine = Engine::new(store.clone(), settings, tokens)
+        .with_authority(signer)
+        .with_audit(audit);
     let engine = Arc::new(engine);
     let server = Server::new(listener, tls, upstream, engine.clone());
     let plan = Bootstrap {

@@ -52,6 +52,7 @@ fn replica_process() {
         service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 24),
         cluster_cidr: (Ipv4Addr::new(10, 244, 0, 0), 16),
         node_port_range: 30_000..=32_767,
+        audit: None,
         controllers: true,
     };
     let runtime = barepod_control::runtime().unwrap();

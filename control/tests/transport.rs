@@ -52,6 +52,13 @@ fn config(directory: &Path, listen: SocketAddr) -> Config {
         service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
         cluster_cidr: (Ipv4Addr::new(10, 244, 0, 0), 16),
         node_port_range: 30_000..=32_767,
+        audit: directory
+            .join("audit.yaml")
+            .exists()
+            .then(|| barepod_control::AuditConfig {
+                policy: directory.join("audit.yaml"),
+                log: directory.join("audit.log"),
+            }),
         controllers: false,
     }
 }
@@ -467,5 +474,74 @@ async fn stops_cleanly_and_starts_again() {
     let text = format!("{:#}", broken.unwrap_err());
     assert!(text.contains("/nonexistent/apiserver.key"), "{text}");
     let directory = cluster.stop().await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn requests_are_written_down_as_the_policy_says() {
+    let directory = directory();
+    let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
+                  - {level: None, resources: [{group: '', resources: [secrets]}]}\n\
+                  - {level: RequestResponse, resources: [{group: '', resources: [configmaps]}], omitManagedFields: true}\n\
+                  - {level: Metadata}\n";
+    std::fs::write(directory.join("audit.yaml"), policy).unwrap();
+    let cluster = Cluster::start_in(directory.clone()).await;
+    cluster
+        .admin("POST", MAPS, json!({"metadata": {"name": "seen"}, "data": {"a": "1"}}))
+        .await;
+    cluster
+        .admin("GET", "/api/v1/namespaces/default/secrets", Value::Null)
+        .await;
+    assert_eq!(
+        cluster.call(Some("bob"), "GET", "/api/v1/nodes", Value::Null).await.0,
+        403
+    );
+    let watch = cluster
+        .send(Some("admin"), get(&format!("{MAPS}?watch=true&resourceVersion=0")))
+        .await;
+    let mut body = watch.into_body();
+    assert!(body.frame().await.unwrap().is_ok());
+    drop(body);
+    cluster.stop().await;
+    let log = directory.join("audit.log");
+    let wanted = |text: &str| text.lines().count() >= 4;
+    let text = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if wanted(&text) {
+                return text;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("everything is written");
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let made = &events[0];
+    assert_eq!(
+        (&made["verb"], &made["stage"], &made["level"]),
+        (&json!("create"), &json!("ResponseComplete"), &json!("RequestResponse"))
+    );
+    assert_eq!(
+        (&made["user"]["username"], &made["objectRef"]["resource"]),
+        (&json!("admin"), &json!("configmaps"))
+    );
+    assert_eq!(made["requestObject"]["data"], json!({"a": "1"}));
+    assert_eq!(made["responseObject"]["metadata"]["name"], "seen");
+    assert!(made["responseObject"]["metadata"]["managedFields"].is_null());
+    assert_eq!(
+        (&made["responseStatus"]["code"], &made["sourceIPs"]),
+        (&json!(201), &json!(["127.0.0.1"]))
+    );
+    let refused = &events[1];
+    assert_eq!(
+        (&refused["user"]["username"], &refused["responseStatus"]["code"]),
+        (&json!("bob"), &json!(403))
+    );
+    assert_eq!(refused["annotations"]["authorization.k8s.io/decision"], "forbid");
+    assert!(refused["responseObject"].is_null());
+    let stages: Vec<&Value> = events[2..].iter().map(|event| &event["stage"]).collect();
+    assert_eq!(stages, ["ResponseStarted", "ResponseComplete"], "of the watch");
+    assert!(!text.contains("\"secrets\""), "{text}");
     std::fs::remove_dir_all(directory).unwrap();
 }

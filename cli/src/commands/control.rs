@@ -1,6 +1,7 @@
 //! `barepod control`: the control service in the foreground.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -31,6 +32,25 @@ pub struct Options {
     pub service_cidr: Ipv4Net,
     #[command(flatten)]
     place: store::Place,
+    #[command(flatten)]
+    audit: Audit,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Audit {
+    /// File with the audit policy; without it nothing is written
+    #[arg(long, requires = "audit_log_path")]
+    audit_policy_file: Option<PathBuf>,
+    /// The audit log
+    #[arg(long, requires = "audit_policy_file")]
+    audit_log_path: Option<PathBuf>,
+}
+
+impl Audit {
+    fn config(&self) -> Option<barepod_control::AuditConfig> {
+        let (policy, log) = (self.audit_policy_file.clone()?, self.audit_log_path.clone()?);
+        Some(barepod_control::AuditConfig { policy, log })
+    }
 }
 
 /// Runs until a signal ends it.
@@ -49,6 +69,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         service_cidr: (options.service_cidr.addr, options.service_cidr.prefix),
         cluster_cidr: (options.cluster_cidr.addr, options.cluster_cidr.prefix),
         node_port_range: 30_000..=32_767,
+        audit: options.audit.config(),
         controllers: true,
     };
     let runtime = barepod_control::runtime()?;

@@ -8,6 +8,7 @@
 //!    by impersonation, which is itself authorized.
 
 pub mod attributes;
+pub mod audit;
 pub mod certificate;
 mod der;
 pub mod flow;

@@ -1,6 +1,7 @@
 //! Who asks, whether it may, and what it may write: the state behind [`barepod_auth`]'s tables, kept up to date from
 //! the store.
 
+mod audit;
 mod authorize;
 mod flow;
 mod follow;
@@ -8,6 +9,7 @@ mod nodes;
 mod roles;
 mod tokens;
 
+pub use audit::{Audit, AuditError, Entry, Request as Audited};
 pub use authorize::Access;
 pub use flow::{Admitted, Fairness, Seat, WIDEST};
 pub use tokens::{SigningError, Tokens};

@@ -8,6 +8,10 @@ use super::request::Request;
 use super::status::ApiResult;
 use super::{Engine, reply, storage_error};
 
+/// What admission says for the audit log; goes with the answer.
+#[derive(Debug, Clone)]
+pub struct Annotations(pub Vec<(String, String)>);
+
 impl Engine {
     /// Answers a request. Failures become Status objects.
     pub async fn handle(&self, request: Request) -> Response<Body> {
@@ -17,7 +21,14 @@ impl Engine {
             self.route(&request).await
         };
         let mut response = outcome.unwrap_or_else(|error| reply::error(&error, request.pretty()));
-        reply::warn(&mut response, &request.notes().warnings);
+        let mut notes = request.notes();
+        reply::warn(&mut response, &notes.warnings);
+        if !notes.audit.is_empty() {
+            response
+                .extensions_mut()
+                .insert(Annotations(std::mem::take(&mut notes.audit)));
+        }
+        drop(notes);
         response
     }
 

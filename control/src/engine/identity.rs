@@ -52,7 +52,7 @@ impl Engine {
     }
 }
 
-pub(super) fn resource_of<'a>(path: &'a ResourcePath, field_selector: &'a str) -> Resource<'a> {
+pub(crate) fn resource_of<'a>(path: &'a ResourcePath, field_selector: &'a str) -> Resource<'a> {
     let mut resource = Resource {
         group: &path.group,
         version: &path.version,

@@ -21,7 +21,7 @@ mod eviction;
 mod fair;
 mod finalize;
 mod forms;
-mod fresh;
+pub mod fresh;
 mod get;
 mod head;
 mod health;
@@ -49,6 +49,7 @@ mod watch;
 
 pub use authenticate::Bearer;
 pub(crate) use head::{Head, parse};
+pub(crate) use route::verb_of;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +60,7 @@ use barepod_store::{Object, Store};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::access::{Access, Fairness, Tokens};
+use crate::access::{Access, Audit, Fairness, Tokens};
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
 
@@ -76,6 +77,7 @@ pub struct Engine {
     quotas: quota::Locks,
     signs: Option<Authority>,
     fairness: Fairness,
+    audit: Option<Audit>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -99,6 +101,7 @@ impl Engine {
             quotas: quota::Locks::default(),
             signs: None,
             fairness,
+            audit: None,
             store,
             registry,
             settings,
@@ -112,6 +115,17 @@ impl Engine {
     pub fn with_authority(mut self, authority: Option<Authority>) -> Self {
         self.signs = authority;
         self
+    }
+
+    /// The same, writing down requests as a policy says.
+    pub fn with_audit(mut self, audit: Option<Audit>) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref()
     }
 
     /// The authority that signs certificate requests.

@@ -127,7 +127,10 @@ impl Engine {
                 } else {
                     &mut paths
                 };
-                list.push(rule.to_value());
+                let rule = rule.to_value();
+                if !list.contains(&rule) {
+                    list.push(rule);
+                }
             }
         });
         let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});

@@ -3,7 +3,8 @@
 use http::{Method, Response};
 
 use super::body::Body;
-use super::request::{Request, ResourcePath};
+use super::registry::Kind;
+use super::request::{Query, Request, ResourcePath};
 use super::review::is_review;
 use super::status::{ApiError, ApiResult};
 use super::update::is_part;
@@ -97,13 +98,18 @@ impl Engine {
 
 /// The verb as the authorizer names it.
 pub fn verb(request: &Request, path: &ResourcePath) -> &'static str {
-    match request.method {
+    verb_of(&request.method, &request.query, path)
+}
+
+/// As [`verb`], of the parts of a request.
+pub fn verb_of(method: &Method, query: &Query, path: &ResourcePath) -> &'static str {
+    match *method {
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
         Method::DELETE if path.name.is_none() => "deletecollection",
         Method::DELETE => "delete",
-        Method::GET if path.watch || request.query.flag("watch").is_ok_and(|watch| watch == Some(true)) => "watch",
+        Method::GET if path.watch || query.flag("watch").is_ok_and(|watch| watch == Some(true)) => "watch",
         _ if path.name.is_none() => "list",
         _ => "get",
     }

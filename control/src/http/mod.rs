@@ -1,5 +1,6 @@
 //! The API server's transport: TLS, HTTP/1.1 and HTTP/2, identity from certificates, and streams to nodes.
 
+mod audit;
 mod compress;
 mod extension;
 mod identity;

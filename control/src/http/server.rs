@@ -138,7 +138,8 @@ async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Box<TlsSt
 async fn serve_http2(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -> hyper::Result<()> {
     let mut stopped = service.stopped();
     let user = identity::user(stream.get_ref().1.peer_certificates());
-    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), request));
+    let source = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
+    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), source, request));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -159,7 +160,8 @@ async fn serve_http2(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -
 async fn serve_http1(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -> hyper::Result<()> {
     let mut stopped = service.stopped();
     let user = identity::user(stream.get_ref().1.peer_certificates());
-    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), request));
+    let source = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
+    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), source, request));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

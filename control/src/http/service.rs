@@ -1,6 +1,7 @@
 //! One HTTP request: its body, then the engine, or a stream to a node.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use super::upstream::Upstream;
-use super::{compress, proxy, route};
+use super::{audit, compress, proxy, route};
+use crate::access::Entry;
 use crate::engine::Engine;
 use crate::engine::body::Body;
 use crate::engine::identity::User;
@@ -49,21 +51,42 @@ impl Service {
 pub async fn answer(
     service: Arc<Service>,
     user: Arc<User>,
+    source: Option<IpAddr>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let response = match service.engine.identify(&user, request.headers()) {
+    let identified = service.engine.identify(&user, request.headers());
+    let mut entry = None;
+    if service.engine.audit().is_some() {
+        let acting = identified.as_ref().unwrap_or(&user).clone();
+        // Who has a token is known by it, unless it acts as somebody else.
+        let by = if user.is_anonymous() { &acting } else { &user };
+        entry = audit::begin(&service.engine, by, &acting, source, &request).await;
+    }
+    let response = match identified {
         Err(error) => Err(error),
         Ok(user) => match route::stream(&request) {
             Some(path) => proxy::answer(&service, &user, path, request).await,
-            None => plain(&service, user, request).await,
+            None => plain(&service, user, request, entry.as_mut()).await,
         },
     };
-    Ok(response.unwrap_or_else(|error| crate::engine::error_response(&error)))
+    let response = response.unwrap_or_else(|error| crate::engine::error_response(&error));
+    Ok(match entry {
+        Some(entry) => audit::end(entry, response).await,
+        None => response,
+    })
 }
 
-async fn plain(service: &Service, user: Arc<User>, request: Request<Incoming>) -> ApiResult<Response<Body>> {
+async fn plain(
+    service: &Service,
+    user: Arc<User>,
+    request: Request<Incoming>,
+    entry: Option<&mut Entry>,
+) -> ApiResult<Response<Body>> {
     let (parts, body) = request.into_parts();
     let body = read(body).await?;
+    if let Some(entry) = entry.filter(|entry| entry.wants_request()) {
+        entry.request(&body);
+    }
     let request = ApiRequest::new(&parts, user, body);
     let gzip = request.accept.gzip;
     let response = service.engine.handle_fairly(request).await;
