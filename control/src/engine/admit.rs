@@ -73,8 +73,8 @@ impl Engine {
         let asked = admission::Request {
             operation: write.operation,
             user: &request.user,
-            group: kind.resource.group,
-            resource: kind.resource.plural,
+            group: &kind.resource.group,
+            resource: &kind.resource.plural,
             subresource: write.subresource,
             namespace,
             name,

@@ -62,7 +62,9 @@ impl Engine {
 
     /// A long list takes as many seats as it is work.
     fn width(&self, request: &Request, path: &ResourcePath) -> usize {
-        let Some(kind) = self.kind_of(path) else { return 1 };
+        let Some(kind) = self.find(&path.group, &path.version, &path.resource) else {
+            return 1;
+        };
         let most = WIDEST * OBJECTS_PER_SEAT;
         let limit = request
             .query

@@ -65,7 +65,7 @@ impl Engine {
             return Ok(None);
         }
         let lock = self.quotas.lock(namespace).await;
-        let (group, resource) = (kind.resource.group, kind.resource.plural);
+        let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
         'again: for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
             let mut writes = Vec::new();
@@ -124,7 +124,7 @@ impl Engine {
     /// The quotas of a namespace that limit what objects of a kind use.
     fn quotas_on(&self, kind: &Kind, namespace: &str) -> Vec<Arc<Object>> {
         let mut quotas = self.quotas_of(namespace);
-        let (group, resource) = (kind.resource.group, kind.resource.plural);
+        let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
         quotas.retain(|quota| counts(&parse(quota)["spec"]["hard"], group, resource));
         quotas
     }
@@ -147,7 +147,7 @@ impl Engine {
         let mut objects: Vec<(&str, &str, Value)> = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
         for kind in self.registry.kinds() {
-            let (group, resource) = (kind.resource.group, kind.resource.plural);
+            let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
             // Several versions of a kind share their objects.
             if !kind.resource.namespaced || seen.contains(&kind.prefix.as_str()) || !counts(hard, group, resource) {
                 continue;
@@ -276,7 +276,7 @@ impl Engine {
         let less = match event.kind {
             EventKind::Added => false,
             EventKind::Deleted => true,
-            EventKind::Modified => match kind.resource.plural {
+            EventKind::Modified => match &*kind.resource.plural {
                 "pods" => {
                     let phase = |object: &Object| Head::of(kind, object).field("status.phase").map(str::to_owned);
                     let ended = matches!(phase(&event.object).as_deref(), Some("Succeeded" | "Failed"));

@@ -3,7 +3,6 @@
 use http::{Method, Response};
 
 use super::body::Body;
-use super::registry::Kind;
 use super::request::{Query, Request, ResourcePath};
 use super::review::is_review;
 use super::status::{ApiError, ApiResult};

@@ -100,7 +100,7 @@ impl Engine {
 
     /// Starts the removal of every object; true if there are still some.
     async fn remove_instances(&self, definition: &Value) -> ApiResult<bool> {
-        let (spec, removal) = (&definition["spec"], Removal::default());
+        let (spec, removal, request) = (&definition["spec"], Removal::default(), own_request());
         // One version is as good as another, served or not.
         let Some(kind) = definition::any_kind(definition) else {
             return Ok(false);
@@ -121,7 +121,7 @@ impl Engine {
                 namespace: meta::text(&object, "namespace"),
                 name: meta::text(&object, "name"),
             };
-            match self.remove(target, &removal).await {
+            match self.remove(&request, target, &removal).await {
                 Err(error) if error.code == 404 => {}
                 removed => drop(removed?),
             }
