@@ -2,6 +2,7 @@
 
 mod support;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 use support::{Api, PODS, names, pod};
 
@@ -163,7 +164,9 @@ async fn pods_get_containers_and_resources() {
 async fn requests_for_certificates_are_approved_apart() {
     let api = Api::new().await;
     let all = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    let request = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KeAotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+    let request = base64::engine::general_purpose::STANDARD.encode(request.pem().unwrap());
     let csr = json!({"metadata": {"name": "c"}, "spec": {"request": request, "usages": ["client auth"],
         "signerName": "kubernetes.io/kube-apiserver-client"}});
     let created = api.post(all, csr).await.ok();
