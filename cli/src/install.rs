@@ -81,6 +81,14 @@ pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Res
             ..Default::default()
         },
     )?;
+    let proxies = Authority::front_proxy(&paths.pki())?;
+    let front_proxy = proxies.ensure(
+        barepod_control::FrontProxy::NAME,
+        &Subject {
+            common_name: barepod_control::FrontProxy::NAME,
+            ..Default::default()
+        },
+    )?;
     let ca = authority.certificate();
     kubeconfig::write(
         &paths.admin_kubeconfig(),
@@ -97,6 +105,11 @@ pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Res
         server_key: server.key,
         kubelet_client_cert: node_client.cert,
         kubelet_client_key: node_client.key,
+        front_proxy: Some(barepod_control::FrontProxy {
+            ca: proxies.certificate(),
+            cert: front_proxy.cert,
+            key: front_proxy.key,
+        }),
     })
 }
 

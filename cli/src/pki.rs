@@ -53,16 +53,26 @@ pub struct Subject<'a> {
 /// The authority of a cluster, in a directory.
 pub struct Authority {
     dir: PathBuf,
+    file: &'static str,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// Reads the authority, or makes it if there is none.
+    /// Reads the authority of everybody in the cluster, or makes it if there is none.
     pub fn open(dir: &Path) -> Result<Self> {
-        let pair = Pair::at(dir, "ca");
+        Self::named(dir, "ca", "barepod-ca")
+    }
+
+    /// The same for the authority by which aggregated API servers know the API server.
+    pub fn front_proxy(dir: &Path) -> Result<Self> {
+        Self::named(dir, "front-proxy-ca", "barepod-front-proxy-ca")
+    }
+
+    fn named(dir: &Path, file: &'static str, common_name: &str) -> Result<Self> {
+        let pair = Pair::at(dir, file);
         if !pair.cert.exists() || !pair.key.exists() {
             let mut params = CertificateParams::default();
-            params.distinguished_name = name("barepod-ca", &[]);
+            params.distinguished_name = name(common_name, &[]);
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             params.key_usages = vec![
                 KeyUsagePurpose::KeyCertSign,
@@ -81,13 +91,14 @@ impl Authority {
             .with_context(|| format!("parse {}", pair.cert.display()))?;
         Ok(Authority {
             dir: dir.to_owned(),
+            file,
             issuer,
         })
     }
 
     /// The authority's own certificate.
     pub fn certificate(&self) -> PathBuf {
-        Pair::at(&self.dir, "ca").cert
+        Pair::at(&self.dir, self.file).cert
     }
 
     /// The certificate `file`, signed anew when it is missing, about to expire or made for another subject.

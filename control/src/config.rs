@@ -47,6 +47,23 @@ pub struct AuditConfig {
     pub log: PathBuf,
 }
 
+/// Paths of PEM files of a certificate that says "I am the API server, and the one I speak for is in the headers". Its
+/// authority signs nothing else: who has a certificate of it can be anybody.
+#[derive(Debug, Clone)]
+pub struct FrontProxy {
+    /// The authority.
+    pub ca: PathBuf,
+    /// The certificate, whose common name is [`FrontProxy::NAME`].
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl FrontProxy {
+    /// The common name that aggregated API servers expect.
+    pub const NAME: &str = "front-proxy-client";
+}
+
 /// Paths of PEM files.
 #[derive(Debug, Clone)]
 pub struct Pki {
@@ -64,6 +81,8 @@ pub struct Pki {
     pub kubelet_client_cert: PathBuf,
     /// The key of that certificate.
     pub kubelet_client_key: PathBuf,
+    /// What aggregated API servers know the API server by; without it they believe nothing it says about users.
+    pub front_proxy: Option<FrontProxy>,
 }
 
 impl Config {
@@ -89,6 +108,7 @@ mod tests {
             server_key: PathBuf::new(),
             kubelet_client_cert: PathBuf::new(),
             kubelet_client_key: PathBuf::new(),
+            front_proxy: None,
         };
         let config = Config {
             state_dir: PathBuf::new(),

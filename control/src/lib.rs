@@ -10,7 +10,7 @@
 //! Invariants
 //! 1. Everything that changes an object goes through [`engine::Engine`], whoever asks: a client over TLS, a controller
 //!    in this process, the bootstrap.
-//! 2. Identity comes from the TLS handshake or from the code that builds an in-process client, never from a header.
+//! 2. Identity comes from the TLS handshake, a token, or the code that builds an in-process client, never from other headers.
 //! 3. A watch and a list share the stored bytes; neither holds a lock while it sends.
 
 pub mod access;
@@ -27,5 +27,5 @@ mod run;
 mod sys;
 
 pub use barepod_store as store;
-pub use config::{AuditConfig, Backend, Config, Pki};
+pub use config::{AuditConfig, Backend, Config, FrontProxy, Pki};
 pub use run::{run, run_until, runtime};

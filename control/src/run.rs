@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::access::{Audit, Tokens};
-use crate::bootstrap::{Bootstrap, bootstrap};
+use crate::bootstrap::{Bootstrap, bootstrap, publish_authorities};
 use crate::config::{Backend, Config, Pki};
 use crate::engine::{Engine, new_uid};
 use crate::expiry::expire;
-use crate::http::{Server, ServerTls, UpstreamTls};
+use crate::http::{Extensions, Server, ServerTls, UpstreamTls, front_proxy};
 use crate::inprocess::InProcess;
 use crate::keepers;
 use crate::leader::Election;
@@ -72,10 +72,12 @@ pub async fn run_until(
     let authority = std::fs::read_to_string(ca).with_context(|| format!("read {}", ca.display()))?;
     let signer = signer(&config.pki, &authority)?;
     let tokens = tokens.with_authority(authority);
+    let front_proxy = config.pki.front_proxy.as_ref().map(front_proxy).transpose()?;
     let audit = config.audit.as_ref().map(Audit::start).transpose()?;
     let engine = Engine::new(store.clone(), settings, tokens)
         .with_authority(signer)
-        .with_audit(audit);
+        .with_audit(audit)
+        .with_extensions(Extensions::new(front_proxy));
     let engine = Arc::new(engine);
     let server = Server::new(listener, tls, upstream, engine.clone());
     let plan = Bootstrap {
@@ -86,6 +88,9 @@ pub async fn run_until(
     bootstrap(&engine, &plan)
         .await
         .context("set up the cluster's first objects")?;
+    publish_authorities(&engine, &config.pki)
+        .await
+        .context("publish the authorities")?;
     engine.set_ready(true);
 
     let (stop, stopped) = watch::channel(false);

@@ -1,189 +1,18 @@
 //! The API server on a socket: identities, limits, compression, streams to nodes, start and stop.
 
-#[path = "support/pki.rs"]
-mod pki;
+#[path = "support/server.rs"]
+mod server;
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
-use barepod_control::Config;
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
+use server::{Cluster, config, directory, get, identity, roots, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-struct Cluster {
-    directory: PathBuf,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<anyhow::Result<()>>,
-}
-
-fn directory() -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("barepodtest-transport-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    pki::write(&directory, 0).unwrap();
-    directory
-}
-
-fn config(directory: &Path, listen: SocketAddr) -> Config {
-    Config {
-        state_dir: directory.into(),
-        store: barepod_control::Backend::Embedded,
-        listen,
-        advertise: Ipv4Addr::new(192, 0, 2, 1),
-        pki: pki::paths(directory),
-        service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
-        cluster_cidr: (Ipv4Addr::new(10, 244, 0, 0), 16),
-        node_port_range: 30_000..=32_767,
-        audit: directory
-            .join("audit.yaml")
-            .exists()
-            .then(|| barepod_control::AuditConfig {
-                policy: directory.join("audit.yaml"),
-                log: directory.join("audit.log"),
-            }),
-        controllers: false,
-    }
-}
-
-impl Cluster {
-    async fn start() -> Self {
-        Self::start_in(directory()).await
-    }
-
-    async fn start_in(directory: PathBuf) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (ready, address) = oneshot::channel();
-        let config = config(&directory, (Ipv4Addr::LOCALHOST, 0).into());
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let task = tokio::spawn(barepod_control::run_until(
-            config,
-            |address| ready.send(address).unwrap(),
-            shutdown,
-        ));
-        Cluster {
-            directory,
-            address: address.await.unwrap(),
-            stop: Some(stop),
-            task,
-        }
-    }
-
-    async fn stop(mut self) -> PathBuf {
-        self.stop.take().unwrap().send(()).unwrap();
-        (&mut self.task).await.unwrap().unwrap();
-        self.directory.clone()
-    }
-
-    fn tls(&self, user: Option<&str>, alpn: &[&str]) -> Arc<ClientConfig> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots(&self.directory));
-        let mut config = match user {
-            None => builder.with_no_client_auth(),
-            Some(user) => {
-                let (certificates, key) = identity(&self.directory, user);
-                builder.with_client_auth_cert(certificates, key).unwrap()
-            }
-        };
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Arc::new(config)
-    }
-
-    async fn connect(&self, user: Option<&str>, alpn: &[&str]) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let name = ServerName::IpAddress(self.address.ip().into());
-        TlsConnector::from(self.tls(user, alpn))
-            .connect(name, stream)
-            .await
-            .unwrap()
-    }
-
-    async fn send(&self, user: Option<&str>, request: Request<Full<Bytes>>) -> Response<Incoming> {
-        let stream = self.connect(user, &["http/1.1"]).await;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .unwrap();
-        tokio::spawn(connection.with_upgrades());
-        sender.send_request(request).await.unwrap()
-    }
-
-    async fn call(&self, user: Option<&str>, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let body = if body.is_null() {
-            Bytes::new()
-        } else {
-            body.to_string().into()
-        };
-        let request = Request::builder().method(method).uri(path).header("host", "x");
-        let request = request
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .unwrap();
-        let response = self.send(user, request).await;
-        let code = response.status().as_u16();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (
-            code,
-            serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into()),
-        )
-    }
-
-    async fn admin(&self, method: &str, path: &str, body: Value) -> Value {
-        let (code, value) = self.call(Some("admin"), method, path, body).await;
-        assert!(code < 300, "{method} {path}: {value}");
-        value
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn roots(directory: &Path) -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(directory.join("ca.crt")).unwrap())
-        .unwrap();
-    roots
-}
-
-fn identity(directory: &Path, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let certificate = CertificateDer::from_pem_file(directory.join(format!("{name}.crt"))).unwrap();
-    (
-        vec![certificate],
-        PrivateKeyDer::from_pem_file(directory.join(format!("{name}.key"))).unwrap(),
-    )
-}
-
-fn get(path: &str) -> Request<Full<Bytes>> {
-    Request::builder()
-        .uri(path)
-        .header("host", "x")
-        .body(Full::default())
-        .unwrap()
-}
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -288,52 +117,30 @@ async fn large_answers_are_compressed_when_asked_for() {
 
 /// A node's API: it echoes upgraded streams, and describes other requests.
 async fn node(directory: &Path) -> SocketAddr {
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-        Arc::new(roots(directory)),
-        Arc::new(rustls::crypto::ring::default_provider()),
-    );
-    let (certificates, key) = identity(directory, "node");
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(certificates, key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let stream = acceptor.accept(stream).await.unwrap();
-            let service = hyper::service::service_fn(|mut request: Request<Incoming>| async move {
-                let uri = request.uri().to_string();
-                let builder = Response::builder();
-                if request.headers().contains_key("upgrade") {
-                    let upgrade = hyper::upgrade::on(&mut request);
-                    tokio::spawn(async move {
-                        let mut stream = TokioIo::new(upgrade.await.unwrap());
-                        stream.write_all(uri.as_bytes()).await.unwrap();
-                        let (mut reader, mut writer) = tokio::io::split(stream);
-                        let _ = tokio::io::copy(&mut reader, &mut writer).await;
-                    });
-                    let builder = builder
-                        .status(101)
-                        .header("connection", "upgrade")
-                        .header("upgrade", "websocket");
-                    return builder.body(Full::new(Bytes::new()));
-                }
-                if uri.contains("missing") {
-                    return builder
-                        .status(404)
-                        .body(Full::new("container \"missing\" not found".into()));
-                }
-                builder.body(Full::new(uri.into()))
+    serve(identity(directory, "node"), roots(directory), |mut request| {
+        let uri = request.uri().to_string();
+        let builder = Response::builder();
+        if request.headers().contains_key("upgrade") {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut stream = TokioIo::new(upgrade.await.unwrap());
+                stream.write_all(uri.as_bytes()).await.unwrap();
+                let (mut reader, mut writer) = tokio::io::split(stream);
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
             });
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(connection.with_upgrades());
+            let builder = builder
+                .status(101)
+                .header("connection", "upgrade")
+                .header("upgrade", "websocket");
+            return builder.body(Full::default()).unwrap();
         }
-    });
-    address
+        if uri.contains("missing") {
+            let text = Full::new("container \"missing\" not found".into());
+            return builder.status(404).body(text).unwrap();
+        }
+        builder.body(Full::new(uri.into())).unwrap()
+    })
+    .await
 }
 
 async fn running_pod(cluster: &Cluster, port: u16) {
@@ -365,7 +172,7 @@ async fn running_pod(cluster: &Cluster, port: u16) {
 #[tokio::test]
 async fn streams_are_passed_to_the_node() {
     let cluster = Cluster::start().await;
-    let address = node(&cluster.directory).await;
+    let address = node(cluster.directory.path()).await;
     running_pod(&cluster, address.port()).await;
     let pod = "/api/v1/namespaces/default/pods/p";
     let log = cluster
@@ -458,23 +265,28 @@ async fn stops_cleanly_and_starts_again() {
     assert_eq!(kept["metadata"]["name"], "kept");
 
     let address = cluster.address;
-    let busy = barepod_control::run_until(config(&cluster.directory, address), |_| {}, std::future::ready(())).await;
+    let busy = barepod_control::run_until(
+        config(cluster.directory.path(), address),
+        |_| {},
+        std::future::ready(()),
+    )
+    .await;
     let text = format!("{:#}", busy.unwrap_err());
     assert!(
         text.contains(&address.to_string()) && text.contains("another process may use the port"),
         "{text}"
     );
     let free = (Ipv4Addr::LOCALHOST, 0).into();
-    let locked = barepod_control::run_until(config(&cluster.directory, free), |_| {}, std::future::ready(())).await;
+    let locked =
+        barepod_control::run_until(config(cluster.directory.path(), free), |_| {}, std::future::ready(())).await;
     let text = format!("{:#}", locked.unwrap_err());
     assert!(text.contains("is in use by another process"), "{text}");
-    let mut broken = config(&cluster.directory, free);
+    let mut broken = config(cluster.directory.path(), free);
     broken.pki.server_key = "/nonexistent/apiserver.key".into();
     let broken = barepod_control::run_until(broken, |_| {}, std::future::ready(())).await;
     let text = format!("{:#}", broken.unwrap_err());
     assert!(text.contains("/nonexistent/apiserver.key"), "{text}");
-    let directory = cluster.stop().await;
-    std::fs::remove_dir_all(directory).unwrap();
+    cluster.stop().await;
 }
 
 #[tokio::test]
@@ -484,7 +296,7 @@ async fn requests_are_written_down_as_the_policy_says() {
                   - {level: None, resources: [{group: '', resources: [secrets]}]}\n\
                   - {level: RequestResponse, resources: [{group: '', resources: [configmaps]}], omitManagedFields: true}\n\
                   - {level: Metadata}\n";
-    std::fs::write(directory.join("audit.yaml"), policy).unwrap();
+    std::fs::write(directory.path().join("audit.yaml"), policy).unwrap();
     let cluster = Cluster::start_in(directory.clone()).await;
     cluster
         .admin("POST", MAPS, json!({"metadata": {"name": "seen"}, "data": {"a": "1"}}))
@@ -503,7 +315,7 @@ async fn requests_are_written_down_as_the_policy_says() {
     assert!(body.frame().await.unwrap().is_ok());
     drop(body);
     cluster.stop().await;
-    let log = directory.join("audit.log");
+    let log = directory.path().join("audit.log");
     let wanted = |text: &str| text.lines().count() >= 4;
     let text = tokio::time::timeout(std::time::Duration::from_secs(20), async {
         loop {
@@ -543,5 +355,4 @@ async fn requests_are_written_down_as_the_policy_says() {
     let stages: Vec<&Value> = events[2..].iter().map(|event| &event["stage"]).collect();
     assert_eq!(stages, ["ResponseStarted", "ResponseComplete"], "of the watch");
     assert!(!text.contains("\"secrets\""), "{text}");
-    std::fs::remove_dir_all(directory).unwrap();
 }

@@ -8,7 +8,7 @@ use barepod_schema::openapi::Documents;
 fn main() -> std::io::Result<()> {
     let documents = Documents::new(&|_| true);
     let text = match std::env::args().nth(1).as_deref() {
-        None => documents.v3_index().to_vec(),
+        None => serde_json::json!({"paths": documents.v3_index()}).to_string().into(),
         Some("v2") => documents.v2().plain(),
         Some("v2-protobuf") => documents.v2_protobuf().plain(),
         Some(path) => documents.v3(path).map(|document| document.plain()).unwrap_or_default(),

@@ -4,10 +4,12 @@ mod flow;
 mod roles;
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::config::{FrontProxy, Pki};
 use crate::engine::Engine;
 use crate::internal::call;
 
@@ -86,6 +88,31 @@ pub async fn bootstrap(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> 
         true,
     )
     .await
+}
+
+/// Publishes by which certificates aggregated API servers know clients, and this server speaking for them.
+pub async fn publish_authorities(engine: &Engine, pki: &Pki) -> anyhow::Result<()> {
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
+    let mut data = json!({"client-ca-file": read(&pki.ca)?});
+    if let Some(front_proxy) = &pki.front_proxy {
+        data["requestheader-client-ca-file"] = read(&front_proxy.ca)?.into();
+        let lists = [
+            ("allowed-names", FrontProxy::NAME),
+            ("username-headers", "X-Remote-User"),
+            ("uid-headers", "X-Remote-Uid"),
+            ("group-headers", "X-Remote-Group"),
+            ("extra-headers-prefix", "X-Remote-Extra-"),
+        ];
+        for (key, value) in lists {
+            data[format!("requestheader-{key}")] = json!([value]).to_string().into();
+        }
+    }
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": data,
+    });
+    ensure(engine, "/api/v1/namespaces/kube-system/configmaps", map, true).await
 }
 
 /// Creates the object if it is absent; replaces the differing parts of a present one if `correct` says so.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
+use super::aggregate::Discovered;
 use super::body::Body;
 use super::custom::State;
 use super::encode::to_bytes;
@@ -17,26 +18,35 @@ use super::{Engine, reply, version};
 
 /// Documents that depend only on what is served.
 pub(super) struct Documents {
-    kinds: Vec<Arc<Kind>>,
+    served: Served,
     core_aggregated: Bytes,
     aggregated: Bytes,
     groups: Value,
     openapi: openapi::Documents,
+    openapi_index: Bytes,
+}
+
+/// What is served, here and by other servers.
+struct Served {
+    kinds: Vec<Arc<Kind>>,
+    foreign: Vec<Arc<Discovered>>,
 }
 
 /// The documents of what is served now.
 pub(super) struct Current {
     built: Arc<Documents>,
-    /// With the custom kinds of some state.
-    latest: Mutex<(State, Arc<Documents>)>,
+    /// With the custom kinds and the other servers of some state.
+    latest: Mutex<((State, u64), Arc<Documents>)>,
 }
 
 impl Current {
     pub(super) fn new(registry: &Registry) -> Self {
         let openapi = openapi::Documents::new(&|resource| registry.serves(resource));
-        let built = Arc::new(Documents::new(registry.kinds().to_vec(), openapi));
+        let kinds = registry.kinds().to_vec();
+        let foreign = Vec::new();
+        let built = Arc::new(Documents::new(Served { kinds, foreign }, openapi));
         Current {
-            latest: Mutex::new((State::new(), built.clone())),
+            latest: Mutex::new(((State::new(), 0), built.clone())),
             built,
         }
     }
@@ -45,17 +55,19 @@ impl Current {
 impl Engine {
     /// The documents of what is served now.
     pub(super) fn documents(&self) -> Arc<Documents> {
-        let (state, customs) = self.custom_kinds();
+        let (customs_state, customs) = self.custom_kinds();
+        let (generation, foreign) = self.foreign();
+        let state = (customs_state, generation);
         let mut latest = self.discovery.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if latest.0 != state {
             let built = &self.discovery.built;
-            let documents = if customs.is_empty() {
+            let documents = if customs.is_empty() && foreign.is_empty() {
                 built.clone()
             } else {
                 let documented = customs.iter().filter_map(|kind| kind.documented()).collect();
                 let openapi = built.openapi.with(documented);
-                let kinds = built.kinds.iter().cloned().chain(customs).collect();
-                Arc::new(Documents::new(kinds, openapi))
+                let kinds = built.served.kinds.iter().cloned().chain(customs).collect();
+                Arc::new(Documents::new(Served { kinds, foreign }, openapi))
             };
             *latest = (state, documents);
         }
@@ -64,59 +76,107 @@ impl Engine {
 }
 
 impl Documents {
-    fn new(kinds: Vec<Arc<Kind>>, openapi: openapi::Documents) -> Self {
-        let names = groups(&kinds);
+    fn new(served: Served, openapi: openapi::Documents) -> Self {
+        let names = served.groups();
         let others = || names.iter().copied().filter(|group| !group.is_empty());
-        let named: Vec<Value> = others().map(|name| group(&kinds, name)).collect();
+        let named: Vec<Value> = others().map(|name| served.group(name)).collect();
         let aggregated = |names: &mut dyn Iterator<Item = &str>| {
-            let items: Vec<Value> = names.map(|name| aggregated_group(&kinds, name)).collect();
+            let items: Vec<Value> = names.map(|name| served.aggregated_group(name)).collect();
             let list = json!({
                 "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
             });
             Bytes::from(to_bytes(&list, false))
         };
+        let mut index = openapi.v3_index();
+        for foreign in served.foreign.iter().filter(|foreign| !foreign.openapi.is_empty()) {
+            let path = foreign.path();
+            let url = format!("/openapi/v3/{path}{}", foreign.openapi);
+            index.insert(path, json!({ "serverRelativeURL": url }));
+        }
         Documents {
             core_aggregated: aggregated(&mut std::iter::once("")),
             aggregated: aggregated(&mut others()),
             groups: json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named}),
+            openapi_index: to_bytes(&json!({ "paths": index }), false).into(),
             openapi,
-            kinds,
+            served,
         }
     }
 
     pub(super) fn openapi(&self) -> &openapi::Documents {
         &self.openapi
     }
-}
 
-/// The served groups in the order of discovery.
-fn groups(kinds: &[Arc<Kind>]) -> Vec<&str> {
-    let mut groups: Vec<&str> = Vec::new();
-    for kind in kinds {
-        if !groups.contains(&&*kind.resource.group) {
-            groups.push(&kind.resource.group);
-        }
+    /// What `/openapi/v3` lists.
+    pub(super) fn openapi_index(&self) -> Bytes {
+        self.openapi_index.clone()
     }
-    groups
 }
 
-/// The served versions of a group, the preferred one first.
-fn versions<'k>(kinds: &'k [Arc<Kind>], group: &str) -> Vec<&'k str> {
-    let mut versions: Vec<&str> = Vec::new();
-    for kind in kinds.iter().filter(|kind| kind.resource.group == group) {
-        if !versions.contains(&&*kind.resource.version) {
-            versions.push(&kind.resource.version);
+impl Served {
+    /// The groups in the order of discovery.
+    fn groups(&self) -> Vec<&str> {
+        let kinds = self.kinds.iter().map(|kind| &*kind.resource.group);
+        let foreign = self.foreign.iter().map(|foreign| &*foreign.group);
+        let mut groups: Vec<&str> = Vec::new();
+        for group in kinds.chain(foreign) {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
         }
+        groups
     }
-    versions
-}
 
-fn group(kinds: &[Arc<Kind>], name: &str) -> Value {
-    let versions: Vec<Value> = versions(kinds, name)
-        .into_iter()
-        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
-        .collect();
-    json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
+    /// The versions of a group, the preferred one first.
+    fn versions<'a>(&'a self, group: &'a str) -> Vec<&'a str> {
+        let kinds = self.kinds.iter().filter(|kind| kind.resource.group == group);
+        let mut versions: Vec<&str> = Vec::new();
+        for version in kinds
+            .map(|kind| &*kind.resource.version)
+            .chain(self.foreign_of(group).map(|foreign| &*foreign.version))
+        {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        versions
+    }
+
+    fn foreign_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Arc<Discovered>> {
+        self.foreign.iter().filter(move |foreign| foreign.group == group)
+    }
+
+    fn group(&self, name: &str) -> Value {
+        let versions: Vec<Value> = self
+            .versions(name)
+            .into_iter()
+            .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
+            .collect();
+        json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
+    }
+
+    fn aggregated_group(&self, name: &str) -> Value {
+        let version = |version: &str| {
+            let in_version = |kind: &&Arc<Kind>| kind.resource.group == name && kind.resource.version == version;
+            let resources: Vec<Value> = self
+                .kinds
+                .iter()
+                .filter(in_version)
+                .map(|kind| aggregated_resource(kind))
+                .collect();
+            match self.foreign_of(name).find(|foreign| foreign.version == version) {
+                Some(foreign) if resources.is_empty() => foreign.resources.clone(),
+                _ => json!({"version": version, "freshness": "Current", "resources": resources}),
+            }
+        };
+        let versions: Vec<Value> = self.versions(name).into_iter().map(version).collect();
+        let metadata = if name.is_empty() {
+            json!({"creationTimestamp": null})
+        } else {
+            json!({"name": name, "creationTimestamp": null})
+        };
+        json!({"metadata": metadata, "versions": versions})
+    }
 }
 
 fn resource_list(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Value> {
@@ -174,25 +234,6 @@ fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-fn aggregated_group(kinds: &[Arc<Kind>], name: &str) -> Value {
-    let versions: Vec<Value> = versions(kinds, name)
-        .into_iter()
-        .map(|version| {
-            let kinds = kinds
-                .iter()
-                .filter(|kind| kind.resource.group == name && kind.resource.version == version);
-            let resources: Vec<Value> = kinds.map(|kind| aggregated_resource(kind)).collect();
-            json!({"version": version, "freshness": "Current", "resources": resources})
-        })
-        .collect();
-    let metadata = if name.is_empty() {
-        json!({"creationTimestamp": null})
-    } else {
-        json!({"name": name, "creationTimestamp": null})
-    };
-    json!({"metadata": metadata, "versions": versions})
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {
@@ -281,10 +322,10 @@ impl Engine {
             ["api", version] => self.version_resources(request, "", version),
             ["apis", name] => {
                 let documents = self.documents();
-                if name.is_empty() || !groups(&documents.kinds).contains(name) {
+                if name.is_empty() || !documents.served.groups().contains(name) {
                     return Err(ApiError::no_such_resource());
                 }
-                let mut group = group(&documents.kinds, name);
+                let mut group = documents.served.group(name);
                 group["kind"] = "APIGroup".into();
                 group["apiVersion"] = "v1".into();
                 Ok(reply::value(request, 200, &group))
@@ -301,7 +342,8 @@ impl Engine {
     }
 
     fn version_resources(&self, request: &Request, group: &str, version: &str) -> ApiResult<Response<Body>> {
-        let list = resource_list(&self.documents().kinds, group, version).ok_or_else(ApiError::no_such_resource)?;
+        let list =
+            resource_list(&self.documents().served.kinds, group, version).ok_or_else(ApiError::no_such_resource)?;
         Ok(reply::value(request, 200, &list))
     }
 
@@ -309,13 +351,11 @@ impl Engine {
     fn paths(&self) -> Value {
         let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
         let documents = self.documents();
-        for group in groups(&documents.kinds).into_iter().filter(|group| !group.is_empty()) {
+        let served = &documents.served;
+        for group in served.groups().into_iter().filter(|group| !group.is_empty()) {
             paths.push(format!("/apis/{group}"));
-            paths.extend(
-                versions(&documents.kinds, group)
-                    .iter()
-                    .map(|version| format!("/apis/{group}/{version}")),
-            );
+            let versions = served.versions(group);
+            paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
         }
         let others = [
             "/healthz",

@@ -241,6 +241,19 @@ fn service(engine: &Engine, namespace: &str, target: &str) -> ApiResult<Peer> {
     })
 }
 
+/// Host and port by which this server itself reaches a service: an endpoint, or the name that it stands for.
+pub fn reach(engine: &Engine, namespace: &str, name: &str, port: &str) -> ApiResult<(String, u16)> {
+    let service = engine.lookup("", "services", namespace, name)?;
+    if service["spec"]["type"] == "ExternalName"
+        && let Some(host) = service["spec"]["externalName"].as_str()
+        && let Ok(port) = port.parse()
+    {
+        return Ok((host.to_owned(), port));
+    }
+    let address = endpoint(engine, namespace, name, port)?;
+    Ok((address.ip().to_string(), address.port()))
+}
+
 /// Where a ready endpoint of a service listens; `port` is a number of the service's or a port's name, or empty for its
 /// only one.
 pub fn endpoint(engine: &Engine, namespace: &str, name: &str, port: &str) -> ApiResult<SocketAddr> {

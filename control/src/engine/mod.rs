@@ -5,6 +5,7 @@
 
 pub mod accept;
 mod admit;
+pub mod aggregate;
 mod authenticate;
 mod binding;
 pub mod body;
@@ -61,6 +62,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::access::{Access, Audit, Fairness, Tokens};
+use crate::http::Extensions;
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
 
@@ -72,6 +74,8 @@ pub struct Engine {
     ready: AtomicBool,
     discovery: discovery::Current,
     customs: custom::Customs,
+    aggregates: aggregate::Aggregates,
+    extensions: Extensions,
     access: Access,
     tokens: Tokens,
     quotas: quota::Locks,
@@ -107,6 +111,8 @@ impl Engine {
             settings,
             ready: AtomicBool::new(false),
             customs: custom::Customs::default(),
+            aggregates: aggregate::Aggregates::default(),
+            extensions: Extensions::default(),
             discovery,
         }
     }
@@ -121,6 +127,17 @@ impl Engine {
     pub fn with_audit(mut self, audit: Option<Audit>) -> Self {
         self.audit = audit;
         self
+    }
+
+    /// The same, calling what extends the API with a certificate.
+    pub fn with_extensions(mut self, extensions: Extensions) -> Self {
+        self.extensions = extensions;
+        self
+    }
+
+    /// What calls aggregated API servers and webhooks.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 
     /// The audit log.

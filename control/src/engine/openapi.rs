@@ -13,10 +13,10 @@ use super::{Engine, reply};
 impl Engine {
     /// `path` is what follows `/openapi/`.
     pub(super) fn openapi(&self, request: &Request, path: &str) -> ApiResult<Response<Body>> {
-        let documents = self.documents();
-        let documents = documents.openapi();
+        let current = self.documents();
+        let documents = current.openapi();
         match path.trim_end_matches('/') {
-            "v3" => Ok(reply::json(200, documents.v3_index())),
+            "v3" => Ok(reply::json(200, current.openapi_index())),
             "v2" => {
                 let protobuf = request.accept.openapi_protobuf().ok_or_else(ApiError::not_acceptable)?;
                 if !protobuf {

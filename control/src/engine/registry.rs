@@ -176,6 +176,24 @@ impl Registry {
             .find(|kind| kind.resource.plural == plural && kind.resource.group == group)
     }
 
+    /// The group versions, each once.
+    pub fn versions(&self) -> Vec<(&str, &str)> {
+        let mut versions = Vec::new();
+        for kind in &self.kinds {
+            let version = (&*kind.resource.group, &*kind.resource.version);
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        versions
+    }
+
+    /// Whether anything of a group version is built in.
+    pub fn serves_version(&self, group: &str, version: &str) -> bool {
+        let mut kinds = self.kinds.iter();
+        kinds.any(|kind| kind.resource.group == group && kind.resource.version == version)
+    }
+
     /// Whether a row of the table of facts is served.
     pub fn serves(&self, resource: &Resource) -> bool {
         self.kinds.iter().any(|kind| std::ptr::eq(&*kind.resource, resource))

@@ -35,8 +35,10 @@ pub enum Trust {
 /// Who is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Its address, or a name that is looked up for each call.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
     /// The name its certificate must have.
     pub name: String,
     /// Whose certificate is accepted.
@@ -52,6 +54,14 @@ pub enum ExtensionError {
     /// The name cannot be a certificate's.
     #[error("{0:?} is no name of a server")]
     Name(String),
+    /// The host's address is not known.
+    #[error("look up {host:?}: {source}")]
+    Unknown {
+        /// The host.
+        host: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// TLS could not be set up.
     #[error("set up TLS")]
     Tls(#[from] rustls::Error),
@@ -91,7 +101,8 @@ impl Extensions {
         let connector = self.connector(&extension.trust)?;
         let name =
             ServerName::try_from(extension.name.clone()).map_err(|_| ExtensionError::Name(extension.name.clone()))?;
-        Ok(exchange(extension.address, Some((&connector, name)), request).await?)
+        let address = address(extension).await?;
+        Ok(exchange(address, Some((&connector, name)), request).await?)
     }
 
     fn connector(&self, trust: &Trust) -> Result<TlsConnector, ExtensionError> {
@@ -124,6 +135,20 @@ impl Extensions {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+async fn address(extension: &Extension) -> Result<SocketAddr, ExtensionError> {
+    let unknown = |source| ExtensionError::Unknown {
+        host: extension.host.clone(),
+        source,
+    };
+    let found = tokio::net::lookup_host((extension.host.as_str(), extension.port)).await;
+    let found: Vec<SocketAddr> = found.map_err(unknown)?.collect();
+    // Pods and Services have addresses of version 4.
+    let first = found.iter().find(|it| it.is_ipv4()).or(found.first());
+    first
+        .copied()
+        .ok_or_else(|| unknown(std::io::Error::from(std::io::ErrorKind::NotFound)))
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, ExtensionError> {

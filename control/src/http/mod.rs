@@ -1,5 +1,6 @@
 //! The API server's transport: TLS, HTTP/1.1 and HTTP/2, identity from certificates, and streams to nodes.
 
+pub mod aggregate;
 mod audit;
 mod compress;
 mod extension;
@@ -14,5 +15,5 @@ mod upstream;
 
 pub use extension::{Extension, ExtensionError, Extensions, Identity, Trust};
 pub use server::Server;
-pub use tls::{ServerTls, TlsError, UpstreamTls};
+pub use tls::{ServerTls, TlsError, UpstreamTls, front_proxy};
 pub use upstream::{Peer, Security};

@@ -22,7 +22,7 @@ use crate::engine::text_response;
 const ERROR_BYTES: usize = 16 << 10;
 
 /// Headers that concern one connection only, RFC 9110 section 7.6.1.
-const HOP_BY_HOP: [header::HeaderName; 6] = [
+pub(super) const HOP_BY_HOP: [header::HeaderName; 6] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -68,7 +68,7 @@ pub async fn answer(
     };
     let upgrade = request.headers().contains_key(header::UPGRADE);
     let client = upgrade.then(|| tunnel::client_side(&mut request));
-    prepare(&mut request, peer, &target, upgrade)?;
+    prepare(&mut request, &peer.address.to_string(), &target, upgrade)?;
     let method = request.method().clone();
     let mut response = service
         .upstream
@@ -103,7 +103,8 @@ pub async fn answer(
     ))
 }
 
-fn prepare(request: &mut Request<Incoming>, peer: Peer, target: &str, upgrade: bool) -> ApiResult<()> {
+/// Makes a client's request one to `host`, without what concerns only the client and this server.
+pub(super) fn prepare(request: &mut Request<Incoming>, host: &str, target: &str, upgrade: bool) -> ApiResult<()> {
     *request.uri_mut() = target
         .parse::<Uri>()
         .map_err(|error| ApiError::bad_request(format!("bad path: {error}")))?;
@@ -123,8 +124,7 @@ fn prepare(request: &mut Request<Incoming>, peer: Peer, target: &str, upgrade: b
             headers.remove(name);
         }
     }
-    let host = HeaderValue::from_str(&peer.address.to_string());
-    headers.insert(header::HOST, host.map_err(ApiError::internal)?);
+    headers.insert(header::HOST, HeaderValue::from_str(host).map_err(ApiError::internal)?);
     Ok(())
 }
 

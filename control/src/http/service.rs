@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use super::upstream::Upstream;
-use super::{audit, compress, proxy, route};
+use super::{aggregate, audit, compress, proxy, route};
 use crate::access::Entry;
 use crate::engine::Engine;
 use crate::engine::body::Body;
@@ -66,7 +66,10 @@ pub async fn answer(
         Err(error) => Err(error),
         Ok(user) => match route::stream(&request) {
             Some(path) => proxy::answer(&service, &user, path, request).await,
-            None => plain(&service, user, request, entry.as_mut()).await,
+            None => match service.engine.forwarded(request.uri().path()) {
+                Some(aggregated) => aggregate::answer(&service, &user, &aggregated, request).await,
+                None => plain(&service, user, request, entry.as_mut()).await,
+            },
         },
     };
     let response = response.unwrap_or_else(|error| crate::engine::error_response(&error));

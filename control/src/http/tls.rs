@@ -9,7 +9,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::Pki;
+use super::extension::Identity;
+use crate::config::{FrontProxy, Pki};
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,11 @@ impl UpstreamTls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(UpstreamTls(Arc::new(config)))
     }
+}
+
+/// The certificate by which aggregated API servers know this one.
+pub fn front_proxy(files: &FrontProxy) -> Result<Identity, TlsError> {
+    Ok((certificates(&files.cert)?, key(&files.key)?))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

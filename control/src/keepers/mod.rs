@@ -3,6 +3,7 @@
 //! Each follows a few prefixes of the store, has no cache, and writes through the engine like everybody else. All are
 //! safe to run in several replicas: they only ever write what is missing.
 
+mod api_services;
 mod certificates;
 mod cluster_roles;
 mod legacy_tokens;
@@ -39,7 +40,14 @@ trait Keeper: Send + Sync {
 
 /// Runs all of them until the store is closed or the future is dropped.
 pub async fn run(engine: Arc<Engine>, store: Arc<dyn Store>) {
-    let keepers: [&dyn Keeper; 4] = [
+    if let Err(error) = api_services::register_built_in(&engine).await {
+        tracing::warn!(
+            error = &*error as &dyn std::error::Error,
+            "not all groups are listed as APIServices"
+        );
+    }
+    let keepers: [&dyn Keeper; 5] = [
+        &api_services::ApiServices,
         &certificates::Certificates,
         &cluster_roles::ClusterRoles,
         &legacy_tokens::LegacyTokens,

@@ -15,6 +15,8 @@ pub fn write(directory: &Path, port: u16) -> Result<(), Box<dyn std::error::Erro
     let ca_key = KeyPair::generate()?;
     fs::write(directory.join("ca.crt"), ca.self_signed(&ca_key)?.pem())?;
     fs::write(directory.join("ca.key"), ca_key.serialize_pem())?;
+    let other = KeyPair::generate()?;
+    fs::write(directory.join("other-ca.crt"), ca.self_signed(&other)?.pem())?;
     let issuer = Issuer::new(ca, ca_key);
     for (file, name, group, server) in [
         ("apiserver", "kube-apiserver", "", true),
@@ -27,6 +29,8 @@ pub fn write(directory: &Path, port: u16) -> Result<(), Box<dyn std::error::Erro
         ("node", "system:node:n1", "system:nodes", true),
         ("admin", "admin", "system:masters", false),
         ("bob", "bob", "dev", false),
+        ("front-proxy-client", "front-proxy-client", "", false),
+        ("things", "things.default.svc", "", true),
     ] {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -40,6 +44,9 @@ pub fn write(directory: &Path, port: u16) -> Result<(), Box<dyn std::error::Erro
         }];
         if server {
             params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+            if let Ok(name) = name.try_into() {
+                params.subject_alt_names.push(SanType::DnsName(name));
+            }
         }
         let key = KeyPair::generate()?;
         fs::write(
@@ -72,5 +79,6 @@ pub fn paths(directory: &Path) -> Pki {
         server_key: file("apiserver.key"),
         kubelet_client_cert: file("apiserver-kubelet-client.crt"),
         kubelet_client_key: file("apiserver-kubelet-client.key"),
+        front_proxy: None,
     }
 }

@@ -128,8 +128,8 @@ impl Documents {
         hash.text()
     }
 
-    /// What `/openapi/v3` lists.
-    pub fn v3_index(&self) -> Bytes {
+    /// What `/openapi/v3` lists, by path.
+    pub fn v3_index(&self) -> Map<String, Value> {
         let mut paths = Map::new();
         let customs = self.customs.iter().map(|custom| &custom.resource);
         for resource in self.served.iter().copied().chain(customs) {
@@ -139,7 +139,7 @@ impl Documents {
                 paths.insert(path, json!({ "serverRelativeURL": url }));
             }
         }
-        Bytes::from(json!({ "paths": paths }).to_string())
+        paths
     }
 
     /// What `/openapi/v3/{path}` shows: `api/v1`, `apis/apps/v1`, ….

@@ -86,6 +86,13 @@ impl Engine {
         kinds.iter().find(|kind| kind.resource.version == version).cloned()
     }
 
+    /// Whether a definition serves anything of a group version.
+    pub fn serves_custom(&self, group: &str, version: &str) -> bool {
+        let (_, kinds) = self.custom_kinds();
+        let mut kinds = kinds.iter();
+        kinds.any(|kind| kind.resource.group == group && kind.resource.version == version)
+    }
+
     /// Every custom kind that is served, by group, and the definitions that say so.
     pub(super) fn custom_kinds(&self) -> (State, Vec<Arc<Kind>>) {
         let Some(definitions) = self

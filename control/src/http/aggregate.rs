@@ -1,0 +1,153 @@
+//! Requests that another server answers, named by an APIService. They are authorized here and passed on with the name
+//! of who asks, which that server believes because of the certificate that is shown to it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::extension::ExtensionError;
+use super::proxy::{self, HOP_BY_HOP};
+use super::service::Service;
+use super::tunnel;
+use crate::engine::aggregate::{Aggregated, unavailable};
+use crate::engine::body::Body;
+use crate::engine::identity::User;
+use crate::engine::request::{Query, ResourcePath};
+use crate::engine::status::{ApiError, ApiResult};
+use crate::engine::verb_of;
+
+/// Headers with these beginnings say who asks; those of clients are never believed.
+pub const USER: &str = "x-remote-user";
+/// The user's UID.
+pub const UID: &str = "x-remote-uid";
+/// One for each group.
+pub const GROUP: &str = "x-remote-group";
+/// With the key of something else that is known of the user.
+pub const EXTRA: &str = "x-remote-extra-";
+
+/// Passes the request on.
+pub async fn answer(
+    service: &Service,
+    user: &Arc<User>,
+    aggregated: &Aggregated,
+    mut request: Request<Incoming>,
+) -> ApiResult<Response<Body>> {
+    authorize(service, user, &request)?;
+    if !aggregated.available {
+        return Err(unavailable(aggregated, "its APIService is not available"));
+    }
+    let extension = aggregated.extension(&service.engine)?;
+    let upgrade = request.headers().contains_key(header::UPGRADE);
+    let client = upgrade.then(|| tunnel::client_side(&mut request));
+    let target = request.uri().path_and_query().map_or("/", |it| it.as_str()).to_owned();
+    proxy::prepare(&mut request, &extension.name, &target, upgrade)?;
+    introduce(user, request.headers_mut())?;
+    let call = service.engine.extensions().call(&extension, request);
+    let mut response = call.await.map_err(|error| unavailable(aggregated, &why(&error)))?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client) = client else {
+            return Err(ApiError::plain("the server switched protocols without being asked to"));
+        };
+        tunnel::join(client, &mut response, service.stopped());
+        let (parts, _) = response.into_parts();
+        return Ok(Response::from_parts(parts, Body::Full(None)));
+    }
+    let (mut parts, body) = response.into_parts();
+    for name in HOP_BY_HOP {
+        parts.headers.remove(name);
+    }
+    parts.version = http::Version::HTTP_11;
+    Ok(Response::from_parts(
+        parts,
+        Body::Stream(Box::pin(body.map_err(Into::into))),
+    ))
+}
+
+fn authorize(service: &Service, user: &User, request: &Request<Incoming>) -> ApiResult<()> {
+    let (method, uri) = (request.method(), request.uri());
+    let query = Query::parse(uri.query().unwrap_or(""));
+    let path = ResourcePath::parse(uri.path());
+    let plain = method.as_str().to_ascii_lowercase();
+    let verb = path.as_ref().map_or(&*plain, |path| verb_of(method, &query, path));
+    service.engine.authorize(user, verb, uri.path(), path.as_ref(), &query)
+}
+
+/// Says who asks.
+fn introduce(user: &User, headers: &mut HeaderMap) -> ApiResult<()> {
+    let value = |text: &str| HeaderValue::from_str(text).map_err(ApiError::internal);
+    let foreign: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-remote-"))
+        .cloned()
+        .collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+    headers.insert(USER, value(&user.name)?);
+    if !user.uid.is_empty() {
+        headers.insert(UID, value(&user.uid)?);
+    }
+    for group in &user.groups {
+        headers.append(GROUP, value(group)?);
+    }
+    for (key, values) in &user.extra {
+        let name = format!("{EXTRA}{}", escaped(key));
+        let name: HeaderName = name.parse().map_err(ApiError::internal)?;
+        for text in values {
+            headers.append(name.clone(), value(text)?);
+        }
+    }
+    Ok(())
+}
+
+/// A key as a header's name can have it: in lower case, other than token characters (RFC 9110 section 5.6.2) and the
+/// percent sign itself percent-encoded.
+fn escaped(key: &str) -> String {
+    let mut text = String::new();
+    for byte in key.to_lowercase().bytes() {
+        if byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02x}");
+        }
+    }
+    text
+}
+
+fn why(error: &ExtensionError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_server_says_who_asks() {
+        let mut user = User::new("jane", vec!["dev".into(), "ops".into()]);
+        user.extra = vec![("example.com/Scope".into(), vec!["a".into(), "b".into()])];
+        let mut headers = HeaderMap::new();
+        headers.insert("x-remote-user", HeaderValue::from_static("root"));
+        headers.insert("x-remote-group", HeaderValue::from_static("system:masters"));
+        headers.insert("x-remote-extra-x", HeaderValue::from_static("y"));
+        introduce(&user, &mut headers).unwrap();
+        let all = |name: &str| {
+            let values = headers.get_all(name).into_iter();
+            values.map(|it| it.to_str().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(all("x-remote-user"), ["jane"]);
+        assert_eq!(all("x-remote-group"), ["dev", "ops", "system:authenticated"]);
+        assert_eq!(all("x-remote-extra-example.com%2fscope"), ["a", "b"]);
+        assert_eq!(all("x-remote-extra-x"), [""; 0]);
+    }
+}

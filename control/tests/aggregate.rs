@@ -1,0 +1,208 @@
+//! Group versions that another server serves.
+
+#[path = "support/server.rs"]
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use barepod_control::FrontProxy;
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use server::{Cluster, directory, get, identity, roots, serve};
+
+const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+const THINGS: &str = "/apis/x.example.com/v1/namespaces/default/things";
+
+/// Serves things, and echoes who asked for them.
+fn things(up: &AtomicBool, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let headers = request.headers();
+    let all = |name: &str| {
+        let values = headers.get_all(name).iter();
+        values.map(|it| it.to_str().unwrap()).collect::<Vec<_>>()
+    };
+    let path = request.uri().path();
+    let answer = match path {
+        _ if !up.load(Ordering::Relaxed) => return Response::builder().status(500).body(Full::default()).unwrap(),
+        "/apis/x.example.com/v1" => {
+            json!({"kind": "APIResourceList", "groupVersion": "x.example.com/v1", "resources": [
+                {"name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing", "verbs": ["get", "list"]},
+            ]})
+        }
+        "/openapi/v3" => {
+            json!({"paths": {"apis/x.example.com/v1": {"serverRelativeURL": "/openapi/v3/apis/x.example.com/v1?hash=H"}}})
+        }
+        THINGS | "/openapi/v3/apis/x.example.com/v1" => json!({
+            "path": path, "query": request.uri().query(), "method": request.method().as_str(),
+            "host": all("host"), "user": all("x-remote-user"), "groups": all("x-remote-group"),
+            "authorization": all("authorization"),
+        }),
+        _ => return Response::builder().status(404).body(Full::default()).unwrap(),
+    };
+    Response::new(Full::new(answer.to_string().into()))
+}
+
+async fn available(cluster: &Cluster, status: &str, reason: &str) {
+    let mut seen = Value::Null;
+    for _ in 0..600 {
+        let service = cluster
+            .admin("GET", &format!("{SERVICES}/v1.x.example.com"), Value::Null)
+            .await;
+        let conditions = service["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        seen = conditions
+            .into_iter()
+            .find(|it| it["type"] == "Available")
+            .unwrap_or_default();
+        if seen["status"] == status && seen["reason"] == reason {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not {status} {reason}: {seen}");
+}
+
+#[tokio::test]
+async fn another_server_serves_a_group() {
+    let directory = directory();
+    let at = |file: &str| directory.path().join(file);
+    let mut config = server::config(directory.path(), ([127, 0, 0, 1], 0).into());
+    config.controllers = true;
+    // The test's one authority stands for that of front proxies as well.
+    config.pki.front_proxy = Some(FrontProxy {
+        ca: at("ca.crt"),
+        cert: at("front-proxy-client.crt"),
+        key: at("front-proxy-client.key"),
+    });
+    let up = Arc::new(AtomicBool::new(true));
+    let state = up.clone();
+    let address = serve(
+        identity(directory.path(), "things"),
+        roots(directory.path()),
+        move |request| things(&state, &request),
+    )
+    .await;
+    let cluster = Cluster::start_with(directory.clone(), config).await;
+    let published = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let published = cluster.admin("GET", published, Value::Null).await;
+    assert_eq!(
+        published["data"]["requestheader-allowed-names"],
+        "[\"front-proxy-client\"]"
+    );
+    let ca = std::fs::read(at("ca.crt")).unwrap();
+    let service = json!({"metadata": {"name": "v1.x.example.com"}, "spec": {
+        "group": "x.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
+        "caBundle": base64::engine::general_purpose::STANDARD.encode(&ca),
+        "service": {"namespace": "default", "name": "things", "port": address.port()},
+    }});
+    cluster.admin("POST", SERVICES, service).await;
+    available(&cluster, "False", "ServiceNotFound").await;
+    assert_eq!(cluster.call(Some("admin"), "GET", THINGS, Value::Null).await.0, 503);
+    let named = json!({"metadata": {"name": "things"}, "spec": {"type": "ExternalName", "externalName": "localhost"}});
+    cluster
+        .admin("POST", "/api/v1/namespaces/default/services", named)
+        .await;
+    available(&cluster, "True", "Passed").await;
+
+    // Who asks is told by this server alone.
+    let request = Request::builder().uri(format!("{THINGS}?limit=5"));
+    let request = request
+        .header("host", "x")
+        .header("x-remote-user", "root")
+        .header("x-remote-group", "system:masters");
+    let response = cluster
+        .send(Some("admin"), request.body(Full::default()).unwrap())
+        .await;
+    let echoed = response.into_body().collect().await.unwrap().to_bytes();
+    let echoed: Value = serde_json::from_slice(&echoed).unwrap();
+    assert_eq!(
+        echoed,
+        json!({"path": THINGS, "query": "limit=5", "method": "GET", "host": ["things.default.svc"], "user": ["admin"],
+            "groups": ["system:masters", "system:authenticated"], "authorization": []})
+    );
+    // And only who may ask is passed on.
+    assert_eq!(cluster.call(Some("bob"), "GET", THINGS, Value::Null).await.0, 403);
+    assert_eq!(cluster.call(None, "GET", THINGS, Value::Null).await.0, 401);
+
+    // It is found like everything else.
+    let groups = cluster.admin("GET", "/apis", Value::Null).await;
+    let groups = groups["groups"].as_array().unwrap().clone();
+    assert!(
+        groups.iter().any(|group| group["name"] == "x.example.com"),
+        "{groups:?}"
+    );
+    let group = cluster.admin("GET", "/apis/x.example.com", Value::Null).await;
+    assert_eq!(group["preferredVersion"]["groupVersion"], "x.example.com/v1");
+    let resources = cluster.admin("GET", "/apis/x.example.com/v1", Value::Null).await;
+    assert_eq!(resources["resources"][0]["name"], "things");
+    let mut aggregated = get("/apis");
+    let form = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    aggregated.headers_mut().insert("accept", form.parse().unwrap());
+    let aggregated = cluster.send(Some("admin"), aggregated).await;
+    let aggregated = aggregated.into_body().collect().await.unwrap().to_bytes();
+    let aggregated: Value = serde_json::from_slice(&aggregated).unwrap();
+    let items = aggregated["items"].as_array().unwrap();
+    let item = items
+        .iter()
+        .find(|it| it["metadata"]["name"] == "x.example.com")
+        .unwrap();
+    assert_eq!(item["versions"][0]["resources"][0]["responseKind"]["kind"], "Thing");
+    let index = cluster.admin("GET", "/openapi/v3", Value::Null).await;
+    let url = index["paths"]["apis/x.example.com/v1"]["serverRelativeURL"]
+        .as_str()
+        .unwrap();
+    let document = cluster.admin("GET", url, Value::Null).await;
+    assert_eq!(
+        (&document["query"], &document["user"]),
+        (&json!("hash=H"), &json!(["admin"]))
+    );
+
+    // What is built in is listed beside it, and stays what it is.
+    let all = cluster.admin("GET", SERVICES, Value::Null).await;
+    let local = |name: &str| {
+        let items = all["items"].as_array().unwrap();
+        items
+            .iter()
+            .any(|it| it["metadata"]["name"] == name && it["status"]["conditions"][0]["reason"] == "Local")
+    };
+    assert!(local("v1.") && local("v1.apps"), "{all}");
+
+    // When it is gone that is told, and with a certificate of another authority it is not believed.
+    up.store(false, Ordering::Relaxed);
+    let touch = json!({"metadata": {"annotations": {"looked": "again"}}});
+    cluster.patch(&format!("{SERVICES}/v1.x.example.com"), touch).await;
+    available(&cluster, "False", "FailedDiscoveryCheck").await;
+    assert_eq!(cluster.call(Some("admin"), "GET", THINGS, Value::Null).await.0, 503);
+    up.store(true, Ordering::Relaxed);
+    let touch = json!({"metadata": {"annotations": {"looked": "once more"}}});
+    cluster.patch(&format!("{SERVICES}/v1.x.example.com"), touch).await;
+    available(&cluster, "True", "Passed").await;
+    let other = base64::engine::general_purpose::STANDARD.encode(std::fs::read(at("other-ca.crt")).unwrap());
+    cluster
+        .patch(
+            &format!("{SERVICES}/v1.x.example.com"),
+            json!({"spec": {"caBundle": other}}),
+        )
+        .await;
+    available(&cluster, "False", "FailedDiscoveryCheck").await;
+    cluster
+        .admin("DELETE", &format!("{SERVICES}/v1.x.example.com"), Value::Null)
+        .await;
+    for _ in 0..600 {
+        if cluster
+            .call(Some("admin"), "GET", "/apis/x.example.com", Value::Null)
+            .await
+            .0
+            == 404
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(cluster.call(Some("admin"), "GET", THINGS, Value::Null).await.0, 404);
+    cluster.stop().await;
+}
