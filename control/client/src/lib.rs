@@ -38,5 +38,6 @@ pub use error::{Cause, Details, Error, Status};
 pub use kubeconfig::Kubeconfig;
 pub use object::{Object, PartialObject, Read, Resource, decode};
 pub use request::{DeleteOptions, Patch, Propagation, Request};
+pub use tls::AnyCertificate;
 pub use transport::{Body, BoxError, Transport};
 pub use watch::{Event, Selection, watch};
