@@ -13,6 +13,7 @@ mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
 mod limit_ranger;
+pub mod matching;
 mod node_restriction;
 pub mod pod_security;
 mod priority;
@@ -25,6 +26,7 @@ mod service_account;
 mod storage_protection;
 #[cfg(test)]
 mod testing;
+pub mod webhook;
 
 pub use request::{Notes, Operation, Refusal, Request, World};
 

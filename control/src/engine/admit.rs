@@ -3,13 +3,15 @@
 use barepod_admission::{self as admission, Notes, Operation, Refusal, World};
 use barepod_auth::attributes::Attributes;
 use barepod_auth::rbac::Policy;
-use barepod_kinds::Cluster;
+use barepod_kinds::{Cluster, scale};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::head::Head;
-use super::request::Request;
+use super::identity::User;
+use super::request::{Query, Request, ResourcePath};
 use super::status::{ApiError, ApiResult};
+use super::webhook::{Round, Told};
 use super::{Engine, Target, meta};
 
 /// A write, as far as plugins need to know it.
@@ -22,6 +24,7 @@ pub(super) struct Admission<'a> {
     /// The stored object, of updates and removals.
     pub(super) old: Option<&'a Value>,
     pub(super) now: Timestamp,
+    pub(super) dry_run: bool,
 }
 
 impl World for Engine {
@@ -43,20 +46,130 @@ impl World for Engine {
 }
 
 impl Engine {
-    /// Lets every plugin fill in or refuse.
-    pub(super) fn admit(&self, request: &Request, write: Admission<'_>, object: &mut Value) -> ApiResult<()> {
+    /// Lets every plugin and then every webhook fill in or refuse. When a webhook changed something, they see that too.
+    pub(super) async fn admit(&self, request: &Request, write: Admission<'_>, object: &mut Value) -> ApiResult<()> {
         self.ask_plugins(request, write, |asked, notes| {
             admission::admit(self, asked, object, notes)
-        })
+        })?;
+        if write.subresource == "scale" {
+            return self.admit_scale(request, write, object).await;
+        }
+        let Some(told) = told(request, write) else {
+            return Ok(());
+        };
+        let mut round = Round::default();
+        if self.ask_mutating(told, object, &mut round).await? {
+            self.ask_plugins(request, write, |asked, notes| {
+                admission::admit(self, asked, object, notes)
+            })?;
+            round.again = true;
+            self.ask_mutating(told, object, &mut round).await?;
+        }
+        Ok(())
     }
 
-    /// Lets every plugin refuse what is about to be stored or, if there is no object, removed.
-    pub(super) fn admit_result(
+    /// Lets every plugin and then every webhook refuse what is about to be stored or, if there is no object, removed.
+    pub(super) async fn admit_result(
         &self,
         request: &Request,
         write: Admission<'_>,
         object: Option<&Value>,
     ) -> ApiResult<()> {
+        let told = told(request, write);
+        if let (Some(told), Operation::Delete) = (told, write.operation) {
+            self.ask_mutating(told, &mut Value::Null, &mut Round::default()).await?;
+        }
+        self.plugins_admit(request, write, object)?;
+        match told {
+            Some(told) => self.ask_validating(told, object.unwrap_or(&Value::Null)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Webhooks see the Scale that was written, not the object that has it.
+    async fn admit_scale(&self, request: &Request, write: Admission<'_>, object: &mut Value) -> ApiResult<()> {
+        let Some(paths) = write.target.kind.strategy.scale() else {
+            return Ok(());
+        };
+        let old = write.old.map(|old| scale::render(old, &paths));
+        let told = Told {
+            operation: "UPDATE",
+            target: write.target,
+            subresource: "scale",
+            old: old.as_ref(),
+            sent: Some(("autoscaling/v1", "Scale")),
+            dry_run: write.dry_run,
+            user: &request.user,
+            notes: &request.notes,
+        };
+        let written = scale::render(object, &paths);
+        let mut scale = written.clone();
+        self.admit_told(told, &mut scale).await?;
+        if scale != written {
+            scale::apply(object, &scale, &paths);
+        }
+        Ok(())
+    }
+
+    /// As for a write of the object itself, for something that is sent to a subresource, such as a Binding.
+    pub(super) async fn admit_sent(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        subresource: &str,
+        dry_run: bool,
+        (api_version, kind): (&str, &str),
+        sent: &mut Value,
+    ) -> ApiResult<()> {
+        let told = Told {
+            operation: "CREATE",
+            target,
+            subresource,
+            old: None,
+            sent: Some((api_version, kind)),
+            dry_run,
+            user: &request.user,
+            notes: &request.notes,
+        };
+        self.admit_told(told, sent).await
+    }
+
+    /// Asks the webhooks about a stream that is about to be opened.
+    pub async fn admit_connect(&self, user: &User, path: &ResourcePath, query: &Query) -> ApiResult<()> {
+        let Some(kind) = self.find(&path.group, &path.version, &path.resource) else {
+            return Ok(());
+        };
+        let subresource = path.subresource.as_deref().unwrap_or("");
+        let mut options = connection(&path.resource, subresource, query, path.rest.as_deref());
+        let name = options["kind"].as_str().unwrap_or("").to_owned();
+        let notes = std::sync::Mutex::default();
+        let told = Told {
+            operation: "CONNECT",
+            target: Target {
+                kind: &kind,
+                namespace: path.namespace.as_deref().unwrap_or(""),
+                name: path.name.as_deref().unwrap_or(""),
+            },
+            subresource,
+            old: None,
+            sent: Some(("v1", &name)),
+            dry_run: false,
+            user,
+            notes: &notes,
+        };
+        self.admit_told(told, &mut options).await
+    }
+
+    async fn admit_told(&self, told: Told<'_>, sent: &mut Value) -> ApiResult<()> {
+        let mut round = Round::default();
+        if self.ask_mutating(told, sent, &mut round).await? {
+            round.again = true;
+            self.ask_mutating(told, sent, &mut round).await?;
+        }
+        self.ask_validating(told, sent).await
+    }
+
+    fn plugins_admit(&self, request: &Request, write: Admission<'_>, object: Option<&Value>) -> ApiResult<()> {
         let object = object.unwrap_or(&Value::Null);
         self.ask_plugins(request, write, |asked, notes| {
             admission::validate(self, asked, object, notes)
@@ -116,4 +229,60 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What webhooks are told of a write. Of what is sent to some subresources they are told there.
+fn told<'a>(request: &'a Request, write: Admission<'a>) -> Option<Told<'a>> {
+    if matches!(write.subresource, "binding" | "scale" | "eviction") {
+        return None;
+    }
+    Some(Told {
+        operation: match write.operation {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+        },
+        target: write.target,
+        subresource: write.subresource,
+        old: write.old,
+        sent: None,
+        dry_run: write.dry_run,
+        user: &request.user,
+        notes: &request.notes,
+    })
+}
+
+/// What a client wants of a stream, as webhooks are shown it.
+fn connection(resource: &str, subresource: &str, query: &Query, rest: Option<&str>) -> Value {
+    let kind = match (resource, subresource) {
+        ("pods", "exec") => "PodExecOptions",
+        ("pods", "attach") => "PodAttachOptions",
+        ("pods", "portforward") => "PodPortForwardOptions",
+        ("pods", "log") => "PodLogOptions",
+        ("pods", _) => "PodProxyOptions",
+        ("services", _) => "ServiceProxyOptions",
+        _ => "NodeProxyOptions",
+    };
+    let mut options = json!({"kind": kind, "apiVersion": "v1"});
+    if subresource == "proxy" {
+        options["path"] = rest.unwrap_or("").into();
+        return options;
+    }
+    for flag in ["stdin", "stdout", "stderr", "tty"] {
+        if let Ok(Some(value)) = query.flag(flag) {
+            options[flag] = value.into();
+        }
+    }
+    if let Some(container) = query.get("container") {
+        options["container"] = container.into();
+    }
+    let command: Vec<&str> = query.all("command").collect();
+    if !command.is_empty() {
+        options["command"] = json!(command);
+    }
+    let ports: Vec<i64> = query.all("ports").filter_map(|port| port.parse().ok()).collect();
+    if !ports.is_empty() {
+        options["ports"] = json!(ports);
+    }
+    options
 }

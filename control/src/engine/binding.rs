@@ -43,6 +43,10 @@ impl Engine {
             meta::of(&mut binding).insert("name".into(), target.name.into());
         }
         check_name(&binding, target)?;
+        let sent = ("v1", "Binding");
+        let (dry_run, posted) = (options.dry_run, &mut binding);
+        self.admit_sent(request, target, "binding", dry_run, sent, posted)
+            .await?;
         let update = Update {
             subresource: "binding",
             book: true,

@@ -122,7 +122,7 @@ impl Engine {
         guard: Option<Guard>,
     ) -> ApiResult<Option<Answer>> {
         let kind = target.kind;
-        let object = self.prepare_create(request, target, object, options, book)?;
+        let object = self.prepare_create(request, target, object, options, book).await?;
         let reserved = self.reserve(target, "", &object, None, options.dry_run).await?;
         let key = target.key();
         let exists = || ApiError::already_exists(kind, target.name);
@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// The object to store.
-    fn prepare_create(
+    async fn prepare_create(
         &self,
         request: &Request,
         target: Target<'_>,
@@ -179,14 +179,17 @@ impl Engine {
             subresource: "",
             old: None,
             now,
+            dry_run: options.dry_run,
         };
-        self.admit(request, write, &mut object)?;
-        let context = self.context(now, &request.user, target.namespace);
-        let prepared = kind.strategy.prepare_create(&context, &mut object);
-        prepared.map_err(|denied| ApiError::denied(kind, name, denied))?;
+        self.admit(request, write, &mut object).await?;
+        {
+            let context = self.context(now, &request.user, target.namespace);
+            let prepared = kind.strategy.prepare_create(&context, &mut object);
+            prepared.map_err(|denied| ApiError::denied(kind, name, denied))?;
+        }
         kind.strategy.set_generation(&mut object, None);
         validate(kind, name, &object, None)?;
-        self.admit_result(request, write, Some(&object))?;
+        self.admit_result(request, write, Some(&object)).await?;
         Ok(object)
     }
 }

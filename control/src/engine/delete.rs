@@ -176,7 +176,7 @@ impl Engine {
     pub(super) async fn remove(&self, request: &Request, target: Target<'_>, removal: &Removal) -> ApiResult<Removed> {
         for _ in 0..ATTEMPTS {
             let current = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
-            let (write, gone) = match self.removal_step(request, target, removal, &current)? {
+            let (write, gone) = match self.removal_step(request, target, removal, &current).await? {
                 Step::Done(removed) => return Ok(removed),
                 Step::Write(write, gone) => (write, gone),
             };
@@ -192,7 +192,7 @@ impl Engine {
     }
 
     /// What is to be done with an object as it is now.
-    pub(super) fn removal_step(
+    pub(super) async fn removal_step(
         &self,
         request: &Request,
         target: Target<'_>,
@@ -210,8 +210,9 @@ impl Engine {
             subresource: removal.subresource,
             old: Some(&object),
             now,
+            dry_run: removal.dry_run,
         };
-        self.admit_result(request, write, None)?;
+        self.admit_result(request, write, None).await?;
         let mode = kind.strategy.delete(&object, &removal.options, now);
         let (change, gone) = match mode {
             DeleteMode::Unchanged => return Ok(Step::Done(Removed::Marked(Answer::Stored(current.clone())))),

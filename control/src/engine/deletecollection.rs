@@ -50,7 +50,7 @@ impl Engine {
         let mut writes = Vec::with_capacity(objects.len());
         let mut written = Vec::with_capacity(objects.len());
         for object in objects {
-            match self.removal_step(request, place(kind, object), removal, object)? {
+            match self.removal_step(request, place(kind, object), removal, object).await? {
                 Step::Done(_) => removed.push(object.clone()),
                 Step::Write(write, _) => {
                     writes.push(write);

@@ -45,6 +45,10 @@ impl Engine {
             meta::of(&mut eviction).insert("name".into(), target.name.into());
         }
         update::check_name(&eviction, target)?;
+        let sent = ("policy/v1", "Eviction");
+        let (dry_run, posted) = (options.dry_run, &mut eviction);
+        self.admit_sent(request, target, "eviction", dry_run, sent, posted)
+            .await?;
         let empty = json!({});
         let given = eviction
             .get("deleteOptions")

@@ -47,6 +47,7 @@ mod token;
 mod update;
 mod version;
 mod watch;
+mod webhook;
 
 pub use authenticate::Bearer;
 pub(crate) use head::{Head, parse};
@@ -61,7 +62,7 @@ use barepod_store::{Object, Store};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::access::{Access, Audit, Fairness, Tokens};
+use crate::access::{Access, Audit, Fairness, Hooks, Tokens};
 use crate::http::Extensions;
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
@@ -81,6 +82,7 @@ pub struct Engine {
     quotas: quota::Locks,
     signs: Option<Authority>,
     fairness: Fairness,
+    hooks: Hooks,
     audit: Option<Audit>,
 }
 
@@ -98,6 +100,7 @@ impl Engine {
         let registry = Registry::new();
         let discovery = discovery::Current::new(&registry);
         let fairness = Fairness::new(&store);
+        let hooks = Hooks::new(&store);
         let access = Access::new(&store, registry.find_any("", "pods").cloned());
         Engine {
             access,
@@ -105,6 +108,7 @@ impl Engine {
             quotas: quota::Locks::default(),
             signs: None,
             fairness,
+            hooks,
             audit: None,
             store,
             registry,

@@ -85,7 +85,7 @@ impl Engine {
             ("scale", _) => self.scale(request, target).await,
             ("binding", &Method::POST) => self.bind(request, target).await,
             ("eviction", &Method::POST) => self.evict(request, target).await,
-            ("token", &Method::POST) => self.request_token(request, target),
+            ("token", &Method::POST) => self.request_token(request, target).await,
             ("finalize", &Method::PUT) => self.finalize(request, target).await,
             ("exec" | "attach" | "log" | "portforward" | "proxy", _) => {
                 Err(ApiError::internal("streams are not available on this transport"))

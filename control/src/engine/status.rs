@@ -351,6 +351,54 @@ impl ApiError {
         Self::new(code, reason, message)
     }
 
+    /// As the Status of somebody else says, such as a webhook.
+    pub fn from_status(status: &Value) -> Self {
+        const REASONS: [&str; 17] = [
+            "Unauthorized",
+            "Forbidden",
+            "NotFound",
+            "AlreadyExists",
+            "Conflict",
+            "Gone",
+            "Invalid",
+            "ServerTimeout",
+            "Timeout",
+            "TooManyRequests",
+            "BadRequest",
+            "MethodNotAllowed",
+            "NotAcceptable",
+            "RequestEntityTooLarge",
+            "UnsupportedMediaType",
+            "InternalError",
+            "ServiceUnavailable",
+        ];
+        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
+        let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+        let reason = REASONS.into_iter().find(|reason| status["reason"] == **reason);
+        let mut error = Self::new(code.unwrap_or(500), reason.unwrap_or(""), text(status, "message"));
+        let details = &status["details"];
+        if details.is_object() {
+            let causes = details["causes"].as_array().into_iter().flatten();
+            error.details = Some(Box::new(Details {
+                name: text(details, "name"),
+                group: text(details, "group"),
+                kind: text(details, "kind"),
+                causes: causes
+                    .map(|cause| Cause {
+                        reason: text(cause, "reason"),
+                        message: text(cause, "message"),
+                        field: text(cause, "field"),
+                    })
+                    .collect(),
+                retry_after_seconds: details["retryAfterSeconds"]
+                    .as_u64()
+                    .and_then(|seconds| u32::try_from(seconds).ok())
+                    .unwrap_or(0),
+            }));
+        }
+        error
+    }
+
     /// The Status object.
     pub fn to_value(&self) -> Value {
         let mut metadata = Map::new();

@@ -23,7 +23,7 @@ const LEAST_SECONDS: i64 = 600;
 const MOST_SECONDS: i64 = 1 << 32;
 
 impl Engine {
-    pub(super) fn request_token(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+    pub(super) async fn request_token(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         let options = WriteOptions::parse(request, "CreateOptions")?;
         let expected = Expected {
             api_version: "authentication.k8s.io/v1",
@@ -32,6 +32,9 @@ impl Engine {
         };
         let (mut wanted, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        let sent = ("authentication.k8s.io/v1", "TokenRequest");
+        let (dry_run, posted) = (options.dry_run, &mut wanted);
+        self.admit_sent(request, target, "token", dry_run, sent, posted).await?;
         let account = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
         let account = parse(&account);
         let now = Timestamp::now();

@@ -102,7 +102,7 @@ impl Engine {
             let old = parse(&current);
             let new = change(&old)?;
             let insists = !matches!(meta::text(&new, "resourceVersion"), "" | "0");
-            let prepared = self.prepare_update(request, target, options, update, &old, new)?;
+            let prepared = self.prepare_update(request, target, options, update, &old, new).await?;
             let Some(new) = prepared else {
                 return Ok(Answer::Stored(current));
             };
@@ -133,7 +133,7 @@ impl Engine {
     }
 
     /// The object to store, or `None` if nothing changes.
-    fn prepare_update(
+    async fn prepare_update(
         &self,
         request: &Request,
         target: Target<'_>,
@@ -159,21 +159,24 @@ impl Engine {
             subresource: update.subresource,
             old: Some(old),
             now,
+            dry_run: options.dry_run,
         };
-        self.admit(request, write, &mut new)?;
-        let context = self.context(now, &request.user, target.namespace);
-        match update.subresource {
-            "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
-            // These change one thing of the stored object, which an ordinary update may not be able to.
-            "binding" | "finalize" => {}
-            part if is_part(part) => {
-                let prepared = kind.strategy.prepare_part(part, &context, &mut new, old);
-                prepared.map_err(denied)?;
-                kind.strategy.set_generation(&mut new, Some(old));
-            }
-            _ => {
-                kind.strategy.prepare_update(&context, &mut new, old).map_err(denied)?;
-                kind.strategy.set_generation(&mut new, Some(old));
+        self.admit(request, write, &mut new).await?;
+        {
+            let context = self.context(now, &request.user, target.namespace);
+            match update.subresource {
+                "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
+                // These change one thing of the stored object, which an ordinary update may not be able to.
+                "binding" | "finalize" => {}
+                part if is_part(part) => {
+                    let prepared = kind.strategy.prepare_part(part, &context, &mut new, old);
+                    prepared.map_err(denied)?;
+                    kind.strategy.set_generation(&mut new, Some(old));
+                }
+                _ => {
+                    kind.strategy.prepare_update(&context, &mut new, old).map_err(denied)?;
+                    kind.strategy.set_generation(&mut new, Some(old));
+                }
             }
         }
         if update.book {
@@ -208,7 +211,7 @@ impl Engine {
             "binding" | "finalize" => {}
             _ => validate(kind, target.name, &new, Some(old))?,
         }
-        self.admit_result(request, write, Some(&new))?;
+        self.admit_result(request, write, Some(&new)).await?;
         Ok(Some(new))
     }
 

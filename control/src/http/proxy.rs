@@ -56,6 +56,9 @@ pub async fn answer(
     if verb == "get" && matches!(path.subresource.as_deref(), Some("exec" | "attach" | "portforward")) {
         authorize("create")?;
     }
+    if path.subresource.as_deref() != Some("log") {
+        service.engine.admit_connect(user, &path, &query).await?;
+    }
     let destination = locate(&service.engine, &path, &query, &raw_query)?;
     let Some(Destination {
         peer,

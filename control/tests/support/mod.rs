@@ -1,6 +1,8 @@
 //! An engine over a store in a temporary directory, called without a socket.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod hook;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
