@@ -93,6 +93,14 @@ impl Quantity {
         })
     }
 
+    /// A quantity of so many billionths.
+    pub fn from_nanos(nanos: i128) -> Self {
+        Quantity {
+            nanos,
+            style: Style::Decimal,
+        }
+    }
+
     /// The value in billionths.
     pub fn nanos(self) -> i128 {
         self.nanos
