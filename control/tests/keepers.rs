@@ -117,3 +117,24 @@ async fn claims_go_when_nobody_uses_them() {
         .ok();
     until(&api, &path, |answer| answer.code == 404).await;
 }
+
+#[tokio::test]
+async fn classes_of_attributes_go_when_nothing_names_them() {
+    let api = api().await;
+    let path = "/apis/storage.k8s.io/v1/volumeattributesclasses";
+    let class = json!({"metadata": {"name": "fast"}, "driverName": "d.example.com", "parameters": {"a": "b"}});
+    api.post(path, class).await.ok();
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "volumeAttributesClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}}});
+    api.post(CLAIMS, claim).await.ok();
+    let path = format!("{path}/fast");
+    let marked = api.delete(&path, Value::Null).await.ok();
+    assert_eq!(
+        marked["metadata"]["finalizers"],
+        json!(["kubernetes.io/vac-protection"])
+    );
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(api.get(&path).await.code, 200);
+    api.delete(&format!("{CLAIMS}/c"), Value::Null).await.ok();
+    until(&api, &path, |answer| answer.code == 404).await;
+}

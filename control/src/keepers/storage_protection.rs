@@ -1,4 +1,5 @@
-//! Lets claims go when no pod uses them any more, and volumes when no claim has them.
+//! Lets claims go when no pod uses them any more, volumes when no claim has them, and classes of attributes when neither
+//! claims nor volumes name them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +15,11 @@ use crate::internal::call_as;
 
 const CLAIMS: &str = "/persistentvolumeclaims/";
 const VOLUMES: &str = "/persistentvolumes/";
+const CLASSES: &str = "/storage.k8s.io/volumeattributesclasses/";
 const PODS: &str = "/pods/";
 const OF_CLAIMS: &str = "kubernetes.io/pvc-protection";
 const OF_VOLUMES: &str = "kubernetes.io/pv-protection";
+const OF_CLASSES: &str = "kubernetes.io/vac-protection";
 
 /// The keeper. Its keys are those of the store.
 #[derive(Default)]
@@ -68,19 +71,34 @@ fn uses(pod: &Value, claim: &str) -> bool {
     })
 }
 
+/// Whether a claim or a volume names the class.
+fn names(object: &Value, class: &str) -> bool {
+    let places = [
+        "/spec/volumeAttributesClassName",
+        "/status/currentVolumeAttributesClassName",
+        "/status/modifyVolumeStatus/targetVolumeAttributesClassName",
+    ];
+    let mut named = places.iter().filter_map(|place| object.pointer(place));
+    named.any(|name| name == class)
+}
+
 impl Keeper for StorageProtection {
     fn prefixes(&self) -> &'static [&'static str] {
-        &[CLAIMS, VOLUMES, PODS]
+        &[CLAIMS, VOLUMES, CLASSES, PODS]
     }
 
     fn keys(&self, engine: &Engine, event: &Event) -> Vec<String> {
         let key = event.object.key();
         let Some((namespace, _)) = place(PODS, key) else {
-            return if event.kind == EventKind::Deleted {
+            let mut keys = if event.kind == EventKind::Deleted {
                 Vec::new()
             } else {
                 self.first(engine, &event.object)
             };
+            if event.kind != EventKind::Added && !key.starts_with(CLASSES) {
+                keys.extend(engine.stored(CLASSES).iter().map(|class| class.key().to_owned()));
+            }
+            return keys;
         };
         let ended = event.kind == EventKind::Deleted
             || matches!(
@@ -123,6 +141,16 @@ impl Keeper for StorageProtection {
                 drop(waiting);
                 let path = format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}");
                 (OF_CLAIMS, path, "pvc-protection-controller")
+            } else if let Some(name) = key.strip_prefix(CLASSES) {
+                let named = |prefix| engine.stored(prefix).iter().any(|it| names(&parse(it), name));
+                if !is_held(&object, OF_CLASSES) || named(CLAIMS) || named(VOLUMES) {
+                    return Ok(None);
+                }
+                (
+                    OF_CLASSES,
+                    format!("/apis/storage.k8s.io/v1/volumeattributesclasses/{name}"),
+                    "vac-protection-controller",
+                )
             } else {
                 let name = key.strip_prefix(VOLUMES).unwrap_or("");
                 let bound = object.pointer("/status/phase").and_then(Value::as_str) == Some("Bound");
