@@ -20,6 +20,16 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// The rules of the schema of a value that is no object of the API.
+    pub fn parse_value(schema: &Value) -> Rules {
+        match has_rules(schema) {
+            true => below(schema, schema, false, Decl::of_schema(schema, false).as_ref()),
+            false => Rules::default(),
+        }
+    }
+}
+
 /// Whether there is any rule, told without compiling.
 fn has_rules(schema: &Value) -> bool {
     match schema {

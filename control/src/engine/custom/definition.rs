@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use barepod_cel::rules::{Fault, Rules, check_definition};
 use barepod_kinds::{Invalid, Kind as ErrorKind, ScalePaths, conditions};
 use barepod_schema::structural::Schema;
 use barepod_schema::{Resource, Subresource};
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::columns::Columns;
 use super::jsonpath::JsonPath;
-use super::strategy::{Custom, invalid};
+use super::strategy::{Custom, broken, invalid};
 use super::versions::{Versions, compare};
 use crate::engine::forms::Forms;
 use crate::engine::registry::{Behaviour, Kind, Structure};
@@ -164,6 +165,7 @@ fn behaviour(version: &Value, schema: Arc<Schema>) -> Custom {
     let fields = list(version, "selectableFields").iter();
     Custom {
         schema,
+        rules: Rules::parse(&version["schema"]["openAPIV3Schema"]),
         has_status: stated["status"].is_object(),
         scale,
         columns: Columns::new(list(version, "additionalPrinterColumns")),
@@ -176,7 +178,7 @@ fn behaviour(version: &Value, schema: Arc<Schema>) -> Custom {
     }
 }
 
-/// What is wrong with a definition that only its schemas as a whole can tell: patterns and defaults.
+/// What is wrong with a definition that only its schemas as a whole can tell: patterns, defaults and rules.
 pub(in crate::engine) fn check(definition: &Value) -> Vec<Invalid> {
     let versions = list(&definition["spec"], "versions");
     let schema = |version: &Value| version["schema"]["openAPIV3Schema"].clone();
@@ -188,7 +190,17 @@ pub(in crate::engine) fn check(definition: &Value) -> Vec<Invalid> {
             true => "spec.validation.openAPIV3Schema".to_owned(),
             false => format!("spec.versions[{at}].schema.openAPIV3Schema"),
         };
-        below(&schema(version), &path, &mut errors);
+        let schema = schema(version);
+        below(&schema, &path, &mut errors);
+        errors.extend(check_definition(&schema, &path).into_iter().map(|flaw| Invalid {
+            field: flaw.field,
+            kind: match flaw.fault {
+                Fault::Invalid => ErrorKind::Invalid,
+                Fault::Forbidden => ErrorKind::Forbidden,
+            },
+            value: flaw.value,
+            detail: flaw.detail,
+        }));
     }
     errors
 }
@@ -218,8 +230,9 @@ fn below(schema: &Value, path: &str, errors: &mut Vec<Invalid>) {
             });
         }
         parsed.fill(&mut pruned);
-        errors.extend(parsed.validate(&pruned, None).into_iter().map(|problem| {
-            let mut error = invalid(problem);
+        let problems = parsed.validate(&pruned, None).into_iter().map(invalid);
+        let rules = Rules::parse_value(schema).judge(&pruned, None).failures;
+        errors.extend(problems.chain(rules.into_iter().map(broken)).map(|mut error| {
             error.field = match error.field.as_str() {
                 "<nil>" => field.clone(),
                 inside => format!("{field}.{inside}"),

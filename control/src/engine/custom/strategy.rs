@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use barepod_cel::rules::{Failure, Reason, Rules};
 use barepod_kinds::value::keep;
 use barepod_kinds::{Column, Context, Denied, Invalid, Kind as ErrorKind, ScalePaths, Strategy};
 use barepod_schema::structural::{Fault, Problem, Schema};
@@ -15,6 +16,7 @@ use super::jsonpath::JsonPath;
 /// The behaviour of one version of a custom kind.
 pub(super) struct Custom {
     pub(super) schema: Arc<Schema>,
+    pub(super) rules: Rules,
     pub(super) has_status: bool,
     pub(super) scale: Option<ScalePaths>,
     pub(super) columns: Columns,
@@ -26,6 +28,7 @@ impl Custom {
     fn check(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
         let problems = self.schema.validate(new, old);
         let mut errors: Vec<Invalid> = problems.into_iter().map(invalid).collect();
+        errors.extend(self.rules_broken(new, old, &errors));
         let paths = self.scale.as_ref();
         for path in paths
             .into_iter()
@@ -42,6 +45,53 @@ impl Custom {
             }
         }
         errors
+    }
+}
+
+impl Custom {
+    /// What the rules say, which may rely on the object's structure.
+    fn rules_broken(&self, new: &Value, old: Option<&Value>, errors: &[Invalid]) -> Vec<Invalid> {
+        if self.rules.is_empty() {
+            return Vec::new();
+        }
+        let blocks = |error: &Invalid| {
+            matches!(
+                error.kind,
+                ErrorKind::Required | ErrorKind::TooLong | ErrorKind::TooMany | ErrorKind::TypeInvalid
+            )
+        };
+        if errors.iter().any(blocks) {
+            return vec![Invalid {
+                field: "<nil>".into(),
+                kind: ErrorKind::Invalid,
+                value: Value::Null,
+                detail: "some validation rules were not checked because the object was invalid; correct the existing errors to \
+                         complete validation"
+                    .into(),
+            }];
+        }
+        self.rules.judge(new, old).failures.into_iter().map(broken).collect()
+    }
+}
+
+/// A rule that is broken, in the words of Status.
+pub(super) fn broken(failure: Failure) -> Invalid {
+    Invalid {
+        field: match failure.field.as_str() {
+            "" => "<nil>".to_owned(),
+            _ => failure.field,
+        },
+        kind: match failure.reason {
+            Reason::Invalid => ErrorKind::Invalid,
+            Reason::Forbidden => ErrorKind::Forbidden,
+            Reason::Required => ErrorKind::Required,
+            Reason::Duplicate => ErrorKind::Duplicate,
+        },
+        value: failure.type_text.into(),
+        detail: match failure.reason {
+            Reason::Duplicate => String::new(),
+            _ => failure.detail,
+        },
     }
 }
 
