@@ -221,9 +221,9 @@ impl fmt::Display for Quantity {
         if self.nano == 0 {
             return f.write_str("0");
         }
-        let small = self.nano.abs() < 1024 * NANO;
-        if self.format == Format::BinarySi && !small {
-            let mut units = divide_up(self.nano, NANO);
+        let exact = self.nano.abs() >= 1024 * NANO && self.nano % NANO == 0;
+        if self.format == Format::BinarySi && exact {
+            let mut units = self.nano / NANO;
             let mut step = 0;
             while step < 6 && units % 1024 == 0 {
                 units /= 1024;

@@ -152,9 +152,10 @@ fn scale(suffix: &str) -> Result<(Scale, Style), QuantityError> {
         });
     };
     let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Suffix)?;
-    let scale = match u32::try_from(exponent + 9) {
+    let shift = exponent.checked_add(9).ok_or(QuantityError::Range)?;
+    let scale = match u32::try_from(shift) {
         Ok(shift) => Scale::Factor(power(shift)?),
-        Err(_) => Scale::Inverse(power((-(exponent + 9)).unsigned_abs())?),
+        Err(_) => Scale::Inverse(power(shift.unsigned_abs())?),
     };
     Ok((scale, Style::Exponent))
 }
@@ -164,8 +165,8 @@ impl fmt::Display for Quantity {
         if self.nanos == 0 {
             return f.write_str("0");
         }
-        // Small binary quantities are written as decimals, so that they need no rounding.
-        if self.style == Style::Binary && self.nanos.abs() >= 1024 * NANO {
+        // Small binary quantities, and those with a fraction, are written as decimals, so that they need no rounding.
+        if self.style == Style::Binary && self.nanos.abs() >= 1024 * NANO && self.nanos % NANO == 0 {
             let mut value = self.value();
             let mut at = 0;
             while value % 1024 == 0 && at + 1 < BINARY_SUFFIXES.len() {
@@ -206,6 +207,7 @@ mod tests {
             ("1.5Gi", "1536Mi"),
             ("0.5Gi", "512Mi"),
             ("0.5Ki", "512"),
+            ("1.1Gi", "1181116006400m"),
             ("1000", "1k"),
             ("1500", "1500"),
             ("1e3", "1e3"),
@@ -255,6 +257,8 @@ mod tests {
             ".",
             "1e",
             "1mm",
+            "1e2147483647",
+            "1e-2147483648",
             "9999999999999999999999999999999999999999E",
         ] {
             assert!(Quantity::parse(bad).is_err(), "{bad}");
