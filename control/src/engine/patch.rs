@@ -58,6 +58,7 @@ impl PatchType {
         };
         result.map_err(|error| match error {
             PatchError::Malformed(message) => ApiError::bad_request(message),
+            PatchError::TooLarge { .. } => ApiError::too_large(error),
             PatchError::Unprocessable(_) => ApiError::unprocessable(error.to_string()),
         })
     }

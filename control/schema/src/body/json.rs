@@ -1,23 +1,24 @@
 //! JSON with duplicate fields reported.
 //!
-//! Depth is limited by serde_json (128 levels), which refuses deeper documents before the stack suffers.
+//! Depth is limited, see [`MAX_DEPTH`](super::MAX_DEPTH), before the stack suffers.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{DecodeError, Decoded};
+use super::{DecodeError, Decoded, MAX_DEPTH};
+
+/// How many fields given twice are named at most, as in kube: more help nobody, and each is looked for among the others.
+const MAX_DUPLICATES: usize = 100;
 
 /// Decodes one JSON document; anything but white space after it is an error.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let mut duplicate_fields = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed {
-        duplicates: &mut duplicate_fields,
-    }
-    .deserialize(&mut deserializer)
-    .map_err(DecodeError::Json)?;
+    let value = Seed::new(&mut duplicate_fields)
+        .deserialize(&mut deserializer)
+        .map_err(DecodeError::Json)?;
     deserializer.end().map_err(DecodeError::Json)?;
     Ok(Decoded {
         value,
@@ -28,7 +29,32 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 /// Builds a value and notes every field that is given twice. Paths are built only when there is something to note: a
 /// level that finds new entries below one of its children puts the name of that child before them.
 pub(super) struct Seed<'d> {
-    pub(super) duplicates: &'d mut Vec<String>,
+    duplicates: &'d mut Vec<String>,
+    /// How many levels there may be below.
+    left: usize,
+}
+
+impl<'d> Seed<'d> {
+    pub(super) fn new(duplicates: &'d mut Vec<String>) -> Self {
+        Seed {
+            duplicates,
+            left: MAX_DEPTH,
+        }
+    }
+
+    /// The same for the entries of a list or an object.
+    fn enter<E: serde::de::Error>(self) -> Result<Self, E> {
+        let left = self.left.checked_sub(1);
+        let left = left.ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} levels deep")))?;
+        Ok(Seed { left, ..self })
+    }
+
+    fn again(&mut self) -> Seed<'_> {
+        Seed {
+            duplicates: &mut *self.duplicates,
+            left: self.left,
+        }
+    }
 }
 
 fn prefix(duplicates: &mut [String], with: &str) {
@@ -90,17 +116,15 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let mut seed = self.enter()?;
         let mut items = Vec::new();
         loop {
-            let before = self.duplicates.len();
-            let Some(item) = sequence.next_element_seed(Seed {
-                duplicates: &mut *self.duplicates,
-            })?
-            else {
+            let before = seed.duplicates.len();
+            let Some(item) = sequence.next_element_seed(seed.again())? else {
                 break;
             };
-            if self.duplicates.len() > before {
-                prefix(&mut self.duplicates[before..], &format!("[{}]", items.len()));
+            if seed.duplicates.len() > before {
+                prefix(&mut seed.duplicates[before..], &format!("[{}]", items.len()));
             }
             items.push(item);
         }
@@ -108,17 +132,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut seed = self.enter()?;
         let mut map = Map::new();
         while let Some(Key(key)) = access.next_key::<Key>()? {
-            let before = self.duplicates.len();
-            let value = access.next_value_seed(Seed {
-                duplicates: &mut *self.duplicates,
-            })?;
-            if self.duplicates.len() > before {
-                prefix(&mut self.duplicates[before..], &key);
+            let before = seed.duplicates.len();
+            let value = access.next_value_seed(seed.again())?;
+            if seed.duplicates.len() > before {
+                prefix(&mut seed.duplicates[before..], &key);
             }
-            if map.contains_key(&key) && !self.duplicates.contains(&key) {
-                self.duplicates.push(key.clone());
+            if map.contains_key(&key) && seed.duplicates.len() < MAX_DUPLICATES && !seed.duplicates.contains(&key) {
+                seed.duplicates.push(key.clone());
             }
             map.insert(key, value);
         }
@@ -197,5 +220,17 @@ mod tests {
         assert!(decode(b"{} {}").is_err());
         assert!(decode(b"").is_err());
         assert!(decode("[".repeat(100_000).as_bytes()).is_err());
+        let nested = |depth: usize| format!("{}1{}", "{\"a\":[".repeat(depth / 2), "]}".repeat(depth / 2));
+        assert!(decode(nested(MAX_DEPTH).as_bytes()).is_ok());
+        let refused = decode(nested(MAX_DEPTH + 2).as_bytes()).unwrap_err();
+        assert!(matches!(refused, DecodeError::Json(source) if source.to_string().contains("levels deep")));
+    }
+
+    #[test]
+    fn no_more_duplicates_are_named_than_anybody_reads() {
+        let fields: Vec<String> = (0..50_000).map(|n| format!("\"a{n}\":1,\"a{n}\":2")).collect();
+        let decoded = decode(format!("{{{}}}", fields.join(",")).as_bytes()).unwrap();
+        assert_eq!(decoded.duplicate_fields.len(), MAX_DUPLICATES);
+        assert_eq!(decoded.value["a49999"], json!(2));
     }
 }

@@ -6,6 +6,10 @@ mod yaml;
 
 use serde_json::Value;
 
+/// How many levels deep a body may be nested. What is stored is read back with the 128 levels that serde_json allows;
+/// the ownership of its fields (`managedFields`) takes five levels more than the fields themselves.
+pub const MAX_DEPTH: usize = 120;
+
 /// A decoded body.
 #[derive(Debug, PartialEq)]
 pub struct Decoded {
@@ -72,5 +76,14 @@ pub fn decode(content_type: &str, bytes: &[u8]) -> Result<Decoded, DecodeError> 
         Err(DecodeError::UnsupportedMediaType {
             content_type: content_type.to_owned(),
         })
+    }
+}
+
+/// How many levels of lists and objects a value has. The value is one that was decoded, or little deeper.
+pub(crate) fn nesting(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(nesting).max().unwrap_or(0),
+        _ => 0,
     }
 }

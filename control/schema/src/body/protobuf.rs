@@ -13,17 +13,30 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use self::reader::{Reader, Wired};
-use super::{DecodeError, json};
+use super::{DecodeError, MAX_DEPTH, json, nesting};
 use crate::table::Wire;
 use crate::{Container, Field, Item, TypeKind, TypeRef, type_of};
 
 /// What a body starts with.
 const MAGIC: &[u8] = b"k8s\0";
-/// Objects nest far less deep; a hostile body must not exhaust the stack.
-const MAX_DEPTH: u8 = 100;
+/// Messages nest far less deep; a hostile body must not exhaust the stack.
+const MESSAGE_DEPTH: u8 = 100;
 
 /// Decodes a body.
 pub(super) fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
+    let value = envelope(bytes, MESSAGE_DEPTH)?;
+    // JSON within protobuf within JSON: each is bounded, all together need not be.
+    if nesting(&value) > MAX_DEPTH {
+        return Err(DecodeError::Protobuf {
+            message: "nested too deep",
+            offset: 0,
+        });
+    }
+    Ok(value)
+}
+
+/// Decodes a message that says of what kind it is.
+fn envelope(bytes: &[u8], depth: u8) -> Result<Value, DecodeError> {
     let Some(body) = bytes.strip_prefix(MAGIC) else {
         return Err(DecodeError::Protobuf {
             message: "provided data does not appear to be a protobuf message, expected prefix k8s",
@@ -60,7 +73,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
     let mut object = Map::new();
     object.insert("apiVersion".to_owned(), Value::String(api_version));
     object.insert("kind".to_owned(), Value::String(kind));
-    message(ty, raw, &mut object, MAX_DEPTH)?;
+    message(ty, raw, &mut object, depth)?;
     Ok(Value::Object(object))
 }
 

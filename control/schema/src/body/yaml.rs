@@ -40,10 +40,7 @@ fn parse(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, serde_
     let options = serde_saphyr::options! { duplicate_keys: duplicate_keys, legacy_octal_numbers: true };
     let mut duplicates = Vec::new();
     serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        Seed {
-            duplicates: &mut duplicates,
-        }
-        .deserialize(deserializer)
+        Seed::new(&mut duplicates).deserialize(deserializer)
     })
 }
 

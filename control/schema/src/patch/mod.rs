@@ -1,5 +1,6 @@
 //! Patches: RFC 6902, RFC 7386 and Kubernetes' strategic merge.
 
+mod json;
 mod strategic;
 
 use serde_json::Value;
@@ -12,6 +13,14 @@ pub enum PatchError {
     /// The patch itself is wrong; kube answers 400.
     #[error("{0}")]
     Malformed(String),
+    /// The patch has more operations than are carried out; kube answers 413.
+    #[error("The allowed maximum operations in a JSON patch is {allowed}, got {operations}")]
+    TooLarge {
+        /// How many it has.
+        operations: usize,
+        /// How many it may have.
+        allowed: usize,
+    },
     /// The patch does not fit the object (a failed test, a path that is not there); kube answers 422.
     #[error("the server rejected our request due to an error in our request: {0}")]
     Unprocessable(String),
@@ -19,11 +28,7 @@ pub enum PatchError {
 
 /// Applies a JSON patch (RFC 6902), a list of operations.
 pub fn json(current: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let patch: json_patch::Patch = serde::Deserialize::deserialize(patch)
-        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
-    let mut patched = current.clone();
-    json_patch::patch(&mut patched, &patch).map_err(|error| PatchError::Unprocessable(error.to_string()))?;
-    Ok(patched)
+    json::apply(current, patch)
 }
 
 /// Applies a JSON merge patch (RFC 7386).

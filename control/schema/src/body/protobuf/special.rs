@@ -17,7 +17,7 @@ pub(super) fn value(kind: TypeKind, reader: Reader<'_>, depth: u8) -> Result<Val
         TypeKind::SchemaOrArray => schema_or(reader, depth, Alternative::List),
         TypeKind::SchemaOrBool => schema_or(reader, depth, Alternative::Bool),
         TypeKind::SchemaOrStrings => schema_or(reader, depth, Alternative::Strings),
-        TypeKind::Raw | TypeKind::Any | TypeKind::Struct | TypeKind::Inline => raw(reader),
+        TypeKind::Raw | TypeKind::Any | TypeKind::Struct | TypeKind::Inline => raw(reader, depth),
     }
 }
 
@@ -67,7 +67,7 @@ fn timestamp(mut reader: Reader<'_>, micros: bool) -> Result<Value, DecodeError>
 }
 
 /// Bytes of JSON (or of protobuf) in field 1.
-fn raw(mut reader: Reader<'_>) -> Result<Value, DecodeError> {
+fn raw(mut reader: Reader<'_>, depth: u8) -> Result<Value, DecodeError> {
     let mut value = Value::Null;
     while let Some((number, wired)) = reader.field()? {
         if number == 1 {
@@ -75,7 +75,8 @@ fn raw(mut reader: Reader<'_>) -> Result<Value, DecodeError> {
             value = if bytes.is_empty() {
                 Value::Null
             } else if bytes.starts_with(MAGIC) {
-                super::decode(bytes)?
+                let depth = depth.checked_sub(1).ok_or_else(|| reader.error("nested too deep"))?;
+                super::envelope(bytes, depth)?
             } else {
                 json::decode(bytes)?.value
             };
