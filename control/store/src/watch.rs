@@ -1,5 +1,5 @@
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -8,12 +8,51 @@ use crate::{Delivery, Event};
 
 /// Events that a watcher may have waiting before it is cut off.
 const QUEUE: usize = 8192;
+/// Bytes of large objects that may wait with them.
+const BYTES: usize = 16 << 20;
+/// Objects from this size on are counted: what a full queue holds of smaller ones is about as much.
+const LARGE: usize = 4 << 10;
+
+/// What both ends of a queue know.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Bytes of large objects that wait.
+    bytes: AtomicUsize,
+    lagged: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Subscriber {
     id: u64,
     queue: mpsc::Sender<Arc<Delivery>>,
-    lagged: Arc<AtomicBool>,
+    backlog: Arc<Backlog>,
+}
+
+/// What an event in a queue is counted as.
+fn weight(delivery: &Delivery) -> usize {
+    let length = delivery.event.object.bytes().len();
+    if length < LARGE { 0 } else { length }
+}
+
+impl Subscriber {
+    /// Queues an event; false if that was the last one.
+    fn send(&self, delivery: &Arc<Delivery>) -> bool {
+        let weight = weight(delivery);
+        let waiting = match weight {
+            0 => 0,
+            weight => self.backlog.bytes.fetch_add(weight, Ordering::Relaxed),
+        };
+        // One alone may be as large as it is.
+        if waiting > 0 && waiting + weight > BYTES {
+            self.backlog.lagged.store(true, Ordering::Release);
+            return false;
+        }
+        let sent = self.queue.try_send(delivery.clone());
+        if matches!(sent, Err(mpsc::error::TrySendError::Full(_))) {
+            self.backlog.lagged.store(true, Ordering::Release);
+        }
+        sent.is_ok()
+    }
 }
 
 /// Who watches what.
@@ -49,14 +88,7 @@ impl Registry {
         for prefix in prefixes.chain([key]) {
             if let Some(subscribers) = self.by_prefix.get_mut(prefix) {
                 let delivery = delivery.get_or_insert_with(|| Delivery::new(event.clone()));
-                subscribers.retain(|subscriber| match subscriber.queue.try_send(delivery.clone()) {
-                    Ok(()) => true,
-                    Err(mpsc::error::TrySendError::Full(_)) => {
-                        subscriber.lagged.store(true, Ordering::Release);
-                        false
-                    }
-                    Err(mpsc::error::TrySendError::Closed(_)) => false,
-                });
+                subscribers.retain(|subscriber| subscriber.send(delivery));
             }
         }
     }
@@ -64,7 +96,7 @@ impl Registry {
     /// Ends every watch as if its watcher had been too slow.
     pub(crate) fn cut_off(&mut self) {
         for subscriber in self.by_prefix.drain().flat_map(|(_, subscribers)| subscribers) {
-            subscriber.lagged.store(true, Ordering::Release);
+            subscriber.backlog.lagged.store(true, Ordering::Release);
         }
     }
 
@@ -81,21 +113,21 @@ impl Registry {
         backlog: VecDeque<Arc<Event>>,
     ) -> Watcher {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        let lagged = Arc::new(AtomicBool::new(false));
+        let waiting = Arc::new(Backlog::default());
         self.last_id += 1;
         let id = self.last_id;
         if !self.closed {
             let subscriber = Subscriber {
                 id,
                 queue,
-                lagged: lagged.clone(),
+                backlog: waiting.clone(),
             };
             self.by_prefix.entry(prefix.into()).or_default().push(subscriber);
         }
         Watcher {
             backlog,
             queue: receiver,
-            lagged,
+            waiting,
             id,
             prefix: prefix.into(),
             registry: shared.clone(),
@@ -108,7 +140,7 @@ impl Registry {
 pub struct Watcher {
     backlog: VecDeque<Arc<Event>>,
     queue: mpsc::Receiver<Arc<Delivery>>,
-    lagged: Arc<AtomicBool>,
+    waiting: Arc<Backlog>,
     id: u64,
     prefix: Box<str>,
     registry: SharedRegistry,
@@ -118,17 +150,14 @@ impl Watcher {
     /// The next event. `None` when the watch ended: the watcher was too slow (see [`Watcher::lagged`]) or the store
     /// was closed. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Arc<Delivery>> {
-        match self.backlog.pop_front() {
-            Some(event) => Some(Delivery::new(event)),
-            None => self.queue.recv().await,
-        }
+        std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
     /// The next event if one is waiting already.
     pub fn try_next(&mut self) -> Option<Arc<Delivery>> {
         match self.backlog.pop_front() {
             Some(event) => Some(Delivery::new(event)),
-            None => self.queue.try_recv().ok(),
+            None => self.queue.try_recv().ok().inspect(|delivery| self.taken(delivery)),
         }
     }
 
@@ -136,7 +165,18 @@ impl Watcher {
     pub fn poll_next(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Option<Arc<Delivery>>> {
         match self.backlog.pop_front() {
             Some(event) => std::task::Poll::Ready(Some(Delivery::new(event))),
-            None => self.queue.poll_recv(context),
+            None => self
+                .queue
+                .poll_recv(context)
+                .map(|delivery| delivery.inspect(|delivery| self.taken(delivery))),
+        }
+    }
+
+    /// An event does not wait any more.
+    fn taken(&self, delivery: &Delivery) {
+        match weight(delivery) {
+            0 => {}
+            weight => drop(self.waiting.bytes.fetch_sub(weight, Ordering::Relaxed)),
         }
     }
 
@@ -148,7 +188,7 @@ impl Watcher {
 
     /// Whether the watch ended because this watcher did not keep up.
     pub fn lagged(&self) -> bool {
-        self.lagged.load(Ordering::Acquire)
+        self.waiting.lagged.load(Ordering::Acquire)
     }
 }
 

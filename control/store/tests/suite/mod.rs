@@ -162,6 +162,27 @@ pub async fn a_slow_watcher_is_cut_off(store: Arc<dyn Store>) {
     assert!(slow.lagged() && got == 8192);
 }
 
+pub async fn large_objects_do_not_pile_up(store: Arc<dyn Store>) {
+    let (slow, quick) = (
+        store.watch("/pods/", store.revision()),
+        store.watch("/pods/", store.revision()),
+    );
+    let (mut slow, mut quick) = (slow.unwrap(), quick.unwrap());
+    let text = "x".repeat(1 << 20);
+    let mut expect = Expect::Absent;
+    for _ in 0..30 {
+        let object = store.write(put("/pods/a", expect, &text)).await.unwrap();
+        expect = Expect::Revision(object.revision());
+        assert_eq!(quick.next().await.unwrap().event.revision(), object.revision());
+    }
+    let mut got = 0;
+    while let Some(delivery) = slow.next().await {
+        got += delivery.event.object.bytes().len();
+    }
+    assert!(slow.lagged() && (1 << 20..=16 << 20).contains(&got), "{got}");
+    assert!(!quick.lagged());
+}
+
 pub async fn many_writers_share_commits(store: Arc<dyn Store>) {
     let tasks: Vec<_> = (0..16)
         .map(|task| {
@@ -284,7 +305,7 @@ macro_rules! suite {
     };
     ($world:ty) => {
         $crate::suite::suite!($world: compare_and_swap, pages_and_older_revisions, watches_replay_and_follow,
-            a_slow_watcher_is_cut_off, many_writers_share_commits, guards_hold, removals_tell_what_was,
+            a_slow_watcher_is_cut_off, large_objects_do_not_pile_up, many_writers_share_commits, guards_hold, removals_tell_what_was,
             what_is_written_can_be_read_at_once, a_closed_store_refuses);
     };
 }
