@@ -5,6 +5,7 @@
 //! - the controllers: a client over [`inprocess::InProcess`], ended before the connections; of several control services
 //!   on one etcd only the leader has them;
 //! - the expiry of events: sleeps until the next one is an hour old, ends with the store;
+//! - the giving back of memory: sleeps until there were many requests, and acts when there are few again;
 //! - `store-writer`, the store's own thread.
 //!
 //! Invariants
@@ -23,6 +24,7 @@ pub mod inprocess;
 mod internal;
 pub mod keepers;
 mod leader;
+mod quiet;
 mod run;
 mod sys;
 

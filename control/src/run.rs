@@ -107,6 +107,8 @@ pub async fn run_until(
         );
     let cleaning = engine.clone();
     let definitions = tokio::spawn(async move { cleaning.clean_definitions().await });
+    let swollen = engine.clone();
+    let trimming = tokio::spawn(async move { swollen.quiet().run().await });
     let mut serving = tokio::spawn(server.serve(until(stopped)));
     tracing::info!(%address, "the API server is ready");
     ready(address);
@@ -142,6 +144,9 @@ pub async fn run_until(
         expiry.await.context("stop the expiry of events")?;
     }
     definitions.await.context("stop the removal of custom resources")?;
+    trimming.abort();
+    // As below.
+    let _ = trimming.await;
     // It ends with the store if any node ever asked and there is any quota.
     access.abort();
     // Until then it holds the store.

@@ -1,10 +1,41 @@
 //! Calls to the C library that have no safe wrapper.
 
+use std::os::fd::{AsFd, AsRawFd};
+
 /// Keeps all threads on one heap. What a request leaves behind is freed by another thread than the one that made it, so
 /// that a heap for each thread would keep what none of them uses (mallopt(3)).
 pub fn one_heap() {
     // SAFETY: the call only sets a number that later allocations read.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Gives memory that was freed back to the kernel, also what lies between pieces that are in use (malloc_trim(3)).
+pub fn trim() {
+    // SAFETY: the call works on the allocator's own state, under its own lock.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Lets the kernel find out whether the other end is still there when nothing is said, see tcp(7): after half a minute,
+/// then four times a quarter of one.
+pub fn keep_alive(socket: &impl AsFd) {
+    let set = |level, option, value: libc::c_int| {
+        let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+        // SAFETY: the pointer is to a number of that length, which lives across the call; the descriptor is borrowed
+        // for as long. A socket that does without is as good as before, so failure does not matter.
+        unsafe {
+            libc::setsockopt(
+                socket.as_fd().as_raw_fd(),
+                level,
+                option,
+                (&raw const value).cast(),
+                length,
+            )
+        };
+    };
+    set(libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 30);
+    set(libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 15);
+    set(libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 4);
+    set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
 }
 
 /// Takes all the file descriptors that the process may have (the soft limit is for programs that use select(2), see

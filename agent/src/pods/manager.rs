@@ -24,6 +24,8 @@ use crate::shared::{SharedRef, blocking};
 
 /// How long a failed change of a mirror pod waits for its next try.
 const MIRROR_RETRY: Duration = Duration::from_secs(5);
+/// How long after the last pod that ended memory is given back.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// Every pod of the node.
 struct Manager {
@@ -78,18 +80,30 @@ pub async fn run(
     let selection = Selection::all(Pod::RESOURCE).fields(selector);
     let mut events = watch_objects(manager.shared.client.clone(), selection);
     let mut node = manager.node.clone();
+    let mut quiet = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+    let mut swollen = false;
     loop {
+        let mut calm = false;
         tokio::select! {
             biased;
             _ = shutdown.wait_for(|it| *it) => return,
-            Some(finished) = manager.tasks.join_next() => match finished {
-                Ok(uid) => manager.finished(&uid),
-                Err(error) => tracing::error!(%error, "pod worker failed"),
-            },
+            Some(finished) = manager.tasks.join_next() => {
+                match finished {
+                    Ok(uid) => manager.finished(&uid),
+                    Err(error) => tracing::error!(%error, "pod worker failed"),
+                }
+                swollen = true;
+                quiet.as_mut().reset(tokio::time::Instant::now() + QUIET);
+            }
             Some(event) = events.next() => manager.heard(event),
             Some(pods) = manifests.recv() => manager.manifests(pods),
             Some(done) = manager.mirroring.join_next() => manager.mirrored(done),
             Ok(()) = node.changed() => manager.mirror_all(),
+            () = quiet.as_mut(), if swollen => calm = true,
+        }
+        if calm {
+            swollen = false;
+            blocking(barepod_runtime::sys::memory::trim).await;
         }
         manager.collect().await;
     }

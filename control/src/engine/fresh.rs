@@ -15,6 +15,7 @@ pub struct Annotations(pub Vec<(String, String)>);
 impl Engine {
     /// Answers a request. Failures become Status objects.
     pub async fn handle(&self, request: Request) -> Response<Body> {
+        self.quiet.request();
         let outcome = if self.store.is_shared() {
             self.route_shared(&request).await
         } else {

@@ -64,6 +64,7 @@ use serde_json::Value;
 
 use crate::access::{Access, Audit, Fairness, Hooks, Tokens};
 use crate::http::Extensions;
+use crate::quiet::Quiet;
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
 
@@ -84,6 +85,7 @@ pub struct Engine {
     fairness: Fairness,
     hooks: Hooks,
     audit: Option<Audit>,
+    quiet: Quiet,
 }
 
 impl std::fmt::Debug for Engine {
@@ -118,6 +120,7 @@ impl Engine {
             aggregates: aggregate::Aggregates::default(),
             extensions: Extensions::default(),
             discovery,
+            quiet: Quiet::default(),
         }
     }
 
@@ -167,6 +170,11 @@ impl Engine {
     /// What is served.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What gives memory back when requests cease.
+    pub fn quiet(&self) -> &Quiet {
+        &self.quiet
     }
 
     /// What decides about requests.

@@ -9,11 +9,12 @@ mod proxy;
 mod route;
 mod server;
 mod service;
+mod socket;
 mod tls;
 mod tunnel;
 mod upstream;
 
 pub use extension::{Extension, ExtensionError, Extensions, Identity, Trust};
-pub use server::Server;
+pub use server::{Limits, Server};
 pub use tls::{ServerTls, TlsError, UpstreamTls, front_proxy};
 pub use upstream::{Peer, Security};

@@ -15,17 +15,35 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::service::Service;
+use super::socket::Socket;
 use super::tls::{ServerTls, UpstreamTls};
 use super::upstream::Upstream;
 use super::{identity, service};
 use crate::engine::Engine;
 use crate::sys;
 
-/// How long a client may take for the TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a connection may be without a complete request head. Longer than clients keep idle connections, so that
-/// they and not the server close them.
-const HEAD: Duration = Duration::from_secs(120);
+/// How long clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// Until a connection has a complete request head. Longer than clients keep idle connections, so that they and not
+    /// the server close them.
+    pub head: Duration,
+    /// To send a body.
+    pub body: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(120),
+            body: Duration::from_secs(60),
+        }
+    }
+}
+
 /// How long running requests get when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Connections served at a time, if there are descriptors for so many; more have to wait in the kernel's queue.
@@ -54,8 +72,19 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// A server for an engine on a listening socket.
     pub fn new(listener: TcpListener, tls: ServerTls, upstream: UpstreamTls, engine: Arc<Engine>) -> Self {
+        Self::with_limits(listener, tls, upstream, engine, Limits::default())
+    }
+
+    /// As [`Server::new`], with other limits.
+    pub fn with_limits(
+        listener: TcpListener,
+        tls: ServerTls,
+        upstream: UpstreamTls,
+        engine: Arc<Engine>,
+        limits: Limits,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let service = Arc::new(Service::new(engine, Upstream::new(upstream), stopped));
+        let service = Arc::new(Service::new(engine, Upstream::new(upstream), stopped, limits));
         Server {
             listener,
             acceptor: TlsAcceptor::from(tls.0),
@@ -110,22 +139,24 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 /// One connection. Most of them live long and wait: what only the handshake needs is given back after it, and each
 /// protocol takes no more than its own.
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Arc<Service>) {
-    let Some(stream) = Box::pin(handshake(stream, acceptor)).await else {
+    let Some(stream) = Box::pin(handshake(stream, acceptor, service.limits().handshake)).await else {
         return;
     };
+    let peer = stream.get_ref().0.peer_addr();
+    let quiet = service.clone();
     let result = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Box::pin(serve_http2(stream, service)).await,
         _ => Box::pin(serve_http1(stream, service)).await,
     };
     if let Err(error) = result {
-        tracing::debug!(%error, "a connection broke off");
+        tracing::debug!(%error, ?peer, "a connection broke off");
     }
+    // What it had may be worth giving back.
+    quiet.engine.quiet().request();
 }
 
-async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Box<TlsStream<TcpStream>>> {
-    // Answers are small and waited for, see tcp(7).
-    let _ = stream.set_nodelay(true);
-    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+async fn handshake(stream: TcpStream, acceptor: TlsAcceptor, limit: Duration) -> Option<Box<TlsStream<Socket>>> {
+    match tokio::time::timeout(limit, acceptor.accept(Socket::new(stream))).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");
@@ -135,7 +166,7 @@ async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Box<TlsSt
     }
 }
 
-async fn serve_http2(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -> hyper::Result<()> {
+async fn serve_http2(stream: Box<TlsStream<Socket>>, service: Arc<Service>) -> hyper::Result<()> {
     let mut stopped = service.stopped();
     let user = identity::user(stream.get_ref().1.peer_certificates());
     let source = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
@@ -157,15 +188,15 @@ async fn serve_http2(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -
     }
 }
 
-async fn serve_http1(stream: Box<TlsStream<TcpStream>>, service: Arc<Service>) -> hyper::Result<()> {
-    let mut stopped = service.stopped();
+async fn serve_http1(stream: Box<TlsStream<Socket>>, service: Arc<Service>) -> hyper::Result<()> {
+    let (mut stopped, limits) = (service.stopped(), service.limits());
     let user = identity::user(stream.get_ref().1.peer_certificates());
     let source = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
     let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), source, request));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(limits.head)
         .max_headers(HEADERS)
         .max_header_size(HEADER_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), handler);

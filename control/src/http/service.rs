@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use tokio::sync::watch;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::{Semaphore, watch};
 
+use super::server::Limits;
 use super::upstream::Upstream;
 use super::{aggregate, audit, compress, proxy, route};
 use crate::access::Entry;
@@ -22,23 +22,35 @@ use crate::engine::status::{ApiError, ApiResult};
 
 /// The largest body, as kube-apiserver has it.
 const BODY_BYTES: usize = 3 << 20;
-/// How long a client may take to send its body.
-const BODY_TIME: Duration = Duration::from_secs(60);
+/// Bodies up to this size are read at once.
+const SMALL_BODY: usize = 64 << 10;
+/// What larger ones may take together, in units of that size.
+const ROOM: usize = (128 << 20) / SMALL_BODY;
 
 /// What all requests share.
 pub struct Service {
     pub(super) engine: Arc<Engine>,
     pub(super) upstream: Upstream,
     stopped: watch::Receiver<bool>,
+    limits: Limits,
+    /// Room for large bodies.
+    room: Semaphore,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>, upstream: Upstream, stopped: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, upstream: Upstream, stopped: watch::Receiver<bool>, limits: Limits) -> Self {
         Service {
             engine,
             upstream,
             stopped,
+            limits,
+            room: Semaphore::new(ROOM),
         }
+    }
+
+    /// How long clients may take.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Becomes true when the server stops.
@@ -86,7 +98,7 @@ async fn plain(
     entry: Option<&mut Entry>,
 ) -> ApiResult<Response<Body>> {
     let (parts, body) = request.into_parts();
-    let body = read(body).await?;
+    let body = read(service, &user, body).await?;
     if let Some(entry) = entry.filter(|entry| entry.wants_request()) {
         entry.request(&body);
     }
@@ -96,15 +108,46 @@ async fn plain(
     Ok(if gzip { compress::compress(response) } else { response })
 }
 
-async fn read(body: Incoming) -> ApiResult<Bytes> {
-    use http_body::Body as _;
+/// The whole body. What it takes beyond a little must have room, so that those who send much do not take all memory;
+/// nobody without credentials has anything to send.
+async fn read(service: &Service, user: &User, body: Incoming) -> ApiResult<Bytes> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(BODY_BYTES)),
-        Ok(Err(error)) => Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
+    let most = if user.is_anonymous() { SMALL_BODY } else { BODY_BYTES };
+    match tokio::time::timeout(service.limits.body, collect(&service.room, body, most)).await {
+        Ok(read) => read,
         Err(_) => Err(ApiError::slow_body()),
     }
+}
+
+async fn collect(room: &Semaphore, mut body: Incoming, most: usize) -> ApiResult<Bytes> {
+    let too_large = || ApiError::too_large(format_args!("limit is {most}"));
+    let length = body.size_hint().exact();
+    if length.is_some_and(|length| length > most as u64) {
+        return Err(too_large());
+    }
+    let (mut first, mut all) = (Bytes::new(), Vec::new());
+    let mut taken = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::bad_request(format!("the body could not be read: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let now = first.len() + all.len() + data.len();
+        if now > most {
+            return Err(too_large());
+        }
+        while now > SMALL_BODY * (1 + taken.len()) {
+            // It is never closed.
+            taken.extend(room.acquire().await.ok());
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
+        }
+        if !first.is_empty() {
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
 }

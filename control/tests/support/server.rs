@@ -9,6 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use barepod_control::Config;
+use barepod_control::access::Tokens;
+use barepod_control::engine::Engine;
+use barepod_control::http::{Limits, Server, ServerTls, UpstreamTls};
+use barepod_kinds::Settings;
+use barepod_store::{Embedded, Options};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -86,6 +91,44 @@ impl Cluster {
             address: address.await.unwrap(),
             stop: Some(stop),
             task,
+        }
+    }
+
+    /// One whose clients have so much time.
+    pub async fn start_limited(limits: Limits) -> Self {
+        let directory = directory();
+        let store = Embedded::open(Options::new(&directory.path().join("store"))).unwrap();
+        let tokens = Tokens::ephemeral().unwrap();
+        let engine = Arc::new(Engine::new(Arc::new(store), Settings::default(), tokens));
+        engine.set_ready(true);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let pki = pki::paths(directory.path());
+        let (tls, upstream) = (ServerTls::load(&pki).unwrap(), UpstreamTls::load(&pki).unwrap());
+        let server = Server::with_limits(listener, tls, upstream, engine, limits);
+        let address = server.address().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            server.serve(async { drop(stopped.await) }).await;
+            Ok(())
+        });
+        let cluster = Cluster {
+            directory,
+            address,
+            stop: Some(stop),
+            task,
+        };
+        let namespace = serde_json::json!({"metadata": {"name": "default"}});
+        cluster.admin("POST", "/api/v1/namespaces", namespace).await;
+        cluster
+    }
+
+    /// One that runs elsewhere.
+    pub fn at(directory: Arc<TempDir>, address: SocketAddr) -> Self {
+        Cluster {
+            directory,
+            address,
+            stop: None,
+            task: tokio::spawn(async { Ok(()) }),
         }
     }
 
