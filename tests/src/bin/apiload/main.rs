@@ -10,20 +10,28 @@ mod watchers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use barepod_tests::api::Server;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const USAGE: &str = "usage: apiload --kubeconfig FILE [--server https://HOST:PORT] [--count N] [--connections N]
                [--objects N,...] [--watchers N,...] [--events N] [--pid PID,...] [--disk DIRECTORY]
   --count        requests of each kind over one connection (1000)
   --connections  connections that create objects at the same time (16)
   --objects      how many objects there are to be, step by step (10,100,1000,10000)
-  --watchers     how many watchers there are to be, step by step (10,100,1000)
+  --watchers     how many watchers there are to be, step by step (10,100,1000,10000); those beyond 1000 come when
+                 everything else has been measured
   --events       creates that are timed with each number of watchers (50)
   --pid          processes of the server, whose memory is printed as it grows
   --disk         a directory on the server's disk, whose sync is printed (the temporary directory)";
+
+/// How long a server may take to give memory back.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Descriptors for other things than watchers.
+const RESERVE: usize = 100;
 
 /// What the measurements need to know.
 struct Load {
@@ -72,18 +80,43 @@ fn main() -> Result<()> {
         one("connections", "16")?,
         &numbers("objects", "10,100,1000,10000")?,
     )?;
-    watchers::measure(&load, &numbers("watchers", "10,100,1000")?, one("events", "50")?)?;
+    let mut watchers = numbers("watchers", "10,100,1000,10000")?;
+    let descriptors = descriptors()?;
+    watchers.retain(|count| {
+        let enough = *count + RESERVE <= descriptors;
+        if !enough {
+            println!("{count} watchers are left out: only {descriptors} descriptors may be open (ulimit -Hn)");
+        }
+        enough
+    });
+    let (few, many): (Vec<usize>, Vec<usize>) = watchers.into_iter().partition(|count| *count <= 1000);
+    let events = one("events", "50")?;
+    watchers::measure(&load, &few, events)?;
     let start = Instant::now();
     connection.done("DELETE", &load.base, "application/json", &[])?;
     let took = start.elapsed().as_secs_f64() * 1e3;
     println!("{:<44} {took:>9.3} ms", "deletecollection of all of them");
     load.memory.show("after all of it");
+    std::thread::sleep(QUIET);
+    load.memory.show("five seconds later");
+    if !many.is_empty() {
+        watchers::measure(&load, &many, events.min(10))?;
+        std::thread::sleep(QUIET);
+        load.memory.show("five seconds after they went");
+    }
     connection.done(
         "DELETE",
         &format!("/api/v1/namespaces/{namespace}"),
         "application/json",
         &[],
     )
+}
+
+/// Takes all the descriptors that the process may have, and says how many those are.
+fn descriptors() -> Result<usize> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(usize::try_from(hard)?)
 }
 
 /// A ConfigMap of about half a kibibyte.

@@ -28,15 +28,16 @@ pub fn measure(load: &Load, connections: usize, steps: &[usize]) -> Result<()> {
             format!("creates up to {step}, {connections} connections")
         );
         load.memory.show_each(before, made, "objects");
-        list(load, &mut connection, &format!("list of {step}, whole"), "")?;
+        list(load, &mut connection, &format!("list of {step}, whole"), made, "")?;
     }
     list(
         load,
         &mut connection,
         "list of all, resourceVersion=0",
+        made,
         "?resourceVersion=0",
     )?;
-    list(load, &mut connection, "list of all, pages of 500", "?limit=500")
+    list(load, &mut connection, "list of all, pages of 500", made, "?limit=500")
 }
 
 /// Creates the objects with the numbers `from..to`; returns how many a second.
@@ -71,7 +72,7 @@ fn create(load: &Load, crowd: &mut Crowd, from: usize, to: usize) -> Result<f64>
     Ok(to.saturating_sub(from) as f64 / start.elapsed().as_secs_f64())
 }
 
-fn list(load: &Load, connection: &mut Connection, name: &str, query: &str) -> Result<()> {
+fn list(load: &Load, connection: &mut Connection, name: &str, count: usize, query: &str) -> Result<()> {
     let mut samples = Samples::default();
     let mut bytes = 0;
     for _ in 0..10 {
@@ -87,7 +88,12 @@ fn list(load: &Load, connection: &mut Connection, name: &str, query: &str) -> Re
         }
         samples.add(start.elapsed());
     }
-    println!("{} ({:.1} MB)", samples.line(name), bytes as f64 / 1e6);
+    let each = samples.percentile(50.0) * 1e3 / count.max(1) as f64;
+    println!(
+        "{}   {each:.2} us each ({:.1} MB)",
+        samples.line(name),
+        bytes as f64 / 1e6
+    );
     Ok(())
 }
 

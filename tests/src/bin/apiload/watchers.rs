@@ -31,9 +31,11 @@ pub fn measure(load: &Load, steps: &[usize], events: usize) -> Result<()> {
         for i in 0..events {
             samples.add(create(load, &mut crowd, &format!("w{step}-{i}"), &mut version)?);
         }
+        let name = format!("create -> event at the last of {step} watchers");
         println!(
-            "{}",
-            samples.line(&format!("create -> event at the last of {step} watchers"))
+            "{}   {:.1} us each",
+            samples.line(&name),
+            samples.percentile(50.0) * 1e3 / step as f64
         );
     }
     Ok(())
