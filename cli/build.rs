@@ -9,7 +9,7 @@ use std::process::Command;
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     // Asked for now: a build script that was compiled before its directory was moved is run again as it is.
-    let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let root = Path::new(&manifest_dir)
         .parent()
         .expect("cli is a folder of the workspace")
