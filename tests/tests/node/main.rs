@@ -4,6 +4,7 @@ mod api;
 mod bad_input;
 mod cgroup_v2;
 mod check;
+mod clients;
 mod controllers;
 mod debug;
 mod disk;
