@@ -4,6 +4,7 @@
 //! run of the tests tries again: what the search once found stays there.
 
 mod body;
+mod cel;
 mod engine;
 mod fields;
 mod patch;
@@ -14,7 +15,7 @@ mod token;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its directory of seeds.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("json", body::json),
     ("yaml", body::yaml),
     ("protobuf", body::protobuf),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("quantity", selector::quantity),
     ("request", engine::request),
     ("jwt", token::jwt),
+    ("cel", cel::cel),
 ];
 
 /// The parts of an input, which a line `---` separates.
