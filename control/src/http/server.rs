@@ -170,7 +170,8 @@ async fn serve_http2(stream: Box<TlsStream<Socket>>, service: Arc<Service>) -> h
     let mut stopped = service.stopped();
     let user = identity::user(stream.get_ref().1.peer_certificates());
     let source = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
-    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), source, request));
+    // On the heap, so that a connection that waits has no room for it.
+    let handler = service_fn(move |request| Box::pin(service::answer(service.clone(), user.clone(), source, request)));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -192,7 +193,8 @@ async fn serve_http1(stream: Box<TlsStream<Socket>>, service: Arc<Service>) -> h
     let (mut stopped, limits) = (service.stopped(), service.limits());
     let user = identity::user(stream.get_ref().1.peer_certificates());
     let source = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
-    let handler = service_fn(move |request| service::answer(service.clone(), user.clone(), source, request));
+    // On the heap, so that a connection that waits has no room for it.
+    let handler = service_fn(move |request| Box::pin(service::answer(service.clone(), user.clone(), source, request)));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
