@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::sys;
 
 /// How long it has to be quiet.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Requests after which there may be something to give back. What a quiet cluster says to keep itself alive is fewer in
 /// a minute, and leaves nothing.

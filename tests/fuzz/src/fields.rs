@@ -40,7 +40,11 @@ pub fn apply(data: &[u8]) {
                 now: NOW,
                 reset_fields: &["status"],
             };
-            let Ok(once) = fields::apply(ty, Some(&live), &config, &options) else {
+            let Ok(first) = fields::apply(ty, Some(&live), &config, &options) else {
+                continue;
+            };
+            // Entries that no server has written are dropped; then the next one begins the books.
+            let Ok(once) = fields::apply(ty, Some(&first), &config, &options) else {
                 continue;
             };
             let again = fields::apply(ty, Some(&once), &config, &options);
