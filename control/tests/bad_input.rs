@@ -332,3 +332,47 @@ async fn who_is_nobody_cannot_send_much() {
     }
     serves(&cluster).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_do_not_take_all_memory() {
+    let cluster = Cluster::start().await;
+    // Bodies of almost 3 MiB whose last byte does not come: together more than there is room for.
+    let part = vec![b' '; (3 << 20) - 1024];
+    let mut halves = Vec::new();
+    let mut refused = 0;
+    for _ in 0..60 {
+        let mut stream = cluster.connect(Some("admin"), &["http/1.1"]).await;
+        let request = format!("POST {MAPS} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", 3 << 20);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        if stream.write_all(&part).await.is_err() {
+            refused += 1;
+            continue;
+        }
+        halves.push(stream);
+    }
+    // Small ones are taken all the same.
+    cluster
+        .admin("POST", MAPS, json!({"metadata": {"name": "small"}}))
+        .await;
+    for stream in &mut halves {
+        let mut head = vec![0; 12];
+        let read = tokio::time::timeout(Duration::from_millis(50), stream.read_exact(&mut head)).await;
+        if let Ok(read) = read {
+            assert!(
+                read.is_err() || head == b"HTTP/1.1 429",
+                "{}",
+                String::from_utf8_lossy(&head)
+            );
+            refused += 1;
+        }
+    }
+    assert!((5..40).contains(&refused), "{refused}");
+    drop(halves);
+    // And large ones when there is room again.
+    let large = json!({"metadata": {"name": "large"}, "data": {"a": "x".repeat(900_000)}});
+    let until = Instant::now() + Duration::from_secs(60);
+    while cluster.call(Some("admin"), "POST", MAPS, large.clone()).await.0 != 201 {
+        assert!(Instant::now() < until, "there is never room again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

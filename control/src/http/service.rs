@@ -108,8 +108,8 @@ async fn plain(
     Ok(if gzip { compress::compress(response) } else { response })
 }
 
-/// The whole body. What it takes beyond a little must have room, so that those who send much do not take all memory;
-/// nobody without credentials has anything to send.
+/// The whole body. What it takes beyond a little must have room, so that those who send much do not take all memory, or
+/// is to be sent again later; nobody without credentials has anything to send.
 async fn read(service: &Service, user: &User, body: Incoming) -> ApiResult<Bytes> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -137,8 +137,8 @@ async fn collect(room: &Semaphore, mut body: Incoming, most: usize) -> ApiResult
             return Err(too_large());
         }
         while now > SMALL_BODY * (1 + taken.len()) {
-            // It is never closed.
-            taken.extend(room.acquire().await.ok());
+            // Whoever waited here would keep what it has from others who wait.
+            taken.push(room.try_acquire().map_err(|_| ApiError::too_many_requests())?);
         }
         if first.is_empty() && all.is_empty() {
             first = data;
