@@ -45,6 +45,11 @@ pub struct AuditConfig {
     pub policy: PathBuf,
     /// The log, one event in JSON a line.
     pub log: PathBuf,
+    /// The size in bytes that a log does not grow beyond: then it gets the time behind its name and a new one begins. 0
+    /// for no limit.
+    pub max_bytes: u64,
+    /// How many such logs are kept; 0 for all.
+    pub max_backups: usize,
 }
 
 /// Paths of PEM files of a certificate that says "I am the API server, and the one I speak for is in the headers". Its

@@ -44,12 +44,23 @@ struct Audit {
     /// The audit log
     #[arg(long, requires = "audit_policy_file")]
     audit_log_path: Option<PathBuf>,
+    /// Megabytes after which the audit log is set aside and a new one begins; 0 for never
+    #[arg(long, default_value_t = 100)]
+    audit_log_maxsize: u64,
+    /// How many audit logs that were set aside are kept; 0 for all
+    #[arg(long, default_value_t = 0)]
+    audit_log_maxbackup: usize,
 }
 
 impl Audit {
     fn config(&self) -> Option<barepod_control::AuditConfig> {
         let (policy, log) = (self.audit_policy_file.clone()?, self.audit_log_path.clone()?);
-        Some(barepod_control::AuditConfig { policy, log })
+        Some(barepod_control::AuditConfig {
+            policy,
+            log,
+            max_bytes: self.audit_log_maxsize.saturating_mul(1 << 20),
+            max_backups: self.audit_log_maxbackup,
+        })
     }
 }
 

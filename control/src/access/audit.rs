@@ -3,9 +3,6 @@
 //! Long-lived: one thread, `audit`, which takes lines from a bounded queue and appends them. When the queue is full,
 //! requests wait: nothing is answered that is not on its way to the log.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use barepod_auth::attributes::{Attributes, Object};
@@ -16,11 +13,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
+use super::audit_file::AuditFile;
 use crate::config::AuditConfig;
 use crate::engine::new_uid;
 
 /// Lines that may wait.
 const QUEUE: usize = 4096;
+/// Bytes after which lines are written and no more are waited for.
+const TOGETHER: usize = 256 << 10;
 
 /// Why there is no audit log.
 #[derive(Debug, thiserror::Error)]
@@ -74,14 +74,7 @@ impl Audit {
             path: path.clone(),
             source,
         })?;
-        // Who may read it may read what people did.
-        let mut options = File::options();
-        let log = options
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&config.log)
-            .map_err(file(&config.log))?;
+        let log = AuditFile::open(config).map_err(file(&config.log))?;
         let (lines, waiting) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("audit".into());
         thread.spawn(move || write(log, waiting)).map_err(file(&config.log))?;
@@ -253,13 +246,15 @@ impl Drop for Entry {
     }
 }
 
-fn write(mut log: File, mut waiting: mpsc::Receiver<Vec<u8>>) {
+fn write(mut log: AuditFile, mut waiting: mpsc::Receiver<Vec<u8>>) {
     while let Some(mut lines) = waiting.blocking_recv() {
-        // What waits already goes with one write.
-        while let Ok(more) = waiting.try_recv() {
+        // What waits already goes with one write, which is smaller than a log may be.
+        while lines.len() < TOGETHER
+            && let Ok(more) = waiting.try_recv()
+        {
             lines.extend_from_slice(&more);
         }
-        if let Err(error) = log.write_all(&lines) {
+        if let Err(error) = log.write(&lines) {
             tracing::error!(%error, "the audit log cannot be written");
         }
     }

@@ -2,6 +2,7 @@
 //! the store.
 
 mod audit;
+mod audit_file;
 mod authorize;
 mod flow;
 mod follow;

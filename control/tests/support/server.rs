@@ -60,6 +60,8 @@ pub fn config(directory: &Path, listen: SocketAddr) -> Config {
             .then(|| barepod_control::AuditConfig {
                 policy: directory.join("audit.yaml"),
                 log: directory.join("audit.log"),
+                max_bytes: 0,
+                max_backups: 0,
             }),
         controllers: false,
     }
