@@ -16,6 +16,8 @@ pub(super) struct AuditFile {
     size: u64,
     max_bytes: u64,
     max_backups: usize,
+    /// The time in the name of the latest predecessor.
+    last: Timestamp,
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
@@ -35,6 +37,7 @@ impl AuditFile {
             size,
             max_bytes: config.max_bytes,
             max_backups: config.max_backups,
+            last: Timestamp::UNIX_EPOCH,
         })
     }
 
@@ -51,8 +54,8 @@ impl AuditFile {
 
     fn set_aside(&mut self) -> io::Result<()> {
         let (start, end) = self.name_parts();
-        let mut time = Timestamp::now();
-        // Two in one millisecond are told apart by pretending that it was later.
+        // Two in one millisecond are told apart by pretending that the second was later.
+        let mut time = Timestamp::now().max(self.last + jiff::SignedDuration::from_millis(1));
         let backup = loop {
             let name = format!("{start}{}{end}", time.strftime("%Y-%m-%dT%H-%M-%S.%3f"));
             let backup = self.path.with_file_name(name);
@@ -61,6 +64,7 @@ impl AuditFile {
             }
             time += jiff::SignedDuration::from_millis(1);
         };
+        self.last = time;
         std::fs::rename(&self.path, backup)?;
         (self.file, self.size) = open(&self.path)?;
         self.remove_oldest(&start, &end)
