@@ -16,6 +16,7 @@ mod limit_ranger;
 pub mod matching;
 mod node_restriction;
 pub mod pod_security;
+pub mod policy;
 mod priority;
 mod pvc_resize;
 pub mod quota;
@@ -76,6 +77,7 @@ static PLUGINS: &[&dyn Plugin] = &[
     &certificates::Certificates,
     &default_ingress_class::DefaultIngressClass,
     &rbac_escalation::RbacEscalation,
+    &policy::Expressions,
 ];
 
 /// Lets every plugin fill in or refuse.

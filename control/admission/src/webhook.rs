@@ -5,6 +5,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use crate::matching::Matching;
+use crate::policy::{Text, conditions};
 
 /// Whether webhooks may change objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Phase {
 }
 
 /// One webhook of a configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Webhook {
     /// The configuration's name.
     pub configuration: String,
@@ -35,7 +36,7 @@ pub struct Webhook {
     /// What it is for.
     pub matching: Matching,
     /// Conditions in CEL, with their names.
-    pub conditions: Vec<(String, String)>,
+    pub conditions: Vec<(String, Text)>,
     /// `clientConfig`.
     pub client: Value,
     /// How long a call may take, in seconds.
@@ -54,14 +55,12 @@ pub struct Webhook {
 pub fn webhooks(configuration: &Value) -> Vec<Webhook> {
     let name = str_at(configuration, &["metadata", "name"]).unwrap_or("");
     let one = |webhook: &Value| {
-        let conditions = list_at(webhook, &["matchConditions"]).iter();
-        let conditions = conditions.map(|it| (text(it, "name").to_owned(), text(it, "expression").to_owned()));
         let first = strings(webhook, &["admissionReviewVersions"]).find(|version| matches!(*version, "v1" | "v1beta1"));
         Webhook {
             configuration: name.to_owned(),
             name: text(webhook, "name").to_owned(),
             matching: Matching::of_webhook(webhook),
-            conditions: conditions.collect(),
+            conditions: conditions(webhook),
             client: webhook.get("clientConfig").cloned().unwrap_or_default(),
             timeout_seconds: i64_at(webhook, &["timeoutSeconds"])
                 .map_or(10, |seconds| seconds.clamp(1, 30).unsigned_abs()),

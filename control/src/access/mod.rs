@@ -8,6 +8,7 @@ mod flow;
 mod follow;
 mod hooks;
 mod nodes;
+mod policies;
 mod roles;
 mod tokens;
 
@@ -15,4 +16,5 @@ pub use audit::{Audit, AuditError, Entry, Request as Audited};
 pub use authorize::Access;
 pub use flow::{Admitted, Fairness, Seat, WIDEST};
 pub use hooks::Hooks;
+pub use policies::{Bound, Policies};
 pub use tokens::{SigningError, Tokens};

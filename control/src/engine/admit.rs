@@ -58,12 +58,12 @@ impl Engine {
             return Ok(());
         };
         let mut round = Round::default();
-        if self.ask_mutating(told, object, &mut round).await? {
+        if self.change(told, object, &mut round).await? {
             self.ask_plugins(request, write, |asked, notes| {
                 admission::admit(self, asked, object, notes)
             })?;
             round.again = true;
-            self.ask_mutating(told, object, &mut round).await?;
+            self.change(told, object, &mut round).await?;
         }
         Ok(())
     }
@@ -77,11 +77,11 @@ impl Engine {
     ) -> ApiResult<()> {
         let told = told(request, write);
         if let (Some(told), Operation::Delete) = (told, write.operation) {
-            self.ask_mutating(told, &mut Value::Null, &mut Round::default()).await?;
+            self.change(told, &mut Value::Null, &mut Round::default()).await?;
         }
         self.plugins_admit(request, write, object)?;
         match told {
-            Some(told) => self.ask_validating(told, object.unwrap_or(&Value::Null)).await,
+            Some(told) => self.judge(told, object.unwrap_or(&Value::Null)).await,
             None => Ok(()),
         }
     }
@@ -162,11 +162,29 @@ impl Engine {
 
     async fn admit_told(&self, told: Told<'_>, sent: &mut Value) -> ApiResult<()> {
         let mut round = Round::default();
-        if self.ask_mutating(told, sent, &mut round).await? {
+        if self.change(told, sent, &mut round).await? {
             round.again = true;
-            self.ask_mutating(told, sent, &mut round).await?;
+            self.change(told, sent, &mut round).await?;
         }
-        self.ask_validating(told, sent).await
+        self.judge(told, sent).await
+    }
+
+    /// Lets policies and then webhooks change what is written; true if one did.
+    async fn change(&self, told: Told<'_>, object: &mut Value, round: &mut Round) -> ApiResult<bool> {
+        if told.asked(told.target.kind).is_exempt() {
+            return Ok(false);
+        }
+        let by_policies = !object.is_null() && self.ask_mutating_policies(told, object, round.again)?;
+        Ok(self.ask_mutating(told, object, round).await? || by_policies)
+    }
+
+    /// Lets policies and then webhooks refuse what is written.
+    async fn judge(&self, told: Told<'_>, object: &Value) -> ApiResult<()> {
+        if told.asked(told.target.kind).is_exempt() {
+            return Ok(());
+        }
+        self.ask_validating_policies(told, object)?;
+        self.ask_validating(told, object).await
     }
 
     fn plugins_admit(&self, request: &Request, write: Admission<'_>, object: Option<&Value>) -> ApiResult<()> {

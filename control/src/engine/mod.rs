@@ -33,6 +33,7 @@ mod meta;
 mod openapi;
 mod options;
 mod patch;
+mod policy;
 mod quota;
 pub mod registry;
 mod reply;
@@ -62,7 +63,7 @@ use barepod_store::{Object, Store};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::access::{Access, Audit, Fairness, Hooks, Tokens};
+use crate::access::{Access, Audit, Fairness, Hooks, Policies, Tokens};
 use crate::http::Extensions;
 use crate::quiet::Quiet;
 use registry::{Kind, Registry};
@@ -78,12 +79,13 @@ pub struct Engine {
     customs: custom::Customs,
     aggregates: aggregate::Aggregates,
     extensions: Extensions,
-    access: Access,
+    access: Arc<Access>,
     tokens: Tokens,
     quotas: quota::Locks,
     signs: Option<Authority>,
     fairness: Fairness,
     hooks: Hooks,
+    policies: Policies,
     audit: Option<Audit>,
     quiet: Quiet,
 }
@@ -103,14 +105,16 @@ impl Engine {
         let discovery = discovery::Current::new(&registry);
         let fairness = Fairness::new(&store);
         let hooks = Hooks::new(&store);
+        let policies = Policies::new(&store);
         let access = Access::new(&store, registry.find_any("", "pods").cloned());
         Engine {
-            access,
+            access: Arc::new(access),
             tokens,
             quotas: quota::Locks::default(),
             signs: None,
             fairness,
             hooks,
+            policies,
             audit: None,
             store,
             registry,

@@ -156,6 +156,22 @@ impl ApiError {
         Self::new(403, "Forbidden", format!("{object} is forbidden: {why}")).on(kind, name)
     }
 
+    /// The refusal of an admission policy, with the reason that the policy gives.
+    pub fn refused_by_policy(kind: &Kind, name: &str, why: &str, reason: &str) -> Self {
+        let mut error = Self::forbidden(kind, name, why).cause(Cause {
+            reason: String::new(),
+            message: why.to_owned(),
+            field: String::new(),
+        });
+        (error.code, error.reason) = match reason {
+            "Forbidden" => (403, "Forbidden"),
+            "Unauthorized" => (401, "Unauthorized"),
+            "RequestEntityTooLarge" => (413, "RequestEntityTooLarge"),
+            _ => (422, "Invalid"),
+        };
+        error
+    }
+
     /// 403 of the authorizer for a resource.
     pub fn forbidden_resource(group: &str, resource: &str, name: &str, why: &str) -> Self {
         let object = qualified(group, resource, name);

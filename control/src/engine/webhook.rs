@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use barepod_admission::Notes;
-use barepod_admission::matching::Asked;
+use barepod_admission::matching::{Asked, Matching};
 use barepod_admission::webhook::{Phase, Verdict, Webhook, verdict};
 use barepod_schema::patch;
 use base64::Engine as _;
@@ -43,11 +43,11 @@ pub(super) struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn note(&self, write: impl FnOnce(&mut Notes)) {
+    pub(super) fn note(&self, write: impl FnOnce(&mut Notes)) {
         write(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn asked<'k>(&'k self, kind: &'k Kind) -> Asked<'k> {
+    pub(super) fn asked<'k>(&'k self, kind: &'k Kind) -> Asked<'k> {
         let resource = &kind.resource;
         let itself = resource.plural == "namespaces" && resource.group.is_empty() && self.operation != "CREATE";
         Asked {
@@ -84,7 +84,7 @@ impl Engine {
     /// Asks the webhooks that may change the object; true if one did. `object` is null where nothing is sent.
     pub(super) async fn ask_mutating(&self, told: Told<'_>, object: &mut Value, round: &mut Round) -> ApiResult<bool> {
         let hooks = self.hooks.of(Phase::Mutating);
-        if hooks.is_empty() || told.asked(told.target.kind).is_exempt() {
+        if hooks.is_empty() {
             return Ok(false);
         }
         let mut changed = false;
@@ -106,7 +106,7 @@ impl Engine {
             };
             let mut mutated = false;
             if let Some(patch) = verdict.patch {
-                let new = patched(hook, &kind, told, &shown, &patch)?;
+                let new = patched(&hook.name, &kind, told, &shown, &patch)?;
                 mutated = new != *object;
                 *object = new;
             }
@@ -129,7 +129,7 @@ impl Engine {
     /// Asks the webhooks that say yes or no, all at once.
     pub(super) async fn ask_validating(&self, told: Told<'_>, object: &Value) -> ApiResult<()> {
         let hooks = self.hooks.of(Phase::Validating);
-        if hooks.is_empty() || told.asked(told.target.kind).is_exempt() {
+        if hooks.is_empty() {
             return Ok(());
         }
         let mut concerned = Vec::new();
@@ -150,23 +150,32 @@ impl Engine {
 
     /// The version of the object that a webhook wants to see; `None` if it is not about it.
     fn concerned(&self, hook: &Webhook, told: Told<'_>, object: &Value) -> ApiResult<Option<Arc<Kind>>> {
+        let Some(kind) = self.matched(&hook.matching, told, object)? else {
+            return Ok(None);
+        };
+        match self.conditions_hold(&hook.conditions, &kind, told, object)? {
+            Ok(true) => Ok(Some(kind)),
+            Ok(false) => Ok(None),
+            Err(_) if hook.passes_on_failure => Ok(None),
+            Err(why) => Err(ApiError::forbidden(told.target.kind, told.target.name, &why)),
+        }
+    }
+
+    /// The version of the object that rules are about, if the selectors match too.
+    pub(super) fn matched(&self, matching: &Matching, told: Told<'_>, object: &Value) -> ApiResult<Option<Arc<Kind>>> {
         let own = told.target.kind;
-        let found = if hook.matching.rules_match(&told.asked(own)) {
+        let found = if matching.rules_match(&told.asked(own)) {
             Some(own.clone())
-        } else if hook.matching.is_equivalent() {
+        } else if matching.is_equivalent() {
             let others = self.equivalents(own);
-            others
-                .into_iter()
-                .find(|kind| hook.matching.rules_match(&told.asked(kind)))
+            others.into_iter().find(|kind| matching.rules_match(&told.asked(kind)))
         } else {
             None
         };
-        let Some(kind) = found else { return Ok(None) };
-        let namespace = self.namespace_of(told, object, hook.matching.asks_namespace())?;
-        if !hook.matching.selects(namespace.as_ref(), object, told.old) {
-            return Ok(None);
+        match found {
+            Some(kind) if self.selected(matching, told, object)? => Ok(Some(kind)),
+            _ => Ok(None),
         }
-        Ok(Some(kind))
     }
 
     /// Other versions of a kind that share its objects.
@@ -374,7 +383,7 @@ fn settle(
 }
 
 /// An object in the version that a webhook asks for.
-fn shown(kind: &Kind, told: Told<'_>, object: &Value) -> Value {
+pub(super) fn shown(kind: &Kind, told: Told<'_>, object: &Value) -> Value {
     if object.is_null() || told.sent.is_some() {
         object.clone()
     } else {
@@ -383,14 +392,13 @@ fn shown(kind: &Kind, told: Told<'_>, object: &Value) -> Value {
 }
 
 /// The object after a patch, as it would be stored.
-fn patched(hook: &Webhook, kind: &Arc<Kind>, told: Told<'_>, shown: &Value, patch: &Value) -> ApiResult<Value> {
+pub(super) fn patched(who: &str, kind: &Arc<Kind>, told: Told<'_>, shown: &Value, patch: &Value) -> ApiResult<Value> {
     if shown.is_null() {
         return Err(ApiError::internal(format!(
-            "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
-            hook.name
+            "admission webhook {who:?} attempted to modify the object, which is not supported for this operation"
         )));
     }
-    let wrong = |why: String| ApiError::internal(format!("the patch of the webhook {:?}: {why}", hook.name));
+    let wrong = |why: String| ApiError::internal(format!("the patch of {who:?}: {why}"));
     let mut new = patch::json(shown, patch).map_err(|error| wrong(error.to_string()))?;
     let (api_version, name) = told.sent.unwrap_or((&kind.api_version, &kind.resource.kind));
     let expected = Expected {
