@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+/// Added to the linker's own script. The files of the C compiler refer to their part of the tables.
+const NO_UNWINDING: &str = "SECTIONS {
+    /DISCARD/ : { *(EXCLUDE_FILE(*crt*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*) }
+} INSERT AFTER .text;
+";
+
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let source = manifest.join("../pause/src/main.rs");
@@ -25,6 +31,14 @@ fn main() {
         println!("cargo:rustc-link-arg-bins=-static");
         let broken = env::var_os("CARGO_CFG_BAREPOD_BROKEN").is_some();
         if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") && !broken {
+            // A panic ends the program where it happens: the tables for unwinding, a sixth of the file, would be read
+            // for nothing else. Rust's own linker, which this target has, knows how to leave them out.
+            let script = out.join("no-unwinding.ld");
+            fs::write(&script, NO_UNWINDING).expect("OUT_DIR can be written to");
+            println!(
+                "cargo:rustc-link-arg-bins=-Wl,--icf=all,--no-eh-frame-hdr,-T,{}",
+                script.display()
+            );
             // src/sys/entry.rs, which nothing could keep from sealing the program.
             println!("cargo:rustc-link-arg-bins=-Wl,-e,barepod_entry");
         }
