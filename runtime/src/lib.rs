@@ -31,6 +31,7 @@ pub mod sealed;
 pub mod seccomp;
 pub mod spec;
 pub mod sys;
+pub mod systemd;
 pub mod time;
 
 pub use error::{Error, Result};

@@ -14,6 +14,7 @@ use crate::cgroup::{self, Cgroup, Layout};
 use crate::document::Document;
 use crate::error::{During, Error, Result};
 use crate::init::identity::Sets;
+use crate::systemd::Scope;
 use crate::{fault, sealed, time};
 
 /// `no-subreaper` is for runtimes that take the orphans of a container in; this one does not.
@@ -111,7 +112,14 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     if let Some(resources) = &document.linux.resources {
         cgroup::check(&layout, resources)?;
     }
-    let stored = stored(id, bundle, &document, &layout, given)?;
+    let scope = global
+        .systemd_cgroup
+        .then(|| {
+            let path = document.linux.cgroups_path.as_deref();
+            Scope::named(path.map(Path::to_string_lossy).as_deref(), id)
+        })
+        .transpose()?;
+    let stored = stored(id, bundle, &document, scope, &layout, given)?;
     let _lock = directory.make()?;
     fault::point("oci.directory-made");
     let made = directory
@@ -124,8 +132,18 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     made
 }
 
-fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout, given: &Arguments) -> Result<Stored> {
-    let cgroup = cgroup_path(document, id)?;
+fn stored(
+    id: &str,
+    bundle: PathBuf,
+    document: &Document,
+    scope: Option<Scope>,
+    layout: &Layout,
+    given: &Arguments,
+) -> Result<Stored> {
+    let cgroup = match &scope {
+        Some(scope) => scope.cgroup(),
+        None => cgroup_path(document, id)?,
+    };
     let created = time::now_text();
     Ok(Stored {
         id: id.to_owned(),
@@ -138,6 +156,7 @@ fn stored(id: &str, bundle: PathBuf, document: &Document, layout: &Layout, given
         rootfs: document.root.as_ref().map(|root| root.path.clone()).unwrap_or_default(),
         tracker: Cgroup::new(layout, &cgroup).tracker(),
         cgroup,
+        scope,
         attended: is_attended(document),
         mounted_on: None,
         resctrl: None,

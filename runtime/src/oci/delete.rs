@@ -14,7 +14,7 @@ use crate::error::{During, Error, Result};
 use crate::init::hooks::{self, Place};
 use crate::resctrl::Group;
 use crate::sys::path::mount_id;
-use crate::{fault, records};
+use crate::{fault, records, systemd};
 
 /// How long what was killed may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -66,6 +66,9 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
         }
         fault::point("oci.delete-killed");
         unmount(&stored)?;
+        if let Some(scope) = &stored.scope {
+            systemd::remove(scope, &tracker)?;
+        }
         records::remove_patiently(|| cgroup.remove())
             .into_iter()
             .next()

@@ -27,6 +27,7 @@ use crate::sys::clone::{Side, SingleThread, clone3};
 use crate::sys::path::mount_id;
 use crate::sys::process::{close_all_but, exit_now, pidfd_send_signal, unique_number};
 use crate::sys::socket::send;
+use crate::systemd::{self, Holder};
 use crate::{fault, records};
 
 /// A container that was made.
@@ -78,6 +79,15 @@ pub fn launch(
     directory.write(&stored)?;
     fault::point("oci.recorded");
     let cgroup = Cgroup::new(layout, &stored.cgroup);
+    // Until the container is born into the scope.
+    let holder = match &stored.scope {
+        Some(scope) => {
+            let holder = Holder::new(SingleThread::claim().during("count", "threads")?)?;
+            scope.start(&holder, layout, &stored.id)?;
+            Some(holder)
+        }
+        None => None,
+    };
     if layout.mode == Hierarchies::V2 {
         cgroup.make(None, false)?;
     }
@@ -118,6 +128,8 @@ pub fn launch(
         become_container(&made, prepared, files, listener, child)
     };
     fault::point("oci.cloned");
+    // Before the limits, which it might not leave room under.
+    drop(holder);
     drop(prepared);
     drop((child, listener, files));
     stored.pid = pid;
@@ -130,7 +142,11 @@ pub fn launch(
         fault::point("oci.pid-recorded");
         outside.move_interfaces(namespaces.network())?;
         outside.map(&maker)?;
-        cgroup.make(document.linux.resources.as_ref(), false)?;
+        let resources = document.linux.resources.as_ref();
+        if let Some((scope, resources)) = stored.scope.as_ref().zip(resources) {
+            systemd::update(scope, layout, resources)?;
+        }
+        cgroup.make(resources, false)?;
         outside.own(&cgroup, namespaces.cgroup)?;
         // A child that is gone has said why, or its end will be noticed.
         let _ = maker.limited();

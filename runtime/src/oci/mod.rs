@@ -97,14 +97,6 @@ fn run(arguments: Vec<String>, global: &mut Global) -> Result<i32> {
         return Ok(0);
     }
     global.log("debug", &format!("{command} {}", rest.join(" ")));
-    // A container in another cgroup than the one its engine thinks of would be worse than none.
-    if global.systemd_cgroup && ["create", "run", "update"].contains(&command.as_str()) {
-        return Err(Error::Invalid(
-            "cgroups made by systemd are not supported: leave --systemd-cgroup out, which podman does with \
-             --cgroup-manager=cgroupfs and containerd with SystemdCgroup = false"
-                .to_owned(),
-        ));
-    }
     match command.as_str() {
         "create" => create::create(global, rest),
         "run" => create::run(global, rest),

@@ -23,6 +23,7 @@ use crate::procfs::Stat;
 use crate::records;
 use crate::resctrl::Group;
 use crate::sys::process::{pidfd_open, unique_number};
+use crate::systemd::Scope;
 
 /// The state file.
 const STATE: &str = "state.json";
@@ -56,6 +57,9 @@ pub struct Stored {
     pub cgroup: PathBuf,
     /// The directory of that in the tracker.
     pub tracker: PathBuf,
+    /// systemd has made its cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// Something is to be done at its start or at its end: its configuration has to be read again then.
     #[serde(default)]
     pub attended: bool,

@@ -11,6 +11,7 @@ use super::global::Global;
 use super::state::{Directory, Status};
 use crate::cgroup::{Cgroup, Layout};
 use crate::error::{During, Error, Result};
+use crate::systemd;
 
 /// Options whose value is a number or an amount, and where in `linux.resources` it goes.
 const NUMBERS: [(&str, &[&str]); 16] = [
@@ -61,10 +62,18 @@ pub fn update(global: &Global, arguments: Vec<String>) -> Result<i32> {
     let layout = Layout::detect()?;
     let cgroup = Cgroup::new(&layout, &stored.cgroup);
     let wanted: LinuxResources = sections(place, &changes)?;
-    let changed = cgroup.adopt(&wanted).and_then(|()| cgroup.update(&wanted));
+    let told = |limits: &LinuxResources| {
+        let scope = stored.scope.as_ref();
+        scope.map_or(Ok(()), |scope| systemd::update(scope, &layout, limits))
+    };
+    let changed = cgroup
+        .adopt(&wanted)
+        .and_then(|()| told(&wanted))
+        .and_then(|()| cgroup.update(&wanted));
     if let Err(error) = changed {
         // All of it or nothing; a limit that was never set has no value to go back to.
         if let Ok(before) = sections(&before, &changes) {
+            let _ = told(&before);
             let _ = cgroup.update(&before);
         }
         return Err(error);
