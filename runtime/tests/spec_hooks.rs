@@ -131,7 +131,7 @@ fn arguments_and_environment() {
         let script = format!("echo \"$0|$1|$A|$PATH|$HOME\" >>{}/log", dir.display());
         json!({
             "prestart": [
-                { "path": "/bin/sh", "args": ["named", "-c", script, "zero", "one"], "env": ["A=b=c", "PATH=/x"] },
+                { "path": "/bin/bash", "args": ["named", "-c", script, "zero", "one"], "env": ["A=b=c", "PATH=/x"] },
                 { "path": "/bin/true" }
             ],
             "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo $OF_PROCESS >/proc/1/fd/1"] }]

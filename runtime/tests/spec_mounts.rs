@@ -9,9 +9,8 @@ use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
-use support::base;
 use support::bundle::Bundle;
-use support::until;
+use support::{base, emulated, until};
 
 fn bundle(name: &str, script: &str, change: impl FnOnce(&mut Value)) -> Bundle {
     Bundle::new(name, |document| {
@@ -178,18 +177,19 @@ fn options_of_file_systems() {
 /// A directory with a mount below it, in the test's own mount namespace.
 fn tree(bundle: &Bundle, name: &str) -> PathBuf {
     let outer = bundle.dir.join(name);
-    fs::create_dir_all(&outer).unwrap();
-    let none = None::<&str>;
-    mount(Some("outer"), &outer, Some("tmpfs"), MsFlags::empty(), none).unwrap();
-    fs::create_dir(outer.join("inner")).unwrap();
-    mount(
-        Some("inner"),
-        &outer.join("inner"),
-        Some("tmpfs"),
-        MsFlags::empty(),
-        none,
-    )
-    .unwrap();
+    let mount_on = |dir: &Path| {
+        fs::create_dir_all(dir).unwrap();
+        if emulated() {
+            // Its kernel is older than tmpfs with other users.
+            let from = dir.with_extension("of");
+            fs::create_dir_all(&from).unwrap();
+            mount(Some(&from), dir, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        } else {
+            mount(Some("tree"), dir, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        }
+    };
+    mount_on(&outer);
+    mount_on(&outer.join("inner"));
     fs::write(outer.join("inner/file"), "").unwrap();
     outer
 }

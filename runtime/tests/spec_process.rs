@@ -3,6 +3,8 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::bundle::Bundle;
@@ -64,7 +66,7 @@ fn what_is_not_given_is_the_callers() {
         document["process"]["capabilities"] = Value::Null;
     });
     let run = |umask: &str, score: &str| {
-        let mut shell = std::process::Command::new("sh");
+        let mut shell = Command::new("sh");
         let command = bundle.prepare(&["run", "--bundle", bundle.path(), &bundle.id]);
         shell
             .arg("-c")
@@ -244,6 +246,50 @@ fn labels_without_their_module_are_refused() {
             document["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
         });
     }
+}
+
+/// Of a machine with AppArmor, as the virtual one is.
+#[test]
+fn an_apparmor_profile_is_in_force() {
+    if !barepod_runtime::init::labels::apparmor() {
+        return;
+    }
+    const PROFILE: &str = "profile barepodtest flags=(attach_disconnected) {
+        file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,
+        deny /etc/passwd r,
+    }";
+    let parser = |option: &str| {
+        let mut child = Command::new("apparmor_parser")
+            .args([option, "--skip-cache"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(PROFILE.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    };
+    parser("--replace");
+    let confined = |document: &mut Value| document["process"]["apparmorProfile"] = json!("barepodtest");
+    let script = "cat /proc/self/attr/current; cat /etc/passwd 2>&1; cat /bin/busybox >/dev/null; echo $?";
+    let out = says("apparmor", script, confined);
+    assert!(out.starts_with("barepodtest (enforce)\n"), "{out}");
+    assert!(out.contains("passwd': Permission denied"), "{out}");
+    let bundle = Bundle::sleeping("apparmor-exec");
+    bundle.change(confined);
+    bundle.start();
+    let inside = bundle.good(&["exec", &bundle.id, "cat", "/proc/self/attr/current"]);
+    assert_eq!(inside, "barepodtest (enforce)\n");
+    let free = bundle.good(&[
+        "exec",
+        "--apparmor",
+        "unconfined",
+        &bundle.id,
+        "cat",
+        "/proc/self/attr/current",
+    ]);
+    assert_eq!(free, "unconfined\n");
+    drop(bundle);
+    parser("--remove");
+    refused("apparmor-none", "barepodtest", confined);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 use support::bundle::Bundle;
-use support::{PATIENCE, until};
+use support::{patience, until};
 
 /// A container with a profile.
 fn bundle(name: &str, script: &str, profile: Value) -> Bundle {
@@ -265,7 +265,7 @@ fn programs_of_32_bits() {
 
 /// Takes one connection: what is said, and the descriptors that come with the first part.
 fn listen(listener: &UnixListener) -> (Value, Vec<OwnedFd>) {
-    let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+    let timeout = PollTimeout::try_from(patience()).unwrap();
     assert_eq!(
         poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], timeout).unwrap(),
         1,
@@ -320,7 +320,7 @@ fn notifications_go_to_the_listener() {
     let link = fs::read_link(format!("/proc/self/fd/{}", fds[0].as_raw_fd())).unwrap();
     assert_eq!(link.to_str(), Some("anon_inode:seccomp notify"));
     // The call waits for an answer; when nobody is left to give it, it is as if the kernel had no such call.
-    let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+    let timeout = PollTimeout::try_from(patience()).unwrap();
     assert_eq!(
         poll(&mut [PollFd::new(fds[0].as_fd(), PollFlags::POLLIN)], timeout).unwrap(),
         1

@@ -158,6 +158,19 @@ fn check_numbers(resources: &LinuxResources) -> Result<()> {
         if memory.swappiness().is_some_and(|swappiness| swappiness > 100) {
             return invalid("linux.resources.memory: swappiness is above 100");
         }
+        for (field, limit) in [
+            ("limit", memory.limit()),
+            ("reservation", memory.reservation()),
+            ("swap", memory.swap()),
+            ("kernel", memory.kernel()),
+            ("kernelTCP", memory.kernel_tcp()),
+        ] {
+            if let Some(limit) = limit.filter(|limit| *limit < -1) {
+                return invalid(format!(
+                    "linux.resources.memory.{field}: {limit} is no limit, and -1 is none"
+                ));
+            }
+        }
         let given = |limit: Option<i64>| limit.filter(|limit| *limit > 0);
         if given(memory.swap())
             .zip(given(memory.limit()))

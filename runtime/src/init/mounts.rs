@@ -130,8 +130,13 @@ fn id_map<'a>(
     let Some((_, namespace)) = seen.iter().find(|(mappings, _)| *mappings == own) else {
         return Ok(());
     };
-    map_users(tree, namespace.as_fd(), options.id_map == Some(true))
-        .during("map the users of the mount on", destination)
+    match map_users(tree, namespace.as_fd(), options.id_map == Some(true)) {
+        // All that is wrong with what is asked has been seen to: mount_setattr(2), "EINVAL".
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            refuse("this kernel cannot do it for its file system, or it is mapped already")
+        }
+        other => other.during("map the users of the mount on", destination),
+    }
 }
 
 /// The mount that all containers of a sandbox share, because POSIX shared memory lives in it.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use barepod_runtime::broken::DEFENCES;
 use barepod_runtime::sys::process::{pidfd_open, pidfd_send_signal};
 
-use crate::support::{PATIENCE, base, budget};
+use crate::support::{base, budget, patience};
 
 /// A class of attack.
 #[derive(Debug)]
@@ -221,7 +221,7 @@ fn run(case: &Case<'_>, number: usize, broken: Option<&Path>) -> (ExitStatus, St
         .expect("this program can be run again");
     let process = pidfd_open(i32::try_from(child.id()).expect("a process id")).expect("it is not reaped yet");
     let nightly = std::env::var_os("BAREPOD_NIGHTLY").is_some();
-    let patience = PATIENCE + Duration::from_secs(if nightly { 3600 } else { 90 });
+    let patience = patience() + Duration::from_secs(if nightly { 3600 } else { 90 });
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     let status = std::thread::scope(|scope| {
         scope.spawn(move || {

@@ -33,7 +33,14 @@ use oci_spec::runtime::{
 };
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub fn patience() -> Duration {
+    Duration::from_secs(if emulated() { 300 } else { 30 })
+}
+
+/// Whether the machine is emulated, ten times slower than others: nothing is said of speed there.
+pub fn emulated() -> bool {
+    std::env::var_os("BAREPOD_EMULATED").is_some()
+}
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -57,7 +64,10 @@ pub fn base() -> &'static Path {
             nix::unistd::geteuid().is_root(),
             "these tests make namespaces and cgroups: run them as root"
         );
-        let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("barepodtest");
+        // Another machine than the one that built the tests has another directory.
+        let dir =
+            std::env::var_os("BAREPOD_TEST_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+        let base = dir.join("barepodtest");
         let root = base.join("rootfs");
         if !root.exists() {
             // Several test programs may be at it at once; the first one's stays.
@@ -342,7 +352,7 @@ impl Pod {
     /// The next packet; `None` when the monitor is gone.
     pub fn receive(&mut self) -> Option<(FromMonitor, Vec<OwnedFd>)> {
         let socket = self.socket.as_ref().unwrap();
-        let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+        let timeout = PollTimeout::try_from(patience()).unwrap();
         let ready = poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout).unwrap();
         assert_eq!(ready, 1, "the monitor says nothing");
         client::recv(socket).unwrap()
@@ -630,7 +640,7 @@ pub fn output(log: &Path) -> String {
 
 /// Waits until something is there.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         if let Some(found) = look() {
             return found;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use barepod_runtime::cgroup::{Cgroup, Layout};
 use barepod_runtime::protocol::{ContainerConfig, Exit};
@@ -15,7 +15,7 @@ use oci_spec::runtime::{
 
 use crate::bundle::pod_container;
 use crate::escaped;
-use crate::support::{PATIENCE, Pod, output};
+use crate::support::{Pod, output, patience};
 
 const PIDS: usize = 30;
 const MEMORY_MB: usize = 32;
@@ -198,11 +198,7 @@ impl Neighbour {
         let another = pod_container(&self.pod, &["hello"]);
         self.pod.run(&another).unwrap();
         assert_eq!(self.pod.wait(&another.id).code, 0, "{bomb}");
-        assert!(
-            begun.elapsed() < Duration::from_secs(5).min(PATIENCE),
-            "{bomb}: {:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < patience() / 3, "{bomb}: {:?}", begun.elapsed());
     }
 
     fn end(self) {
