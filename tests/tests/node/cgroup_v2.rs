@@ -1,50 +1,142 @@
-//! The node on pure cgroup v2, in a virtual machine under software emulation.
+//! What runs on pure cgroup v2, in virtual machines under software emulation. All that goes into them is made here.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use barepod_tests::{barepod, images};
+use barepod_tests::{Ran, barepod, images, kubectl};
+use serde_json::Value;
+
+/// A virtual machine that can be booted again and again with its disk.
+struct Machine {
+    dir: PathBuf,
+    disk: PathBuf,
+}
+
+impl Machine {
+    /// Packs files (from here, to there) and makes an empty disk.
+    fn new(name: &str, files: &[(PathBuf, String)]) -> Self {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let out = std::env::var_os("BAREPOD_TEST_VM").map_or_else(|| here.join("../target/vm"), PathBuf::from);
+        let mut pack = Command::new(here.join("vm/initrd"));
+        pack.arg(&out).arg(name);
+        for (from, to) in files {
+            pack.arg(format!("{}:{to}", from.display()));
+        }
+        good("tests/vm/initrd", &mut pack);
+        let dir = out.join(name);
+        let disk = dir.join(format!("disk-{}", std::process::id()));
+        good(
+            "mke2fs",
+            Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(&disk).arg("1G"),
+        );
+        Self { dir, disk }
+    }
+
+    /// Boots it for a command, which has to end well and has to have written its last line.
+    fn run(&self, seconds: u32, command: &[&str], last: &str) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm/run");
+        let mut run = Command::new(script);
+        run.arg(&self.dir)
+            .arg(&self.disk)
+            .arg(seconds.to_string())
+            .args(command);
+        let ran = Ran::of(&mut run);
+        println!("{}", ran.stdout);
+        assert_eq!(ran.code, 0, "{command:?}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(last), "{command:?} did not get to its last check");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.disk);
+    }
+}
+
+fn good(what: &str, command: &mut Command) -> String {
+    Ran::of(command).ok().unwrap_or_else(|e| panic!("{what}: {e}"))
+}
 
 #[test]
 fn node_on_pure_cgroup_v2() {
     let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
-    let out = std::env::var_os("BAREPOD_TEST_VM").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vm"),
-        PathBuf::from,
+    // It may be a name on the search path.
+    let found = good(
+        "kubectl",
+        Command::new("sh").args(["-c", "command -v \"$0\""]).arg(kubectl()),
     );
-    let kubectl = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
-    let kubectl = Command::new("sh")
-        .args(["-c", "readlink -f \"$(command -v \"$1\")\"", "sh", &kubectl])
-        .output()
-        .expect("sh runs");
-    let kubectl = String::from_utf8_lossy(&kubectl.stdout).trim().to_owned();
-    let packed = Command::new(vm.join("initrd"))
-        .arg(&out)
-        .arg(format!("{}:/usr/local/bin/barepod", barepod().display()))
-        .arg(format!("{kubectl}:/usr/local/bin/kubectl"))
-        .arg(vm.join("guest"))
-        .arg(format!(
-            "{}:/var/images/tools.oci",
-            images().join("tools.oci").display()
-        ))
-        .status()
-        .expect("tests/vm/initrd runs");
-    assert!(packed.success(), "tests/vm/initrd: {packed}");
-    let ran = Command::new(vm.join("run"))
-        .arg(&out)
-        .args(["/usr/local/bin/guest", "900"])
-        .output()
-        .expect("tests/vm/run runs");
-    let console = String::from_utf8_lossy(&ran.stdout);
-    println!("{console}");
-    assert!(
-        ran.status.success(),
-        "{}: {}\n{console}",
-        ran.status,
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    assert!(
-        console.contains("ok nothing is left behind"),
-        "the guest did not get to its last check"
-    );
+    let kubectl = Path::new(found.trim()).canonicalize().expect("kubectl is there");
+    let own = std::env::current_exe().expect("a test has a file");
+    let files = [
+        (barepod(), "/usr/local/bin/barepod"),
+        (kubectl, "/usr/local/bin/kubectl"),
+        (vm.join("guest"), "/usr/local/bin/guest"),
+        (own, "/usr/local/bin/node"),
+        (images().join("tools.oci"), "/var/images/tools.oci"),
+    ];
+    let machine = Machine::new("node", &files.map(|(from, to)| (from, to.to_owned())));
+    machine.run(900, &["guest", "first"], "ok missing controllers");
+    machine.run(600, &["guest", "again"], "ok no file either");
+}
+
+/// The runtime's own tests, which look at the files of whichever cgroup version they find.
+#[test]
+fn runtime_on_pure_cgroup_v2() {
+    let programs = runtime_tests();
+    for needed in ["barepod-runtime", "spec_resources", "escape", "soak"] {
+        assert!(programs.iter().any(|(name, _)| name == needed), "{programs:?}");
+    }
+    let mut files: Vec<(PathBuf, String)> = programs
+        .into_iter()
+        .map(|(name, path)| match name.as_str() {
+            "barepod-runtime" => (path, format!("/usr/local/bin/{name}")),
+            _ => (path, format!("/var/tests/{name}")),
+        })
+        .collect();
+    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
+    for guest in ["guest-runtime", "guest-systemd"] {
+        files.push((vm.join(guest), format!("/usr/local/bin/{guest}")));
+    }
+    let machine = Machine::new("runtime", &files);
+    // Where systemd is the first process it makes the cgroups that the command line is told to have made by it.
+    machine.run(600, &["systemd", "guest-systemd"], "ok nothing is left behind");
+    let nightly = std::env::var_os("BAREPOD_NIGHTLY").map(|_| "nightly");
+    let tests: Vec<&str> = ["guest-runtime"].into_iter().chain(nightly).collect();
+    machine.run(3600, &tests, "ok nothing is left behind");
+}
+
+/// The runtime and its test programs, by name, small.
+fn runtime_tests() -> Vec<(String, PathBuf)> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args([
+            "test",
+            "--quiet",
+            "--locked",
+            "--package",
+            "barepod-runtime",
+            "--test",
+            "*",
+            "--no-run",
+        ])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let told = good("the runtime's tests cannot be built", &mut cargo);
+    let small = Path::new(env!("CARGO_TARGET_TMPDIR")).join("runtime-tests");
+    std::fs::create_dir_all(&small).expect("a directory for programs");
+    let artifacts = told.lines().filter_map(|line| {
+        let artifact: Value = serde_json::from_str(line).ok()?;
+        let name = artifact["target"]["name"].as_str()?.to_owned();
+        Some((name, artifact["executable"].as_str()?.to_owned()))
+    });
+    artifacts
+        .map(|(name, program)| {
+            let stripped = small.join(&name);
+            good("strip", Command::new("strip").arg("-o").arg(&stripped).arg(&program));
+            (name, stripped)
+        })
+        .collect()
 }
