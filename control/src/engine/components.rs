@@ -28,7 +28,7 @@ impl Engine {
                     let sources = objects.iter().zip(&texts);
                     let sources = sources.map(|(object, text)| Source::Loose(object, text));
                     let include = Include::parse(&request.query)?;
-                    reply::json(200, table::table(kind, sources, &meta, include, true))
+                    reply::json(200, table::table(kind, sources, &meta, include, true)?)
                 }
                 Form::Object | Form::Metadata => {
                     let list =

@@ -38,7 +38,8 @@ impl Engine {
         };
         let (mut object, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
-        kind.to_stored(&mut object);
+        kind.judge(meta::text(&object, "name"), &object, || None)?;
+        kind.to_stored(&mut object)?;
         let answer = self.create_object(request, target, object, &options, true).await?;
         let mut response = reply::object(request, kind, 201, &answer)?;
         reply::warn(&mut response, &warnings);
@@ -171,7 +172,7 @@ impl Engine {
                 reset_fields: reset_fields(kind, ""),
             };
             meta::of(&mut object).remove("managedFields");
-            kind.book(None, &mut object, &update);
+            kind.book(None, &mut object, &update)?;
         }
         let write = Admission {
             operation: Operation::Create,

@@ -1,6 +1,7 @@
 //! The versions of a kind: one is stored, the others are shown and taken by conversion.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use barepod_kinds::Conversion;
 use barepod_schema::fields::{self, ApplyError, ApplyOptions, UpdateOptions};
@@ -15,6 +16,7 @@ use super::encode::to_bytes;
 use super::head::parse;
 use super::meta;
 use super::registry::{Kind, Structure};
+use super::status::{ApiError, ApiResult};
 
 /// The versions of a kind, seen from one of them.
 #[derive(Debug)]
@@ -116,10 +118,15 @@ impl Kind {
     }
 
     /// Makes an object of this version, as a client wrote it, a stored one.
-    pub fn to_stored(&self, object: &mut Value) {
+    pub fn to_stored(&self, object: &mut Value) -> ApiResult<()> {
         if let Some(versions) = &self.forms.custom {
             return versions.to_stored(object);
         }
+        self.to_stored_form(object);
+        Ok(())
+    }
+
+    fn to_stored_form(&self, object: &mut Value) {
         if let (Some(conversion), Some(stored)) = (self.forms.conversion, self.forms.all.first()) {
             if let Structure::Table(ty) = self.structure {
                 barepod_schema::defaults::apply(ty, object);
@@ -131,7 +138,7 @@ impl Kind {
     }
 
     /// Makes a stored object one of this version.
-    pub fn show(&self, object: &mut Value) {
+    pub fn show(&self, object: &mut Value) -> ApiResult<()> {
         if let Some(versions) = &self.forms.custom {
             return versions.show(object);
         }
@@ -142,26 +149,79 @@ impl Kind {
                 map.insert("apiVersion".into(), self.api_version.as_str().into());
             }
         }
+        Ok(())
+    }
+
+    /// Checks an object of this version, as a client wrote it, where that cannot be told of the stored one.
+    pub(super) fn judge(
+        &self,
+        name: &str,
+        object: &Value,
+        current: impl FnOnce() -> Option<Arc<Object>>,
+    ) -> ApiResult<()> {
+        let Some(versions) = self.forms.custom.as_ref().filter(|versions| versions.reshapes()) else {
+            return Ok(());
+        };
+        let current = current().map(|current| parse(&current));
+        let current = current.as_ref().map(|current| self.shown(current)).transpose()?;
+        let mut filled = object.clone();
+        versions.schema_fill(&mut filled);
+        let errors = versions.check(&filled, current.as_deref());
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(ApiError::invalid(
+                &self.resource.group,
+                &self.resource.kind,
+                name,
+                &errors,
+            )),
+        }
+    }
+
+    /// Whether stored objects may look otherwise than they are shown, and their columns with them.
+    pub fn reshapes(&self) -> bool {
+        self.forms.custom.as_ref().is_some_and(Versions::reshapes)
+    }
+
+    /// Stored objects as this version shows them, with their texts, where they look otherwise.
+    pub(super) fn reshaped(&self, objects: &[Arc<Object>]) -> ApiResult<Vec<(Value, Bytes)>> {
+        let mut values: Vec<Value> = objects.iter().map(|object| parse(object)).collect();
+        if let Some(versions) = &self.forms.custom {
+            versions.show_all(&mut values)?;
+        }
+        let texts = values.into_iter().map(|value| {
+            let text = to_bytes(&value, false).into();
+            (value, text)
+        });
+        Ok(texts.collect())
+    }
+
+    /// Makes a stored object one of the form that is stored now; true if it was of another.
+    pub(super) fn renew(&self, object: &mut Value) -> ApiResult<bool> {
+        match &self.forms.custom {
+            Some(versions) => versions.renew(object),
+            None => Ok(false),
+        }
     }
 
     /// A stored object as this version shows it.
-    pub fn shown<'v>(&self, stored: &'v Value) -> Cow<'v, Value> {
+    pub fn shown<'v>(&self, stored: &'v Value) -> ApiResult<Cow<'v, Value>> {
         if !self.converts() {
-            return Cow::Borrowed(stored);
+            return Ok(Cow::Borrowed(stored));
         }
         let mut object = stored.clone();
-        self.show(&mut object);
-        Cow::Owned(object)
+        self.show(&mut object)?;
+        Ok(Cow::Owned(object))
     }
 
     /// The text of a stored object as this version shows it.
-    pub fn text(&self, object: &Object) -> Bytes {
+    pub fn text(&self, object: &Object) -> ApiResult<Bytes> {
         if !self.converts() {
-            return object.bytes().clone();
+            return Ok(object.bytes().clone());
         }
         let mut value = parse(object);
-        self.show(&mut value);
-        to_bytes(&value, false).into()
+        self.show(&mut value)?;
+        Ok(to_bytes(&value, false).into())
     }
 
     /// The name in stored objects of a field that clients select by.
@@ -183,7 +243,7 @@ impl Kind {
         }
         let target = self.forms.all.iter().find(|form| form.api_version == api_version)?;
         let mut object = object.clone();
-        self.to_stored(&mut object);
+        self.to_stored_form(&mut object);
         if let Some(conversion) = target.conversion {
             (conversion.from_stored)(&mut object);
             target.stamp(&mut object);
@@ -209,12 +269,13 @@ impl Kind {
     }
 
     /// Books who owns what changed between two stored objects.
-    pub(super) fn book(&self, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
+    pub(super) fn book(&self, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) -> ApiResult<()> {
         if self.is_alone() || (!self.converts() && self.alone_in(old) && self.alone_in(Some(new))) {
-            return fields::update(self.structure.shape(), old, new, options);
+            fields::update(self.structure.shape(), old, new, options);
+            return Ok(());
         }
-        let old = old.map(|old| self.shown(old));
-        let mut shown = self.shown(new).into_owned();
+        let old = old.map(|old| self.shown(old)).transpose()?;
+        let mut shown = self.shown(new)?.into_owned();
         let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
         let forms = barepod_schema::Forms {
             shape: self.structure.shape(),
@@ -226,6 +287,7 @@ impl Kind {
             Some(books) => meta::of(new).insert("managedFields".into(), books),
             None => meta::of(new).remove("managedFields"),
         };
+        Ok(())
     }
 
     /// Applies a configuration of this version to a stored object.
@@ -234,18 +296,29 @@ impl Kind {
         live: Option<&Value>,
         config: &Value,
         options: &ApplyOptions<'_>,
-    ) -> Result<Value, ApplyError> {
+    ) -> ApiResult<Result<Value, ApplyError>> {
         if self.is_alone() {
-            return fields::apply(self.structure.shape(), live, config, options);
+            return Ok(fields::apply(self.structure.shape(), live, config, options));
         }
-        let live = live.map(|live| self.shown(live));
+        let live = live.map(|live| self.shown(live)).transpose()?;
         let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
         let forms = barepod_schema::Forms {
             shape: self.structure.shape(),
             convert: Some(&convert),
         };
-        let mut object = fields::apply(forms, live.as_deref(), config, options)?;
-        self.to_stored(&mut object);
-        Ok(object)
+        let mut object = match fields::apply(forms, live.as_deref(), config, options) {
+            Ok(object) => object,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(versions) = self.forms.custom.as_ref().filter(|versions| versions.reshapes()) {
+            versions.schema_fill(&mut object);
+            let errors = versions.check(&object, live.as_deref());
+            if !errors.is_empty() {
+                let (group, kind) = (&self.resource.group, &self.resource.kind);
+                return Err(ApiError::invalid(group, kind, meta::text(&object, "name"), &errors));
+            }
+        }
+        self.to_stored(&mut object)?;
+        Ok(Ok(object))
     }
 }

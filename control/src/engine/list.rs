@@ -129,7 +129,7 @@ impl Engine {
         }
         let body = match form {
             Form::Object => {
-                let list = object_list(kind, &meta, listed.objects);
+                let list = object_list(kind, &meta, listed.objects)?;
                 if request.pretty() {
                     Body::from(reply::indent(&list.collect()))
                 } else {
@@ -138,8 +138,14 @@ impl Engine {
             }
             Form::Table => {
                 let include = Include::parse(&request.query)?;
-                let sources = listed.objects.iter().map(|object| Source::Stored(object));
-                let text = Bytes::from(table::table(kind, sources, &meta, include, true));
+                let text = if kind.reshapes() {
+                    let reshaped = kind.reshaped(&listed.objects)?;
+                    let sources = reshaped.iter().map(|(value, text)| Source::Loose(value, text));
+                    Bytes::from(table::table(kind, sources, &meta, include, true)?)
+                } else {
+                    let sources = listed.objects.iter().map(|object| Source::Stored(object));
+                    Bytes::from(table::table(kind, sources, &meta, include, true)?)
+                };
                 Body::from(if request.pretty() { reply::indent(&text) } else { text })
             }
             Form::Metadata => {
@@ -298,22 +304,29 @@ impl From<ObjectList> for Body {
 }
 
 /// The list of some stored objects.
-pub(super) fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ObjectList {
+pub(super) fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ApiResult<ObjectList> {
     let (list_kind, api_version) = (kind.resource.list_kind(), &kind.api_version);
     let mut head = format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").into_bytes();
     head.extend_from_slice(&to_bytes(&meta.to_value(), false));
     head.extend_from_slice(b",\"items\":[");
     if !kind.converts() {
-        return ObjectList::Shared(ListBody::new(head.into(), objects));
+        return Ok(ObjectList::Shared(ListBody::new(head.into(), objects)));
     }
-    for (at, object) in objects.iter().enumerate() {
+    let texts: Vec<Bytes> = match kind.reshapes() {
+        true => kind.reshaped(&objects)?.into_iter().map(|(_, text)| text).collect(),
+        false => objects
+            .iter()
+            .map(|object| kind.text(object))
+            .collect::<ApiResult<_>>()?,
+    };
+    for (at, text) in texts.iter().enumerate() {
         if at > 0 {
             head.push(b',');
         }
-        head.extend_from_slice(&kind.text(object));
+        head.extend_from_slice(text);
     }
     head.extend_from_slice(b"]}");
-    ObjectList::Written(head.into())
+    Ok(ObjectList::Written(head.into()))
 }
 
 fn partial_list(meta: &ListMeta, objects: &[Arc<Object>]) -> Vec<u8> {

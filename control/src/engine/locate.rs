@@ -241,8 +241,27 @@ fn service(engine: &Engine, namespace: &str, target: &str) -> ApiResult<Peer> {
     })
 }
 
+/// Where Services and their endpoints are looked up.
+pub trait Lookup: Sync {
+    /// An object by resource and name.
+    fn lookup(&self, group: &str, resource: &str, namespace: &str, name: &str) -> ApiResult<Value>;
+
+    /// Every object of a resource in a namespace.
+    fn lookup_all(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value>;
+}
+
+impl Lookup for Engine {
+    fn lookup(&self, group: &str, resource: &str, namespace: &str, name: &str) -> ApiResult<Value> {
+        Engine::lookup(self, group, resource, namespace, name)
+    }
+
+    fn lookup_all(&self, group: &str, resource: &str, namespace: &str) -> Vec<Value> {
+        Engine::lookup_all(self, group, resource, namespace)
+    }
+}
+
 /// Host and port by which this server itself reaches a service: an endpoint, or the name that it stands for.
-pub fn reach(engine: &Engine, namespace: &str, name: &str, port: &str) -> ApiResult<(String, u16)> {
+pub fn reach(engine: &dyn Lookup, namespace: &str, name: &str, port: &str) -> ApiResult<(String, u16)> {
     let service = engine.lookup("", "services", namespace, name)?;
     if service["spec"]["type"] == "ExternalName"
         && let Some(host) = service["spec"]["externalName"].as_str()
@@ -256,7 +275,7 @@ pub fn reach(engine: &Engine, namespace: &str, name: &str, port: &str) -> ApiRes
 
 /// Where a ready endpoint of a service listens; `port` is a number of the service's or a port's name, or empty for its
 /// only one.
-pub fn endpoint(engine: &Engine, namespace: &str, name: &str, port: &str) -> ApiResult<SocketAddr> {
+pub fn endpoint(engine: &dyn Lookup, namespace: &str, name: &str, port: &str) -> ApiResult<SocketAddr> {
     let service = engine.lookup("", "services", namespace, name)?;
     let unavailable = |why: String| ApiError::unavailable(why);
     let ports = service

@@ -9,6 +9,7 @@ pub mod aggregate;
 mod authenticate;
 mod binding;
 pub mod body;
+mod call;
 mod cluster;
 mod components;
 mod create;
@@ -78,7 +79,7 @@ pub struct Engine {
     discovery: discovery::Current,
     customs: custom::Customs,
     aggregates: aggregate::Aggregates,
-    extensions: Extensions,
+    extensions: Arc<Extensions>,
     access: Arc<Access>,
     tokens: Tokens,
     quotas: quota::Locks,
@@ -122,7 +123,7 @@ impl Engine {
             ready: AtomicBool::new(false),
             customs: custom::Customs::default(),
             aggregates: aggregate::Aggregates::default(),
-            extensions: Extensions::default(),
+            extensions: Arc::default(),
             discovery,
             quiet: Quiet::default(),
         }
@@ -142,7 +143,7 @@ impl Engine {
 
     /// The same, calling what extends the API with a certificate.
     pub fn with_extensions(mut self, extensions: Extensions) -> Self {
-        self.extensions = extensions;
+        self.extensions = Arc::new(extensions);
         self
     }
 

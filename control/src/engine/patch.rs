@@ -94,13 +94,14 @@ impl Engine {
             replace: false,
         };
         let change = |old: &Value| {
-            let mut new = type_.patch(&expected, &kind.shown(old), &patch)?;
+            let mut new = type_.patch(&expected, &*kind.shown(old)?, &patch)?;
             decode::set_kind(&mut new, &expected)?;
             let problems = decode::conform(&mut new, &expected, duplicate_fields.clone())?;
             warnings = decode::judge_patch(problems, options.validation, &patch)?;
             // A version in the patched object is the stored one, unless the patch itself sets one.
             check_name(&new, target)?;
-            kind.to_stored(&mut new);
+            kind.judge(target.name, &new, || self.store.get(&target.key()))?;
+            kind.to_stored(&mut new)?;
             Ok(new)
         };
         let answer = self.update_with(request, target, &options, update, change).await?;
@@ -154,7 +155,7 @@ impl Engine {
                     );
                     return Err(ApiError::conflict(kind, target.name, &why));
                 }
-                let object = kind.apply(None, &config, &applying).map_err(apply_error)?;
+                let object = kind.apply(None, &config, &applying)?.map_err(apply_error)?;
                 match self.create_object(request, target, object, options, false).await {
                     // Somebody else made it meanwhile: apply to that.
                     Err(error) if error.reason == "AlreadyExists" && !options.dry_run => continue,
@@ -169,7 +170,7 @@ impl Engine {
                 book: false,
                 replace: false,
             };
-            let change = |old: &Value| kind.apply(Some(old), &config, &applying).map_err(apply_error);
+            let change = |old: &Value| kind.apply(Some(old), &config, &applying)?.map_err(apply_error);
             break self.update_with(request, target, options, update, change).await?;
         };
         let mut response = reply::object(request, kind, code, &answer)?;

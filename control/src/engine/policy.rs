@@ -87,8 +87,8 @@ impl Seen {
 
 impl Engine {
     fn seen(&self, kind: &Arc<Kind>, told: Told<'_>, object: &Value) -> ApiResult<Seen> {
-        let shown_object = shown(kind, told, object);
-        let mut request = review(&meta::new_uid(), kind, told, NOTHING);
+        let shown_object = shown(kind, told, object)?;
+        let mut request = review(&meta::new_uid(), kind, told, NOTHING)?;
         let old = request["oldObject"].take();
         if let Some(map) = request.as_object_mut() {
             map.remove("object");
@@ -353,7 +353,10 @@ impl Engine {
         if found.is_empty() && text("parameterNotFoundAction") == "Deny" {
             return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
         }
-        Ok(found.iter().map(|object| known.shown(object).into_owned()).collect())
+        let shown = found
+            .iter()
+            .map(|object| known.shown(object).map(|shown| shown.into_owned()));
+        shown.collect::<ApiResult<_>>().map_err(|error| error.message)
     }
 }
 
@@ -390,6 +393,7 @@ fn applied(
     };
     let mut new = kind
         .apply(Some(stored), &config, &options)
+        .map_err(|error| error.message)?
         .map_err(|error| error.to_string())?;
     match stored["metadata"].get("managedFields") {
         Some(books) => meta::of(&mut new).insert("managedFields".into(), books.clone()),

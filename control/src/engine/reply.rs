@@ -81,8 +81,8 @@ pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> Api
         Answer::Loose(value) => value.get("kind").is_some_and(|name| *name == *kind.resource.kind),
     };
     let text = match answer {
-        Answer::Stored(object) => kind.text(object),
-        Answer::Loose(value) if own => Bytes::from(to_bytes(&kind.shown(value), false)),
+        Answer::Stored(object) => kind.text(object)?,
+        Answer::Loose(value) if own => Bytes::from(to_bytes(&*kind.shown(value)?, false)),
         Answer::Loose(value) => Bytes::from(to_bytes(value, false)),
     };
     let bytes = match form {
@@ -95,7 +95,12 @@ pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> Api
         }
         Form::Table => {
             let include = Include::parse(&request.query)?;
+            let reshaped = match answer {
+                Answer::Stored(_) if kind.reshapes() => serde_json::from_slice::<Value>(&text).ok(),
+                _ => None,
+            };
             let source = match answer {
+                Answer::Stored(_) if let Some(value) = &reshaped => Source::Loose(value, &text),
                 Answer::Stored(object) => Source::Stored(object),
                 Answer::Loose(value) => Source::Loose(value, &text),
             };
@@ -111,7 +116,7 @@ pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> Api
                 revision,
                 ..ListMeta::default()
             };
-            table::table(kind, std::iter::once(source), &meta, include, true).into()
+            table::table(kind, std::iter::once(source), &meta, include, true)?.into()
         }
     };
     Ok(json(code, if request.pretty() { indent(&bytes) } else { bytes }))

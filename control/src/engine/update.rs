@@ -51,9 +51,10 @@ impl Engine {
             shape: kind.structure.shape(),
         };
         let (mut body, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
-        kind.to_stored(&mut body);
         check_name(&body, target)?;
         meta::set_namespace(&mut body, target)?;
+        kind.judge(target.name, &body, || self.store.get(&target.key()))?;
+        kind.to_stored(&mut body)?;
         let create =
             subresource.is_empty() && kind.strategy.create_on_update() && self.store.get(&target.key()).is_none();
         let (code, answer) = if create {
@@ -99,10 +100,14 @@ impl Engine {
                 (None, None)
             };
             let current = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
-            let old = parse(&current);
+            let mut old = parse(&current);
+            // What is stored in a former version is written even if nothing else changes.
+            let former = kind.renew(&mut old)?;
             let new = change(&old)?;
             let insists = !matches!(meta::text(&new, "resourceVersion"), "" | "0");
-            let prepared = self.prepare_update(request, target, options, update, &old, new).await?;
+            let prepared = self
+                .prepare_update(request, target, options, update, (&old, former), new)
+                .await?;
             let Some(new) = prepared else {
                 return Ok(Answer::Stored(current));
             };
@@ -139,7 +144,8 @@ impl Engine {
         target: Target<'_>,
         options: &WriteOptions,
         update: Update<'_>,
-        old: &Value,
+        // With whether it was stored in a version of former times.
+        (old, former): (&Value, bool),
         mut new: Value,
     ) -> ApiResult<Option<Value>> {
         let kind = target.kind;
@@ -187,9 +193,9 @@ impl Engine {
                 now: &rfc3339(now),
                 reset_fields: reset_fields(kind, update.subresource),
             };
-            kind.book(Some(old), &mut new, &booking);
+            kind.book(Some(old), &mut new, &booking)?;
         }
-        if same(&new, old) {
+        if !former && same(&new, old) {
             return Ok(None);
         }
         match update.subresource {

@@ -16,6 +16,7 @@ use super::accept::Form;
 use super::body::Body;
 use super::encode::to_bytes;
 use super::get::revision;
+use super::head;
 use super::list::Start;
 use super::registry::Kind;
 use super::request::Request;
@@ -277,9 +278,14 @@ impl WatchBody {
     }
 
     fn transformed(&mut self, type_: &str, object: &Object) -> Bytes {
-        match &mut self.transform {
+        self.try_transformed(type_, object)
+            .unwrap_or_else(|error| plain("ERROR", &to_bytes(&error.to_value(), false)))
+    }
+
+    fn try_transformed(&mut self, type_: &str, object: &Object) -> ApiResult<Bytes> {
+        Ok(match &mut self.transform {
             Transform::Object => plain(type_, object.bytes()),
-            Transform::Converted => plain(type_, &self.kind.text(object)),
+            Transform::Converted => plain(type_, &self.kind.text(object)?),
             Transform::Metadata => {
                 let mut text = Vec::new();
                 table::partial(object.bytes(), &mut text);
@@ -291,10 +297,23 @@ impl WatchBody {
                     ..ListMeta::default()
                 };
                 let first = std::mem::take(columns);
-                let source = std::iter::once(Source::Stored(object));
-                plain(type_, &table::table(&self.kind, source, &meta, *include, first))
+                let shown = match self.kind.reshapes() {
+                    true => {
+                        let mut value = head::parse(object);
+                        self.kind.show(&mut value)?;
+                        let text = to_bytes(&value, false);
+                        Some((value, text))
+                    }
+                    false => None,
+                };
+                let source = match &shown {
+                    Some((value, text)) => Source::Loose(value, text),
+                    None => Source::Stored(object),
+                };
+                let source = std::iter::once(source);
+                plain(type_, &table::table(&self.kind, source, &meta, *include, first)?)
             }
-        }
+        })
     }
 
     fn bookmark(&mut self, at: u64, initial_end: bool) -> Bytes {

@@ -8,22 +8,15 @@ use barepod_admission::Notes;
 use barepod_admission::matching::{Asked, Matching};
 use barepod_admission::webhook::{Phase, Verdict, Webhook, verdict};
 use barepod_schema::patch;
-use base64::Engine as _;
-use bytes::Bytes;
 use futures_util::future::join_all;
-use http_body_util::{BodyExt, Full, Limited};
 use serde_json::{Value, json};
 
+use super::call::Place;
 use super::decode::{self, Expected};
 use super::identity::User;
-use super::locate::reach;
 use super::registry::Kind;
 use super::status::{ApiError, ApiResult};
 use super::{Engine, Target, meta};
-use crate::http::{Extension, Trust};
-
-/// The most that is read of an answer.
-const ANSWER_BYTES: usize = 16 << 20;
 
 /// A write as webhooks are told of it.
 #[derive(Clone, Copy)]
@@ -99,7 +92,7 @@ impl Engine {
             if round.again && !round.required.contains(&id) {
                 continue;
             }
-            let shown = shown(&kind, told, object);
+            let shown = shown(&kind, told, object)?;
             let answer = self.ask(hook, Phase::Mutating, &kind, told, &shown).await;
             let Some(verdict) = settle(hook, Phase::Mutating, at, told, answer)? else {
                 continue;
@@ -139,7 +132,7 @@ impl Engine {
             }
         }
         let calls = concerned.iter().map(async |(_, hook, kind)| {
-            let shown = shown(kind, told, object);
+            let shown = shown(kind, told, object).map_err(|error| Failure::Call(error.message))?;
             self.ask(hook, Phase::Validating, kind, told, &shown).await
         });
         for ((at, hook, _), answer) in concerned.iter().zip(join_all(calls).await) {
@@ -223,7 +216,7 @@ impl Engine {
         let uid = meta::new_uid();
         let review = json!({
             "kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{}", hook.version),
-            "request": review(&uid, kind, told, object),
+            "request": review(&uid, kind, told, object).map_err(|error| Failure::Call(error.message))?,
         });
         let limit = Duration::from_secs(hook.timeout_seconds);
         let answer = match tokio::time::timeout(limit, self.post(hook, &review)).await {
@@ -239,70 +232,9 @@ impl Engine {
     }
 
     async fn post(&self, hook: &Webhook, review: &Value) -> Result<Value, String> {
-        let place = self.place(&hook.client).map_err(|error| error.message)?;
-        let uri = format!("{}?timeout={}s", place.path, hook.timeout_seconds);
-        let failed = |why: String| format!("Post \"https://{}{uri}\": {why}", place.host);
-        let request = http::Request::post(&uri)
-            .header("host", &place.host)
-            .header("accept", "application/json")
-            .header("content-type", "application/json")
-            .header("user-agent", "kube-apiserver-admission")
-            .body(Full::new(Bytes::from(review.to_string())));
-        let request = request.map_err(|error| failed(error.to_string()))?;
-        let answer = self.extensions.call(&place.extension, request).await;
-        let answer = answer.map_err(|error| failed(chain(&error)))?;
-        let code = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();
-        if !code.is_success() {
-            let text = String::from_utf8_lossy(&body).trim().to_owned();
-            return Err(failed(format!("the webhook answered {}: {text}", code.as_u16())));
-        }
-        serde_json::from_slice(&body).map_err(|error| failed(format!("the answer is not JSON: {error}")))
-    }
-
-    /// Where a `clientConfig` points to.
-    fn place(&self, client: &Value) -> ApiResult<Place> {
-        let bundle = client["caBundle"].as_str().unwrap_or("");
-        let bundle = base64::engine::general_purpose::STANDARD.decode(bundle);
-        let trust = match bundle {
-            Ok(pem) if !pem.is_empty() => Trust::Bundle(pem),
-            _ => Trust::System,
-        };
-        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-        if let Some(url) = client["url"].as_str() {
-            let uri: http::Uri = url
-                .parse()
-                .map_err(|error| ApiError::plain(format!("bad URL {url:?}: {error}")))?;
-            let name = uri.host().unwrap_or("").trim_matches(['[', ']']).to_owned();
-            let path = uri.path().to_owned();
-            return Ok(Place {
-                host: uri.authority().map(ToString::to_string).unwrap_or_default(),
-                path: if path.is_empty() { "/".into() } else { path },
-                extension: Extension {
-                    host: name.clone(),
-                    port: uri.port_u16().unwrap_or(443),
-                    name,
-                    trust,
-                },
-            });
-        }
-        let service = &client["service"];
-        let (namespace, name) = (text(&service["namespace"]), text(&service["name"]));
-        let port = service["port"].as_u64().unwrap_or(443);
-        let (host, own_port) = reach(self, &namespace, &name, &port.to_string())?;
-        let name = format!("{name}.{namespace}.svc");
-        let path = text(&service["path"]);
-        Ok(Place {
-            host: format!("{name}:{port}"),
-            path: if path.is_empty() { "/".into() } else { path },
-            extension: Extension {
-                host,
-                port: own_port,
-                name,
-                trust,
-            },
-        })
+        let place = Place::of(self, &hook.client).map_err(|error| error.message)?;
+        let seconds = hook.timeout_seconds;
+        place.post(&self.extensions, "admission", seconds, review).await
     }
 }
 
@@ -321,13 +253,6 @@ impl Round {
     fn require(&mut self) {
         self.required.append(&mut self.asked);
     }
-}
-
-struct Place {
-    /// As the `Host` header has it.
-    host: String,
-    path: String,
-    extension: Extension,
 }
 
 /// Why there is no verdict.
@@ -383,11 +308,11 @@ fn settle(
 }
 
 /// An object in the version that a webhook asks for.
-pub(super) fn shown(kind: &Kind, told: Told<'_>, object: &Value) -> Value {
+pub(super) fn shown(kind: &Kind, told: Told<'_>, object: &Value) -> ApiResult<Value> {
     if object.is_null() || told.sent.is_some() {
-        object.clone()
+        Ok(object.clone())
     } else {
-        kind.shown(object).into_owned()
+        Ok(kind.shown(object)?.into_owned())
     }
 }
 
@@ -416,14 +341,14 @@ pub(super) fn patched(who: &str, kind: &Arc<Kind>, told: Told<'_>, shown: &Value
         .and_then(|()| decode::conform(&mut new, &expected, Vec::new()))
         .map_err(|error| wrong(error.message))?;
     if told.sent.is_none() {
-        kind.to_stored(&mut new);
+        kind.to_stored(&mut new)?;
         kind.default_stored(&mut new);
     }
     Ok(new)
 }
 
 /// The `request` of a review, also what policies see as `request`.
-pub(super) fn review(uid: &str, kind: &Kind, told: Told<'_>, object: &Value) -> Value {
+pub(super) fn review(uid: &str, kind: &Kind, told: Told<'_>, object: &Value) -> ApiResult<Value> {
     let asked = told.asked(kind);
     let own = told.target.kind;
     let name_of = |kind: &Kind| match told.sent {
@@ -434,7 +359,7 @@ pub(super) fn review(uid: &str, kind: &Kind, told: Told<'_>, object: &Value) -> 
         None => json!({"group": kind.resource.group, "version": kind.resource.version, "kind": kind.resource.kind}),
     };
     let resource = |kind: &Kind| json!({"group": kind.resource.group, "version": kind.resource.version, "resource": kind.resource.plural});
-    let old = told.old.map_or(Value::Null, |old| shown(kind, told, old));
+    let old = told.old.map_or(Ok(Value::Null), |old| shown(kind, told, old))?;
     let mut request = json!({
         "uid": uid, "kind": name_of(kind), "resource": resource(kind),
         "requestKind": name_of(own), "requestResource": resource(own),
@@ -450,19 +375,5 @@ pub(super) fn review(uid: &str, kind: &Kind, told: Told<'_>, object: &Value) -> 
     for (key, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
         request[key] = text.into();
     }
-    request
-}
-
-/// An error with its causes, which say what a client can do about it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = cause.source();
-    }
-    text
+    Ok(request)
 }

@@ -10,6 +10,7 @@ use barepod_schema::{Resource, Subresource};
 use serde_json::Value;
 
 use super::columns::Columns;
+use super::conversion::{Caller, Converter};
 use super::jsonpath::JsonPath;
 use super::strategy::{Custom, broken, invalid};
 use super::versions::{Versions, compare};
@@ -46,19 +47,19 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 /// The kinds that a definition makes, one for each served version.
-pub(super) fn kinds(definition: &Value) -> Vec<Arc<Kind>> {
+pub(super) fn kinds(definition: &Value, caller: &Caller) -> Vec<Arc<Kind>> {
     if !conditions::is_true(definition, "Established") {
         return Vec::new();
     }
-    of_versions(definition, false)
+    of_versions(definition, false, Converter::of(definition, caller).as_ref())
 }
 
 /// A kind to handle stored objects with, whether it is served or not.
 pub(super) fn any_kind(definition: &Value) -> Option<Arc<Kind>> {
-    of_versions(definition, true).into_iter().next()
+    of_versions(definition, true, None).into_iter().next()
 }
 
-fn of_versions(definition: &Value, every: bool) -> Vec<Arc<Kind>> {
+fn of_versions(definition: &Value, every: bool, converter: Option<&Arc<Converter>>) -> Vec<Arc<Kind>> {
     let spec = &definition["spec"];
     let group = text(spec, "group");
     let versions = list(spec, "versions");
@@ -69,11 +70,11 @@ fn of_versions(definition: &Value, every: bool) -> Vec<Arc<Kind>> {
             (format!("{group}/{}", text(version, "name")), Arc::new(schema))
         })
         .collect();
-    let stored = versions
+    let at = versions
         .iter()
         .position(|version| version["storage"] == true)
         .unwrap_or(0);
-    let Some((stored, _)) = all.get(stored).cloned() else {
+    let Some((stored, stored_schema)) = all.get(at).cloned() else {
         return Vec::new();
     };
     let mut kinds: Vec<Arc<Kind>> = versions
@@ -83,6 +84,14 @@ fn of_versions(definition: &Value, every: bool) -> Vec<Arc<Kind>> {
         .map(|(version, (api_version, schema))| {
             let resource = facts(definition, version);
             let prefix = format!("/{group}/{}/", resource.plural);
+            let mut own = behaviour(version, schema.clone());
+            // Objects of another form are judged before they take the stored one.
+            let reshaped = converter.filter(|_| *api_version != stored);
+            let judge = reshaped.map(|_| Arc::new(behaviour(version, schema.clone())));
+            if judge.is_some() {
+                own.judged = true;
+                own.scale = behaviour(&versions[at], stored_schema.clone()).scale;
+            }
             let versions = Versions {
                 schema: schema.clone(),
                 api_version: api_version.clone(),
@@ -94,9 +103,12 @@ fn of_versions(definition: &Value, every: bool) -> Vec<Arc<Kind>> {
                     definition["metadata"]["generation"]
                 ),
                 all: all.clone(),
+                stored_schema: stored_schema.clone(),
+                converter: converter.cloned(),
+                judge,
             };
             Arc::new(Kind {
-                strategy: Behaviour::Custom(Box::new(behaviour(version, schema.clone()))),
+                strategy: Behaviour::Custom(Box::new(own)),
                 structure: Structure::Custom(schema.clone()),
                 prefix,
                 api_version: api_version.clone(),
@@ -165,6 +177,7 @@ fn behaviour(version: &Value, schema: Arc<Schema>) -> Custom {
     let fields = list(version, "selectableFields").iter();
     Custom {
         schema,
+        judged: false,
         rules: Rules::parse(&version["schema"]["openAPIV3Schema"]),
         has_status: stated["status"].is_object(),
         scale,

@@ -6,6 +6,7 @@
 mod cleanup;
 mod columns;
 mod conform;
+mod conversion;
 mod definition;
 mod jsonpath;
 mod strategy;
@@ -19,6 +20,8 @@ use barepod_store::{Object, Range};
 use super::Engine;
 use super::head::parse;
 use super::registry::Kind;
+
+use conversion::Caller;
 
 pub(super) use conform::conform;
 pub(super) use definition::{check, is_definition};
@@ -41,12 +44,12 @@ struct Made {
 pub(super) type State = Vec<(String, u64)>;
 
 impl Customs {
-    fn kinds(&self, name: &str, object: &Object) -> Arc<[Arc<Kind>]> {
+    fn kinds(&self, name: &str, object: &Object, caller: &Caller) -> Arc<[Arc<Kind>]> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         match made.get(name) {
             Some(known) if known.revision == object.revision() => known.kinds.clone(),
             _ => {
-                let kinds: Arc<[Arc<Kind>]> = definition::kinds(&parse(object)).into();
+                let kinds: Arc<[Arc<Kind>]> = definition::kinds(&parse(object), caller).into();
                 let revision = object.revision();
                 made.insert(
                     name.to_owned(),
@@ -68,6 +71,13 @@ impl Customs {
 }
 
 impl Engine {
+    fn caller(&self) -> Caller {
+        Caller {
+            store: self.store.clone(),
+            extensions: self.extensions.clone(),
+        }
+    }
+
     /// A served kind, built in or custom.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
         if let Some(kind) = self.registry.find(group, version, plural) {
@@ -82,7 +92,7 @@ impl Engine {
             .find_any("apiextensions.k8s.io", "customresourcedefinitions")?;
         let name = format!("{plural}.{group}");
         let object = self.store.get(&definitions.key("", &name))?;
-        let kinds = self.customs.kinds(&name, &object);
+        let kinds = self.customs.kinds(&name, &object, &self.caller());
         kinds.iter().find(|kind| kind.resource.version == version).cloned()
     }
 
@@ -109,9 +119,10 @@ impl Engine {
         let name = |object: &Object| object.key()[definitions.prefix.len()..].to_owned();
         let state: State = objects.iter().map(|object| (name(object), object.revision())).collect();
         self.customs.retain(&state);
+        let caller = self.caller();
         let mut kinds: Vec<Arc<Kind>> = objects
             .iter()
-            .flat_map(|object| self.customs.kinds(&name(object), object).to_vec())
+            .flat_map(|object| self.customs.kinds(&name(object), object, &caller).to_vec())
             .collect();
         kinds.sort_by(|a, b| {
             let (a, b) = (&a.resource, &b.resource);

@@ -3,14 +3,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use barepod_kinds::Invalid;
 use barepod_schema::structural::Schema;
 use barepod_schema::{Resource, Shape, openapi};
 use serde_json::Value;
 
 use super::conform;
+use super::conversion::Converter;
+use super::strategy::Custom;
+use crate::engine::status::ApiResult;
 
 /// The versions of a custom resource, seen from one of them.
-#[derive(Debug)]
 pub struct Versions {
     /// Of this version.
     pub(super) schema: Arc<Schema>,
@@ -18,12 +21,27 @@ pub struct Versions {
     pub(super) api_version: String,
     /// Of the version that objects are stored in.
     pub(super) stored: String,
+    /// Of that version.
+    pub(super) stored_schema: Arc<Schema>,
     /// The schema as the definition states it.
     pub(super) stated: Value,
     /// Another one whenever the definition says something else.
     pub(super) revision: String,
     /// Every version.
     pub(super) all: Arc<[(String, Arc<Schema>)]>,
+    /// Makes objects of one version those of another; without it versions differ in their names only.
+    pub(super) converter: Option<Arc<Converter>>,
+    /// Checks objects before they are converted to the stored version.
+    pub(super) judge: Option<Arc<Custom>>,
+}
+
+impl std::fmt::Debug for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Versions")
+            .field("api_version", &self.api_version)
+            .field("stored", &self.stored)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Versions {
@@ -41,30 +59,91 @@ impl Versions {
         self.all.len() < 2
     }
 
-    /// Fills the defaults of this version.
+    /// Whether stored objects may look otherwise than this version shows them.
+    pub fn reshapes(&self) -> bool {
+        self.converter.is_some() && !self.is_alone()
+    }
+
+    /// Fills the defaults of stored objects.
     pub fn fill(&self, object: &mut Value) {
+        match self.converter {
+            Some(_) => self.stored_schema.fill(object),
+            None => self.schema.fill(object),
+        }
+    }
+
+    /// Fills the defaults of this version.
+    pub fn schema_fill(&self, object: &mut Value) {
         self.schema.fill(object);
     }
 
-    /// Makes an object of this version a stored one. Versions differ in their names only.
-    pub fn to_stored(&self, object: &mut Value) {
-        self.fill(object);
+    /// What is wrong with an object of this version, where that cannot be told of the stored one.
+    pub fn check(&self, object: &Value, old: Option<&Value>) -> Vec<Invalid> {
+        let judge = self.judge.as_ref();
+        judge.map(|judge| judge.check(object, old)).unwrap_or_default()
+    }
+
+    /// Makes an object of this version a stored one.
+    pub fn to_stored(&self, object: &mut Value) -> ApiResult<()> {
+        self.schema.fill(object);
+        self.reshape(object, &self.stored)?;
         stamp(object, &self.stored);
+        if self.judge.is_some() {
+            show(&self.stored_schema, object);
+        }
+        Ok(())
     }
 
     /// Makes a stored object one of this version: what the schema meanwhile knows, and with its defaults.
-    pub fn show(&self, object: &mut Value) {
+    pub fn show(&self, object: &mut Value) -> ApiResult<()> {
+        self.reshape(object, &self.api_version)?;
         stamp(object, &self.api_version);
         show(&self.schema, object);
+        Ok(())
+    }
+
+    /// Makes an object that was stored in a version of former times one of the version that is stored now; true if it was.
+    pub fn renew(&self, object: &mut Value) -> ApiResult<bool> {
+        let former = self.converter.is_some() && object["apiVersion"] != self.stored.as_str();
+        self.reshape(object, &self.stored)?;
+        Ok(former)
+    }
+
+    /// As [`Versions::show`], for many objects.
+    pub fn show_all(&self, objects: &mut [Value]) -> ApiResult<()> {
+        if let Some(converter) = &self.converter {
+            let is_other = |object: &Value| object["apiVersion"] != self.api_version.as_str();
+            let others: Vec<usize> = (0..objects.len()).filter(|at| is_other(&objects[*at])).collect();
+            let sent: Vec<&Value> = others.iter().map(|at| &objects[*at]).collect();
+            for (at, converted) in others.iter().zip(converter.convert_all(&sent, &self.api_version)?) {
+                objects[*at] = converted;
+            }
+        }
+        objects.iter_mut().try_for_each(|object| self.show(object))
     }
 
     /// An object of this version in another one.
     pub fn convert(&self, object: &Value, api_version: &str) -> Option<(Shape<'_>, Value)> {
         let (name, schema) = self.all.iter().find(|(name, _)| name == api_version)?;
         let mut object = object.clone();
+        if let Err(error) = self.reshape(&mut object, name) {
+            tracing::warn!(%error, "the owners of fields are those of another version");
+            return None;
+        }
         stamp(&mut object, name);
         show(schema, &mut object);
         Some((Shape::Custom(schema), object))
+    }
+
+    /// Lets the webhook convert an object that is of another version.
+    fn reshape(&self, object: &mut Value, api_version: &str) -> ApiResult<()> {
+        match &self.converter {
+            Some(converter) if object["apiVersion"] != api_version => {
+                *object = (*converter.convert(object, api_version)?).clone();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
