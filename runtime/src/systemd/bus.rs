@@ -197,7 +197,7 @@ mod tests {
         if Command::new("dbus-daemon").arg("--version").output().is_err() {
             return;
         }
-        let dir = tempfile();
+        let dir = directory("daemon");
         let address = dir.join("bus");
         let config = format!(
             "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
@@ -245,15 +245,16 @@ mod tests {
         std::fs::remove_dir_all(dir).unwrap();
     }
 
-    fn tempfile() -> std::path::PathBuf {
-        let dir = std::env::temp_dir().join(format!("barepodtest-bus-{}", std::process::id()));
+    fn directory(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("barepodtest-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         dir
     }
 
     #[test]
     fn who_is_not_let_in_is_told() {
-        let path = tempfile().join("refusing");
+        let dir = directory("refusing");
+        let path = dir.join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         let server = std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
@@ -267,6 +268,6 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         let said = server.join().unwrap();
         assert!(said.starts_with("\0AUTH EXTERNAL 3"), "{said:?}");
-        std::fs::remove_file(path).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }
