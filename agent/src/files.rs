@@ -19,9 +19,12 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         .truncate(true)
         .mode(mode)
         .open(&temporary)?;
-    file.write_all(content)?;
-    drop(file);
-    fs::rename(&temporary, path)
+    let written = file.write_all(content).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // On a full disk nothing is left half.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 /// Makes a directory and its parents; private to root.
@@ -173,6 +176,15 @@ mod tests {
     fn octal_escapes_of_the_mount_table() {
         assert_eq!(unescape(br"/a\040b\134c"), PathBuf::from(r"/a b\c"));
         assert_eq!(unescape(b"/plain"), PathBuf::from("/plain"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let dir = scratch("atomic");
+        let taken = dir.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        assert!(write_atomic(&taken, b"x", 0o600).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

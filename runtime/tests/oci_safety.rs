@@ -168,10 +168,15 @@ fn what_was_made_by_halves_can_be_deleted() {
         let mut command = bundle.prepare(&["create", "--bundle", bundle.path(), id]);
         let ended = command.env("BAREPOD_FAULT", point).status().unwrap();
         assert!(!ended.success(), "{point} was passed");
-        until("its process has noticed", || {
-            (bundle.status() == "stopped").then_some(())
-        });
-        bundle.good(&["delete", id]);
+        if point == "oci.limited" {
+            // Its process had everything, and may have been ready before it could notice: then it waits to be started.
+            bundle.good(&["delete", "--force", id]);
+        } else {
+            until("its process has noticed", || {
+                (bundle.status() == "stopped").then_some(())
+            });
+            bundle.good(&["delete", id]);
+        }
         assert!(!bundle.state_dir().exists() && !bundle.tracker().exists());
     }
 }

@@ -109,7 +109,16 @@ fn remove_files(paths: &Paths) -> Result<()> {
         (
             &paths.state_dir,
             &[
-                "store", "images", "pods", "trash", "pod-cidr", "network", "bin", "log", CREATED,
+                "store",
+                "images",
+                "pods",
+                "trash",
+                "pod-cidr",
+                "pod-cidr.tmp",
+                "network",
+                "bin",
+                "log",
+                CREATED,
             ],
         ),
     ];

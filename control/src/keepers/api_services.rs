@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use barepod_kinds::time::rfc3339;
 use barepod_store::{Event, Object};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Keeper, place, settled};
+use super::{Condition, Keeper, place, settled, tell};
 use crate::engine::aggregate::{Aggregated, Discovered};
 use crate::engine::{Engine, parse};
 use crate::http::{Extension, aggregate};
@@ -116,7 +114,13 @@ async fn keep(engine: &Arc<Engine>, name: &str) -> anyhow::Result<Option<Duratio
     };
     let available = found.is_some();
     engine.set_discovered(name, found);
-    tell(engine, &path, &object, status, reason, &message).await?;
+    let condition = Condition {
+        type_: "Available",
+        status,
+        reason,
+        message: &message,
+    };
+    tell(engine, "kube-aggregator", &path, &object, condition).await?;
     Ok(Some(if available { INTERVAL } else { RETRY }))
 }
 
@@ -220,36 +224,4 @@ async fn get(engine: &Engine, extension: &Extension, path: &str, accept: &str) -
     let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
     let body = body.map_err(|error| anyhow::anyhow!("read the answer of {path}: {error}"))?;
     serde_json::from_slice(&body.to_bytes()).with_context(|| format!("parse the answer of {path}"))
-}
-
-/// Writes the condition, if it is another one.
-async fn tell(
-    engine: &Engine,
-    path: &str,
-    object: &Value,
-    status: &str,
-    reason: &str,
-    message: &str,
-) -> anyhow::Result<()> {
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let present = conditions.iter().find(|it| it["type"] == "Available");
-    if present.is_some_and(|it| it["status"] == status && it["reason"] == reason && it["message"] == message) {
-        return Ok(());
-    }
-    let since = match present.filter(|it| it["status"] == status) {
-        Some(present) => present["lastTransitionTime"].clone(),
-        None => rfc3339(Timestamp::now()).into(),
-    };
-    let condition = json!({
-        "type": "Available", "status": status, "reason": reason, "message": message, "lastTransitionTime": since,
-    });
-    let others = conditions.iter().filter(|it| it["type"] != "Available").cloned();
-    let conditions: Vec<Value> = others.chain([condition]).collect();
-    let patch = json!({
-        "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
-        "status": {"conditions": conditions},
-    });
-    let media = "application/merge-patch+json";
-    let (code, answer) = call(engine, "PATCH", &format!("{path}/status"), media, Some(&patch)).await?;
-    settled(code, &answer, "write the condition of an APIService")
 }

@@ -6,6 +6,7 @@
 mod api_services;
 mod certificates;
 mod cluster_roles;
+mod flow_schemas;
 mod legacy_tokens;
 mod storage_protection;
 
@@ -14,11 +15,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use barepod_kinds::time::rfc3339;
 use barepod_store::{Event, Range, Store, Watcher};
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::engine::Engine;
+use crate::internal::call_as;
 
 /// How soon something that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -46,10 +51,11 @@ pub async fn run(engine: Arc<Engine>, store: Arc<dyn Store>) {
             "not all groups are listed as APIServices"
         );
     }
-    let keepers: [&dyn Keeper; 5] = [
+    let keepers: [&dyn Keeper; 6] = [
         &api_services::ApiServices,
         &certificates::Certificates,
         &cluster_roles::ClusterRoles,
+        &flow_schemas::FlowSchemas,
         &legacy_tokens::LegacyTokens,
         &storage_protection::StorageProtection::default(),
     ];
@@ -168,7 +174,7 @@ fn place<'a>(prefix: &str, key: &'a str) -> Option<(&'a str, &'a str)> {
 }
 
 /// An answer that is as good as it gets: done, gone, or changed by somebody else, of which there will be an event.
-fn settled(code: u16, answer: &serde_json::Value, what: &str) -> anyhow::Result<()> {
+fn settled(code: u16, answer: &Value, what: &str) -> anyhow::Result<()> {
     match code {
         200 | 201 | 404 | 409 => Ok(()),
         _ => anyhow::bail!(
@@ -176,4 +182,50 @@ fn settled(code: u16, answer: &serde_json::Value, what: &str) -> anyhow::Result<
             answer["message"].as_str().unwrap_or("no reason was given")
         ),
     }
+}
+
+/// What a keeper says about an object.
+struct Condition<'a> {
+    type_: &'a str,
+    status: &'a str,
+    reason: &'a str,
+    message: &'a str,
+}
+
+/// Writes a condition into the status of the object at `path`, if it is not there like this.
+async fn tell(
+    engine: &Engine,
+    manager: &str,
+    path: &str,
+    object: &Value,
+    condition: Condition<'_>,
+) -> anyhow::Result<()> {
+    let Condition {
+        type_,
+        status,
+        reason,
+        message,
+    } = condition;
+    let empty = Vec::new();
+    let conditions = object["status"]["conditions"].as_array().unwrap_or(&empty);
+    let present = conditions.iter().find(|it| it["type"] == type_);
+    if present.is_some_and(|it| it["status"] == status && it["reason"] == reason && it["message"] == message) {
+        return Ok(());
+    }
+    let since = match present.filter(|it| it["status"] == status) {
+        Some(present) => present["lastTransitionTime"].clone(),
+        None => rfc3339(Timestamp::now()).into(),
+    };
+    let condition = json!({
+        "type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": since,
+    });
+    let others = conditions.iter().filter(|it| it["type"] != type_).cloned();
+    let conditions: Vec<Value> = others.chain([condition]).collect();
+    let patch = json!({
+        "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
+        "status": {"conditions": conditions},
+    });
+    let media = "application/merge-patch+json";
+    let (code, answer) = call_as(engine, manager, "PATCH", &format!("{path}/status"), media, Some(&patch)).await?;
+    settled(code, &answer, "write a condition")
 }

@@ -114,7 +114,8 @@ impl Bundle {
 
     /// The status that `state` tells.
     pub fn status(&self) -> String {
-        let state: Value = serde_json::from_str(&self.good(&["state", &self.id])).unwrap();
+        let text = self.good(&["state", &self.id]);
+        let state: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
         state["status"].as_str().unwrap().to_owned()
     }
 

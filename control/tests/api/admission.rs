@@ -1,13 +1,11 @@
 //! What is looked at in every write: limits, quotas, pod security, accounts, nodes, escalation.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Api, MAPS, PODS, map, pod};
 use barepod_control::bootstrap::{Bootstrap, bootstrap};
 use barepod_control::engine::identity::User;
 use serde_json::{Value, json};
-use support::{Api, MAPS, PODS, map, pod};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";

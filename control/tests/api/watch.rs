@@ -1,9 +1,7 @@
 //! Watches.
 
-mod support;
-
+use crate::support::{Api, MAPS, PODS, map, pod};
 use serde_json::{Value, json};
-use support::{Api, MAPS, PODS, map, pod};
 
 #[tokio::test]
 async fn state_first_then_changes() {

@@ -1,10 +1,8 @@
 //! What is written to a part of an object: evictions and budgets, bindings, resources, approvals.
 
-mod support;
-
+use crate::support::{Api, PODS, names, pod};
 use base64::Engine as _;
 use serde_json::{Value, json};
-use support::{Api, PODS, names, pod};
 
 const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
 
@@ -35,7 +33,7 @@ async fn set_budget(api: &Api, name: &str, status: Value) {
         .ok();
 }
 
-async fn evict(api: &Api, name: &str) -> support::Answer {
+async fn evict(api: &Api, name: &str) -> crate::support::Answer {
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});
     api.post(&format!("{PODS}/{name}/eviction"), eviction).await
 }

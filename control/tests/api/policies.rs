@@ -1,10 +1,8 @@
 //! Admission policies in CEL, and conditions of webhooks.
 
-mod support;
-
+use crate::support::hook::Hook;
+use crate::support::{Api, MAPS, map};
 use serde_json::{Value, json};
-use support::hook::Hook;
-use support::{Api, MAPS, map};
 
 const ALL: &str = "/apis/admissionregistration.k8s.io/v1";
 

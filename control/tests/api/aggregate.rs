@@ -1,12 +1,10 @@
 //! Group versions that another server serves.
 
-#[path = "support/server.rs"]
-mod server;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::server::{Cluster, directory, get, identity, roots, serve};
 use barepod_control::FrontProxy;
 use base64::Engine as _;
 use bytes::Bytes;
@@ -14,7 +12,6 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use server::{Cluster, directory, get, identity, roots, serve};
 
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const THINGS: &str = "/apis/x.example.com/v1/namespaces/default/things";
@@ -70,7 +67,7 @@ async fn available(cluster: &Cluster, status: &str, reason: &str) {
 async fn another_server_serves_a_group() {
     let directory = directory();
     let at = |file: &str| directory.path().join(file);
-    let mut config = server::config(directory.path(), ([127, 0, 0, 1], 0).into());
+    let mut config = crate::server::config(directory.path(), ([127, 0, 0, 1], 0).into());
     config.controllers = true;
     // The test's one authority stands for that of front proxies as well.
     config.pki.front_proxy = Some(FrontProxy {

@@ -1,9 +1,7 @@
 //! Removal: grace, finalizers, namespaces, collections.
 
-mod support;
-
+use crate::support::{Api, MAPS, PODS, map, names, pod};
 use serde_json::{Value, json};
-use support::{Api, MAPS, PODS, map, names, pod};
 
 #[tokio::test]
 async fn plain_objects_go_at_once() {

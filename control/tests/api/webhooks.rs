@@ -1,10 +1,8 @@
 //! Admission webhooks that run in the test.
 
-mod support;
-
+use crate::support::hook::{Hook, patch};
+use crate::support::{Api, MAPS, map};
 use serde_json::{Value, json};
-use support::hook::{Hook, patch};
-use support::{Api, MAPS, map};
 
 const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
@@ -264,9 +262,11 @@ async fn what_is_sent_to_a_subresource_is_shown_as_it_is() {
         ),
         (&json!("Scale"), &json!("scale"), &json!(1))
     );
-    api.post(support::PODS, support::pod("p")).await.ok();
+    api.post(crate::support::PODS, crate::support::pod("p")).await.ok();
     let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
-    api.post(&format!("{}/p/binding", support::PODS), binding).await.ok();
+    api.post(&format!("{}/p/binding", crate::support::PODS), binding)
+        .await
+        .ok();
     let asked = hook.asked().remove(0);
     assert_eq!(
         (&asked["operation"], &asked["object"]["target"]["name"]),

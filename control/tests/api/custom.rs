@@ -1,11 +1,9 @@
 //! Custom resources, from the definition to its end.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Api, names};
 use serde_json::{Value, json};
-use support::{Api, names};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";

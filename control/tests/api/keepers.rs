@@ -1,12 +1,10 @@
 //! The small controllers of the API server.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Answer, Api, PODS, pod};
 use barepod_control::keepers;
 use serde_json::{Value, json};
-use support::{Answer, Api, PODS, pod};
 
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const SECRETS: &str = "/api/v1/namespaces/default/secrets";
@@ -137,4 +135,21 @@ async fn classes_of_attributes_go_when_nothing_names_them() {
     assert_eq!(api.get(&path).await.code, 200);
     api.delete(&format!("{CLAIMS}/c"), Value::Null).await.ok();
     until(&api, &path, |answer| answer.code == 404).await;
+}
+
+#[tokio::test]
+async fn flow_schemas_without_a_level_dangle() {
+    let api = api().await;
+    let group = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let schema = json!({"metadata": {"name": "loud"}, "spec": {"priorityLevelConfiguration": {"name": "quiet"}, "matchingPrecedence": 900}});
+    api.post(&format!("{group}/flowschemas"), schema).await.ok();
+    let path = format!("{group}/flowschemas/loud");
+    let is = |status: &'static str| move |answer: &Answer| answer.value["status"]["conditions"][0]["status"] == status;
+    until(&api, &path, is("True")).await;
+    let limited = json!({"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}});
+    let level = json!({"metadata": {"name": "quiet"}, "spec": {"type": "Limited", "limited": limited}});
+    api.post(&format!("{group}/prioritylevelconfigurations"), level)
+        .await
+        .ok();
+    until(&api, &path, is("False")).await;
 }

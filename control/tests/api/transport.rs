@@ -1,17 +1,14 @@
 //! The API server on a socket: identities, limits, compression, streams to nodes, start and stop.
 
-#[path = "support/server.rs"]
-mod server;
-
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use crate::server::{Cluster, config, directory, get, identity, roots, serve};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use server::{Cluster, config, directory, get, identity, roots, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

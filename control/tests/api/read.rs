@@ -1,9 +1,7 @@
 //! Lists, pages, selectors and representations.
 
-mod support;
-
+use crate::support::{Api, MAPS, PODS, map, names, pod};
 use serde_json::{Value, json};
-use support::{Api, MAPS, PODS, map, names, pod};
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 

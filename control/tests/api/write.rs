@@ -1,9 +1,7 @@
 //! Creating, replacing and patching.
 
-mod support;
-
+use crate::support::{Api, MAPS, PODS, map, pod};
 use serde_json::{Value, json};
-use support::{Api, MAPS, PODS, map, pod};
 
 #[tokio::test]
 async fn create_fills_metadata_and_refuses_twice() {
@@ -47,7 +45,7 @@ async fn names_are_generated() {
 #[tokio::test]
 async fn wrong_bodies_are_refused_in_known_words() {
     let api = Api::new().await;
-    let bad = |answer: support::Answer| (answer.code, answer.value["message"].as_str().unwrap().to_owned());
+    let bad = |answer: crate::support::Answer| (answer.code, answer.value["message"].as_str().unwrap().to_owned());
     let (code, message) = bad(api
         .post(
             MAPS,

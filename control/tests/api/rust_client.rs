@@ -1,13 +1,11 @@
 //! The Rust client of Kubernetes, kube, and its runtime, as its users have it.
 
-#[path = "support/server.rs"]
-mod server;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::server::Cluster;
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -25,7 +23,6 @@ use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
-use server::Cluster;
 use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(60);

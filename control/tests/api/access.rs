@@ -1,11 +1,9 @@
 //! Who may do what: roles, bindings, nodes.
 
-mod support;
-
+use crate::support::{Api, MAPS, PODS, map, pod};
 use barepod_control::bootstrap::{Bootstrap, bootstrap};
 use barepod_control::engine::identity::User;
 use serde_json::json;
-use support::{Api, MAPS, PODS, map, pod};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 

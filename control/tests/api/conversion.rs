@@ -1,10 +1,8 @@
 //! Custom resources whose versions a webhook converts.
 
-mod support;
-
+use crate::support::hook::Hook;
+use crate::support::{Api, names};
 use serde_json::{Value, json};
-use support::hook::Hook;
-use support::{Api, names};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const OLD: &str = "/apis/example.com/v1/namespaces/default/hosts";

@@ -1,11 +1,9 @@
 //! Questions about permissions, and acting as somebody else.
 
-mod support;
-
+use crate::support::{Api, MAPS};
 use barepod_control::bootstrap::{Bootstrap, bootstrap};
 use barepod_control::engine::identity::User;
 use serde_json::{Value, json};
-use support::{Api, MAPS};
 
 const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
 

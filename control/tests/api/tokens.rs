@@ -1,11 +1,9 @@
 //! Tokens of service accounts and of joining nodes.
 
-mod support;
-
+use crate::support::{Answer, Api, PODS, pod};
 use barepod_control::engine::identity::User;
 use base64::Engine as _;
 use serde_json::{Value, json};
-use support::{Answer, Api, PODS, pod};
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 const ME: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
