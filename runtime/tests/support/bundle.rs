@@ -75,7 +75,11 @@ impl Bundle {
     /// Runs a command to its end. Its output goes to files: a container that goes on holds a pipe open.
     pub fn run(&self, mut command: Command) -> Output {
         let (out, err) = (self.dir.join("out"), self.dir.join("err"));
-        let create = |path: &Path| fs::File::create(path).unwrap();
+        // New ones: a process of an earlier command may still write to its own.
+        let create = |path: &Path| {
+            let _ = fs::remove_file(path);
+            fs::File::create_new(path).unwrap()
+        };
         let status = command.stdout(create(&out)).stderr(create(&err)).status().unwrap();
         Output {
             status,
