@@ -74,12 +74,14 @@ impl Bundle {
 
     /// Runs a command to its end. Its output goes to files: a container that goes on holds a pipe open.
     pub fn run(&self, mut command: Command) -> Output {
-        let (out, err) = (self.dir.join("out"), self.dir.join("err"));
-        // New ones: a process of an earlier command may still write to its own.
-        let create = |path: &Path| {
-            let _ = fs::remove_file(path);
-            fs::File::create_new(path).unwrap()
-        };
+        self.run_into("", &mut command)
+    }
+
+    /// The same, with files of its own where a container may still write to those of an earlier command.
+    fn run_into(&self, files: &str, command: &mut Command) -> Output {
+        let file = |name: &str| self.dir.join(format!("{files}{name}"));
+        let (out, err) = (file("out"), file("err"));
+        let create = |path: &Path| fs::File::create(path).unwrap();
         let status = command.stdout(create(&out)).stderr(create(&err)).status().unwrap();
         Output {
             status,
@@ -118,7 +120,10 @@ impl Bundle {
 
     /// The status that `state` tells.
     pub fn status(&self) -> String {
-        let text = self.good(&["state", &self.id]);
+        let output = self.run_into("state-", &mut self.prepare(&["state", &self.id]));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "state: {}: {said}", output.status);
+        let text = String::from_utf8(output.stdout).unwrap();
         let state: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
         state["status"].as_str().unwrap().to_owned()
     }
