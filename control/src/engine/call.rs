@@ -95,7 +95,7 @@ impl Place {
 }
 
 /// An error with its causes, which say what a client can do about it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

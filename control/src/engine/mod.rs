@@ -52,6 +52,7 @@ mod watch;
 mod webhook;
 
 pub use authenticate::Bearer;
+pub(crate) use call::chain;
 pub(crate) use head::{Head, parse};
 pub(crate) use route::verb_of;
 

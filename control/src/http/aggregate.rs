@@ -5,12 +5,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 
-use super::extension::ExtensionError;
-use super::proxy::{self, HOP_BY_HOP};
+use super::proxy;
 use super::service::Service;
 use super::tunnel;
 use crate::engine::aggregate::{Aggregated, unavailable};
@@ -18,7 +16,7 @@ use crate::engine::body::Body;
 use crate::engine::identity::User;
 use crate::engine::request::{Query, ResourcePath};
 use crate::engine::status::{ApiError, ApiResult};
-use crate::engine::verb_of;
+use crate::engine::{chain, verb_of};
 
 /// Headers with these beginnings say who asks; those of clients are never believed.
 pub const USER: &str = "x-remote-user";
@@ -47,24 +45,8 @@ pub async fn answer(
     proxy::prepare(&mut request, &extension.name, &target, upgrade)?;
     introduce(user, request.headers_mut())?;
     let call = service.engine.extensions().call(&extension, request);
-    let mut response = call.await.map_err(|error| unavailable(aggregated, &why(&error)))?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client) = client else {
-            return Err(ApiError::plain("the server switched protocols without being asked to"));
-        };
-        tunnel::join(client, &mut response, service.stopped());
-        let (parts, _) = response.into_parts();
-        return Ok(Response::from_parts(parts, Body::Full(None)));
-    }
-    let (mut parts, body) = response.into_parts();
-    for name in HOP_BY_HOP {
-        parts.headers.remove(name);
-    }
-    parts.version = http::Version::HTTP_11;
-    Ok(Response::from_parts(
-        parts,
-        Body::Stream(Box::pin(body.map_err(Into::into))),
-    ))
+    let response = call.await.map_err(|error| unavailable(aggregated, &chain(&error)))?;
+    proxy::passed_on(service, client, "server", response)
 }
 
 fn authorize(service: &Service, user: &User, request: &Request<Incoming>) -> ApiResult<()> {
@@ -114,16 +96,6 @@ fn escaped(key: &str) -> String {
         } else {
             let _ = write!(text, "%{byte:02x}");
         }
-    }
-    text
-}
-
-fn why(error: &ExtensionError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
     }
     text
 }

@@ -7,6 +7,7 @@ use barepod_auth::impersonation;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use super::service::Service;
 use super::tunnel;
@@ -22,7 +23,7 @@ use crate::engine::text_response;
 const ERROR_BYTES: usize = 16 << 10;
 
 /// Headers that concern one connection only, RFC 9110 section 7.6.1.
-pub(super) const HOP_BY_HOP: [header::HeaderName; 6] = [
+const HOP_BY_HOP: [header::HeaderName; 6] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -73,27 +74,40 @@ pub async fn answer(
     let client = upgrade.then(|| tunnel::client_side(&mut request));
     prepare(&mut request, &peer.address.to_string(), &target, upgrade)?;
     let method = request.method().clone();
-    let mut response = service
+    let response = service
         .upstream
         .call(peer, request)
         .await
         .map_err(|error| failed(&method, peer, &target, &error))?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client) = client else {
-            return Err(ApiError::plain("the node switched protocols without being asked to"));
-        };
-        tunnel::join(client, &mut response, service.stopped());
-        let (parts, _) = response.into_parts();
-        return Ok(Response::from_parts(parts, Body::Full(None)));
-    }
-    if describes_errors && !response.status().is_success() {
-        let code = response.status().as_u16();
+    let status = response.status();
+    if describes_errors && !status.is_success() && status != StatusCode::SWITCHING_PROTOCOLS {
+        let code = status.as_u16();
         let text = Limited::new(response.into_body(), ERROR_BYTES)
             .collect()
             .await
             .map(|body| body.to_bytes());
         let text = String::from_utf8_lossy(&text.unwrap_or_default()).trim_end().to_owned();
         return Err(ApiError::from_upstream(code, text));
+    }
+    passed_on(service, client, "node", response)
+}
+
+/// The answer of the other end, as the client gets it; `client` is its side of an upgrade, if it asked for one.
+pub(super) fn passed_on(
+    service: &Service,
+    client: Option<OnUpgrade>,
+    peer: &str,
+    mut response: Response<Incoming>,
+) -> ApiResult<Response<Body>> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client) = client else {
+            return Err(ApiError::plain(format!(
+                "the {peer} switched protocols without being asked to"
+            )));
+        };
+        tunnel::join(client, &mut response, service.stopped());
+        let (parts, _) = response.into_parts();
+        return Ok(Response::from_parts(parts, Body::Full(None)));
     }
     let (mut parts, body) = response.into_parts();
     for name in HOP_BY_HOP {
