@@ -77,7 +77,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
-            () = &mut shutdown => return Ok(()),
+            () = &mut shutdown => break,
             ended = tasks.join_next() => match ended {
                 // A controller that the options turn off ends at once.
                 Some(Ok(())) => {}
@@ -86,6 +86,9 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
             },
         }
     }
+    // Whoever takes over finds nobody at work: two at once would both make what is missing.
+    tasks.shutdown().await;
+    Ok(())
 }
 
 /// Builds every controller, which registers its listeners, and starts it.

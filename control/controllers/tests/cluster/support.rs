@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -23,7 +24,7 @@ pub struct Cluster {
     pub client: Client,
     engine: Arc<Engine>,
     options: Options,
-    controllers: AbortHandle,
+    controllers: Controllers,
     tasks: JoinSet<()>,
     store: Arc<Embedded>,
     directory: PathBuf,
@@ -58,14 +59,13 @@ impl Cluster {
         let mut options = Options::new("10.244.0.0/16".parse().unwrap());
         options.root_ca_pem = Some("PEM".to_owned());
         change(&mut options);
-        let mut tasks = JoinSet::new();
-        let controllers = start(&mut tasks, &engine, &options);
+        let controllers = Controllers::start(&engine, &options);
         let cluster = Self {
             client: InProcess::new(engine.clone(), "admin").client(),
             engine,
             options,
             controllers,
-            tasks,
+            tasks: JoinSet::new(),
             store,
             directory,
         };
@@ -82,9 +82,12 @@ impl Cluster {
     }
 
     /// Ends the controllers at once and starts new ones, which know nothing.
-    pub fn restart_controllers(&mut self) {
-        self.controllers.abort();
-        self.controllers = start(&mut self.tasks, &self.engine, &self.options);
+    pub async fn restart_controllers(&mut self) {
+        self.controllers.end().await;
+        // What they had handed to the store is written before this, and so is in what the new ones list.
+        let mark = json!({"metadata": {"generateName": "after-"}});
+        self.post("/api/v1/namespaces/default/configmaps", mark).await;
+        self.controllers = Controllers::start(&self.engine, &self.options);
     }
 
     async fn send(&self, request: Request) -> Value {
@@ -215,6 +218,7 @@ impl Cluster {
 
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
+        self.controllers.end().await;
         self.store.close();
     }
 }
@@ -226,14 +230,30 @@ impl Drop for Cluster {
     }
 }
 
-fn start(tasks: &mut JoinSet<()>, engine: &Arc<Engine>, options: &Options) -> AbortHandle {
-    let client = InProcess::new(engine.clone(), "system:kube-controller-manager").client();
-    let options = options.clone();
-    tasks.spawn(async move {
-        barepod_controllers::run(client, options, std::future::pending())
-            .await
-            .unwrap();
-    })
+/// Controllers at work.
+struct Controllers {
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<()>,
+}
+
+impl Controllers {
+    fn start(engine: &Arc<Engine>, options: &Options) -> Self {
+        let client = InProcess::new(engine.clone(), "system:kube-controller-manager").client();
+        let options = options.clone();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(async move {
+            let stopped = async { stopped.await.unwrap_or(()) };
+            barepod_controllers::run(client, options, stopped).await.unwrap();
+        });
+        let stop = Some(stop);
+        Self { stop, ended }
+    }
+
+    /// Ends them in the middle of whatever they do, and waits until none of them does anything.
+    async fn end(&mut self) {
+        drop(self.stop.take());
+        (&mut self.ended).await.unwrap();
+    }
 }
 
 /// A pod template with one container.

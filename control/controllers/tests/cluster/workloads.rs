@@ -295,13 +295,13 @@ async fn new_controllers_take_over_what_runs() {
             .collect()
     };
     let before = versions(&cluster.get("/api/v1/namespaces/default/pods").await);
-    cluster.restart_controllers();
+    cluster.restart_controllers().await;
     // In the middle of a rollout, too: whatever was done counts, nothing is done twice.
     cluster.deploy("other", 40, json!({})).await;
     cluster
         .until("v1/Pod", "some pods", |all| active(all, "other") > 5)
         .await;
-    cluster.restart_controllers();
+    cluster.restart_controllers().await;
     cluster.rolled_out("other", 40).await;
     let pods = cluster.get("/api/v1/namespaces/default/pods").await;
     assert_eq!(pods["items"].as_array().unwrap().len(), 45);
