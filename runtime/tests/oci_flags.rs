@@ -308,7 +308,11 @@ fn usage_and_lack_of_memory_are_told() {
 #[test]
 fn keys_of_the_machine_stay_there() {
     let bundle = Bundle::new("keys", |document| {
-        document["process"]["args"] = json!(["sh", "-c", "grep _ses /proc/keys >/dev/shm/new; mv /dev/shm/new /dev/shm/own; exec sleep 1000"]);
+        document["process"]["args"] = json!([
+            "sh",
+            "-c",
+            "grep _ses /proc/keys >/dev/shm/new; mv /dev/shm/new /dev/shm/own; exec sleep 1000"
+        ]);
         document["linux"]["maskedPaths"] = json!([]);
     });
     bundle.start();
