@@ -1,16 +1,18 @@
-//! Talking to a monitor: one packet each way, with descriptors beside it. Usable from blocking code and from an event
-//! loop that knows when the descriptor is ready.
+//! Talking to a monitor and to the spawner that makes it: one packet each way, with descriptors beside it. Usable from
+//! blocking code and from an event loop that knows when the descriptor is ready.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::fcntl::AT_FDCWD;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_socket, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_socket, socket, socketpair};
 
-use crate::protocol::{Envelope, FromMonitor};
+use crate::protocol::{Envelope, FromMonitor, FromSpawner, SandboxConfig};
 use crate::sys;
 
 /// Connects to `monitor.sock`. The descriptor blocks.
@@ -75,11 +77,19 @@ fn decode(packet: &[u8]) -> serde_json::Result<FromMonitor> {
     serde_json::from_slice(packet)
 }
 
+fn decode_spawned(packet: &[u8]) -> serde_json::Result<FromSpawner> {
+    serde_json::from_slice(packet)
+}
+
 /// Receives a reply or an event with its descriptors; `None` when the monitor is gone.
 ///
 /// # Errors
 /// `WouldBlock` on a non-blocking socket with nothing there; `InvalidData` for a packet of another protocol.
 pub fn recv(socket: impl AsFd) -> io::Result<Option<(FromMonitor, Vec<OwnedFd>)>> {
+    receive(socket, decode)
+}
+
+fn receive<T>(socket: impl AsFd, decode: fn(&[u8]) -> serde_json::Result<T>) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     match sys::socket::receive(socket) {
         Ok(Some((packet, fds))) => Ok(Some((decode(&packet)?, fds))),
         Ok(None) => Ok(None),
@@ -87,6 +97,43 @@ pub fn recv(socket: impl AsFd) -> io::Result<Option<(FromMonitor, Vec<OwnedFd>)>
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The command that starts a spawner, best from a [`sealed_executable`], and the socket on which [`spawn`] asks it. The
+/// command holds the other end: dropped after the start, it lets the spawner's end be noticed.
+///
+/// # Errors
+/// No more descriptors.
+pub fn spawner(program: &Path) -> io::Result<(Command, OwnedFd)> {
+    let (ours, its) = pair()?;
+    let mut command = Command::new(program);
+    command.arg0("barepod-runtime").arg("spawner");
+    command.stdin(Stdio::from(its)).stdout(Stdio::null());
+    Ok((command, ours))
+}
+
+/// Asks a spawner for a sandbox. What becomes of it comes over the returned socket, which blocks: [`recv_spawned`].
+///
+/// # Errors
+/// `BrokenPipe` or `ConnectionReset` when the spawner is gone; `WouldBlock` on a non-blocking socket while it is busy
+/// with many others.
+pub fn spawn(spawner: impl AsFd, config: &SandboxConfig) -> io::Result<OwnedFd> {
+    let (ours, its) = pair()?;
+    sys::socket::send(spawner, &serde_json::to_vec(config)?, &[its.as_fd()])?;
+    Ok(ours)
+}
+
+/// Receives the next word about a sandbox that was asked for, with its descriptors; `None` when nothing more comes.
+///
+/// # Errors
+/// As [`recv`].
+pub fn recv_spawned(socket: impl AsFd) -> io::Result<Option<(FromSpawner, Vec<OwnedFd>)>> {
+    receive(socket, decode_spawned)
+}
+
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
 }
 
 /// A descriptor of a program that nobody can write to through `/proc/PID/exe`: a read-only mount of its own, attached

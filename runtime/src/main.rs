@@ -14,7 +14,7 @@ pub extern "C" fn main(_count: i32, _arguments: *const *const u8) -> i32 {
     sys::entry::standard_files();
     let mut arguments = std::env::args().skip(1).peekable();
     match arguments.peek().map(String::as_str) {
-        Some("monitor") => monitor::main(),
+        Some("spawner") => monitor::main(),
         _ => oci::main(arguments.collect()),
     }
 }

@@ -19,6 +19,11 @@
 //! | `Attach` to a container without terminal | the given ones of stdout, stderr | write end of stdin if it has one and `stdin` was asked |
 //! | `Attach` to a container with terminal | the given one of stdout | the terminal's master if `stdin` was asked |
 
+//!
+//! A monitor itself is asked for at a spawner, `barepod-runtime spawner`, which has such a socket as its standard input
+//! and ends when it is closed. A packet is a [`SandboxConfig`], with a socket of its own for what becomes of it:
+//! [`FromSpawner`].
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -59,6 +64,21 @@ pub enum FromMonitor {
     Reply(Reply),
     /// Something that happened, for subscribers.
     Event(Event),
+}
+
+/// What becomes of a sandbox that was asked for: `Begun`, except where not even a monitor could be made, then one of the
+/// others. Without one the monitor died.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one is read and taken apart at once")]
+pub enum FromSpawner {
+    /// There is a monitor, whose pidfd is sent along, and the pod's network namespace if it has one of its own: it can be
+    /// connected to the network while the rest is made.
+    Begun,
+    /// The sandbox is there.
+    Ready(SandboxState),
+    /// It cannot be made, and nothing is left of it.
+    Failed(Failure),
 }
 
 /// What can be asked of a monitor.
@@ -247,7 +267,7 @@ pub enum NamespaceMode {
     Container,
 }
 
-/// A pod sandbox as it is asked for. Given to `barepod-runtime monitor` on its standard input.
+/// A pod sandbox as it is asked for. Asked for at a spawner.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SandboxConfig {
     /// The pod's UID.

@@ -6,20 +6,20 @@
 //! ```
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use barepod_runtime::client;
 use barepod_runtime::protocol::{
-    ContainerConfig, ContainerState, Envelope, Event, Exit, Failure, FromMonitor, MAX_PACKET, Request, Response,
-    SandboxConfig, SandboxState,
+    ContainerConfig, ContainerState, Envelope, Event, Exit, Failure, FromMonitor, FromSpawner, MAX_PACKET, Request,
+    Response, SandboxConfig, SandboxState,
 };
-use serde::Deserialize;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::spawn;
@@ -63,20 +63,29 @@ pub enum Error {
     Unexpected,
 }
 
-/// The one line a starting monitor prints.
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Line {
-    Ok(Box<SandboxState>),
-    Err(Failure),
-}
-
 /// The `barepod-runtime` program, opened once so that no container can reach it (see
-/// [`barepod_runtime::client::sealed_executable`]).
+/// [`barepod_runtime::client::sealed_executable`]), and the spawner that it runs as.
 #[derive(Debug)]
 pub struct Program {
     _sealed: Option<OwnedFd>,
     path: PathBuf,
+    spawner: tokio::sync::Mutex<Option<Spawner>>,
+}
+
+#[derive(Debug)]
+struct Spawner {
+    socket: AsyncFd<OwnedFd>,
+    /// Reaped when it is dropped.
+    _process: Child,
+}
+
+/// A sandbox in the making.
+#[derive(Debug)]
+pub struct Beginning {
+    answers: AsyncFd<OwnedFd>,
+    monitor: OwnedFd,
+    /// The pod's network namespace, unless it is the node's.
+    pub netns: Option<Arc<OwnedFd>>,
 }
 
 impl Program {
@@ -86,67 +95,109 @@ impl Program {
             program: path.display().to_string(),
             source,
         })?;
-        match client::sealed_executable(path) {
+        let (sealed, path) = match client::sealed_executable(path) {
             Ok(sealed) => {
                 let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), sealed.as_raw_fd()));
-                Ok(Self {
-                    _sealed: Some(sealed),
-                    path,
-                })
+                (Some(sealed), path)
             }
-            // The monitor then protects itself, which takes it longer.
+            // The spawner then protects itself.
             Err(error) => {
                 tracing::warn!(program = %path.display(), %error, "runtime not sealed");
-                Ok(Self {
-                    _sealed: None,
-                    path: path.to_owned(),
+                (None, path.to_owned())
+            }
+        };
+        Ok(Self {
+            _sealed: sealed,
+            path,
+            spawner: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Has a sandbox begun; [`Beginning::ready`] waits until it is there.
+    pub async fn spawn(&self, config: &SandboxConfig) -> Result<Beginning, Error> {
+        let answers = self.ask(config).await.map_err(|source| self.failed(source))?;
+        match heard(&answers).await.map_err(|source| self.failed(source))? {
+            Some((FromSpawner::Begun, fds)) => {
+                let mut fds = fds.into_iter();
+                Ok(Beginning {
+                    answers,
+                    monitor: fds.next().ok_or(Error::Unexpected)?,
+                    netns: fds.next().map(Arc::new),
                 })
             }
+            Some((FromSpawner::Failed(failure), _)) => Err(failure.into()),
+            Some((FromSpawner::Ready(_), _)) => Err(Error::Unexpected),
+            None => Err(Error::NoAnswer("the spawner died".to_owned())),
         }
     }
 
-    /// Starts a monitor, which makes the sandbox, and waits until it is ready.
-    pub async fn spawn(&self, config: &SandboxConfig) -> Result<SandboxState, Error> {
-        let run = |source| Error::Run {
+    /// Asks the spawner, and another one if it is gone.
+    async fn ask(&self, config: &SandboxConfig) -> std::io::Result<AsyncFd<OwnedFd>> {
+        let mut slot = self.spawner.lock().await;
+        if let Some(spawner) = &*slot {
+            match spawner.ask(config).await {
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    tracing::warn!("the spawner died; starting another one");
+                }
+                other => return other,
+            }
+        }
+        slot.insert(Spawner::start(&self.path)?).ask(config).await
+    }
+
+    fn failed(&self, source: std::io::Error) -> Error {
+        Error::Run {
             program: self.path.display().to_string(),
             source,
-        };
-        let text = serde_json::to_vec(config).map_err(|error| run(error.into()))?;
-        let mut child = Command::new(&self.path)
-            .arg0("barepod-runtime")
-            .arg("monitor")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(run)?;
-        let mut stdin = child.stdin.take().expect("stdin was asked for");
-        let stdout = child.stdout.take().expect("stdout was asked for");
-        let mut stderr = child.stderr.take().expect("stderr was asked for");
-        // A monitor that ends at once closes the pipe; its answer says why.
-        let _ = stdin.write_all(&text).await;
-        drop(stdin);
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).await.map_err(run)?;
-        match serde_json::from_slice::<Line>(line.as_bytes()) {
-            Ok(answer) => {
-                // The process that was started leaves the monitor behind and ends; it is reaped beside the pod's start.
-                spawn(async move {
-                    let _ = child.wait().await;
-                });
-                match answer {
-                    Line::Ok(state) => Ok(*state),
-                    Line::Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+impl Spawner {
+    fn start(program: &Path) -> std::io::Result<Self> {
+        let (command, socket) = client::spawner(program)?;
+        Ok(Self {
+            socket: nonblocking(socket)?,
+            _process: Command::from(command).spawn()?,
+        })
+    }
+
+    async fn ask(&self, config: &SandboxConfig) -> std::io::Result<AsyncFd<OwnedFd>> {
+        let asked = self
+            .socket
+            .async_io(Interest::WRITABLE, |fd| client::spawn(fd, config))
+            .await;
+        nonblocking(asked?)
+    }
+}
+
+impl Beginning {
+    /// Waits until the sandbox is there, or cannot be made and nothing is left of it.
+    pub async fn ready(self) -> Result<SandboxState, Error> {
+        match heard(&self.answers).await {
+            Ok(Some((FromSpawner::Ready(state), _))) => Ok(state),
+            Ok(Some((FromSpawner::Failed(failure), _))) => Err(failure.into()),
+            Ok(Some((FromSpawner::Begun, _))) => Err(Error::Unexpected),
+            Ok(None) | Err(_) => {
+                // Whoever tries again must not find it alive.
+                if let Ok(monitor) = sys::register(self.monitor) {
+                    let _ = monitor.readable().await;
                 }
-            }
-            Err(_) => {
-                let mut said = String::new();
-                let _ = (&mut stderr).take(4096).read_to_string(&mut said).await;
-                let status = child.wait().await.map_err(run)?;
-                Err(Error::NoAnswer(format!("{status}: {}", said.trim())))
+                Err(Error::NoAnswer("it died before the sandbox was ready".to_owned()))
             }
         }
     }
+}
+
+async fn heard(answers: &AsyncFd<OwnedFd>) -> std::io::Result<Option<(FromSpawner, Vec<OwnedFd>)>> {
+    answers
+        .async_io(Interest::READABLE, |fd| client::recv_spawned(fd))
+        .await
+}
+
+fn nonblocking(socket: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    sys::register(socket)
 }
 
 /// A connection to a monitor. Clones share it; it closes with the last one.

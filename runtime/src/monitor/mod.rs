@@ -1,8 +1,8 @@
 //! The monitor of one pod: parent of its pause and of all its containers, for as long as the pod lives.
 //!
 //! ```text
-//! agent ─ spawns ─► barepod-runtime monitor ─ clone3 ─► monitor ─ clone3 ─► pause, containers, execs
-//!       ◄ one line on stdout, exit code ─┘               │ epoll: socket, clients, pidfds, output
+//! agent ─ asks ─► spawner ─ clone3 ─► monitor ─ clone3 ─► pause, containers, execs
+//!                                       │ epoll: socket, clients, pidfds, output
 //! ```
 //!
 //! One thread, no timer that ticks: it wakes when a descriptor is ready or an exec's time is over. It holds the pidfds

@@ -1,47 +1,48 @@
-//! From a command to a monitor in the background.
+//! The spawner: a process that has done once what every monitor would have to do first, and then clones them.
 //!
 //! ```text
-//! caller ── configuration on stdin ──► first process ── clone3 into the monitors' cgroup ──► monitor ── clone3 ──► pause
-//!                                      first process ── network namespace ────────────────────────────────────────►
-//!        ◄───────────── one line: {"ok": SandboxState} or {"err": Failure} ──────────────────┘  │
-//!        ◄── exit code 0 or 1 ── first process ◄── one byte ────────────────────────────────────┘
+//! agent ── SandboxConfig and a socket ──► spawner ── clone3 into the monitors' cgroup ──► monitor ── clone3 ──► pause
+//!                                         spawner ── network namespace ──────────────────────────────────────────►
+//!       ◄── Begun: pidfd, network namespace ── spawner                                    │
+//!       ◄── Ready: SandboxState, or Failed: Failure ──────────────────────────────────────┘
 //! ```
+//!
+//! To execute a program and to get it going costs more than to clone a small process, and the network namespace, which
+//! takes the longest, is made beside the rest. The spawner ends when nobody can ask it any more; monitors stay.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Component;
 
-use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, setsid};
 
 use super::network;
 use super::sandbox::Monitor;
 use crate::cgroup::{self, Cgroup, Layout, Mode as Hierarchies};
-use crate::error::{During, Error, Result};
-use crate::protocol::{Failure, NamespaceMode, SandboxConfig, SandboxState};
+use crate::error::{During, Error, Result, chain};
+use crate::protocol::{Failure, FromSpawner, NamespaceMode, SandboxConfig};
 use crate::sys::clone::{Side, SingleThread, clone3};
-use crate::sys::process::{close_inherited, default_signal, exit_now, ignore_signal};
+use crate::sys::process::{close_all_but, close_inherited, default_signal, exit_now, ignore_signal};
+use crate::sys::socket::{receive, send};
 use crate::{broken, fault, init, records, sealed};
 
-/// Starts the monitor of a sandbox whose configuration is on standard input. Returns the exit code of the first
-/// process once the sandbox is ready or has failed; the monitor itself never returns from here.
+/// Makes the sandboxes that are asked for on standard input, as [`crate::protocol`] has it, until it is closed. Returns
+/// the exit code of the spawner; monitors never return from here.
 #[must_use]
 pub fn main() -> i32 {
-    match start() {
-        Ok(ready) => i32::from(!ready),
+    match serve() {
+        Ok(()) => 0,
         Err(error) => {
-            say(&Err(Failure::from(&error)));
+            eprintln!("barepod-runtime: {}", chain(&error));
             1
         }
     }
 }
 
-/// `true` when the monitor reports that the sandbox is ready.
-fn start() -> Result<bool> {
+fn serve() -> Result<()> {
     close_inherited().during("close", "inherited descriptors")?;
     if !sealed::is_sealed() {
         sealed::execute_again()?;
@@ -52,54 +53,96 @@ fn start() -> Result<bool> {
     if !broken::lacks("records-of-ones-own") {
         umask(Mode::from_bits_truncate(0o077));
     }
-    let config = configuration()?;
-    let layout = Layout::detect()?;
-    clear_remains(&config)?;
-    let monitors = Cgroup::new(&layout, &cgroup::monitors(&config.cgroup)).make_tracker()?;
-    let directory = File::open(&monitors).during("open", monitors.display())?;
-    let (mut done, told) = pipe2(OFlag::O_CLOEXEC)
-        .map(|(r, w)| (File::from(r), w))
-        .during("make", "a pipe")?;
-    let (maker, network) = match config.network {
-        NamespaceMode::Pod => network::pair().map(|(maker, pause)| (Some(maker), Some(pause)))?,
-        NamespaceMode::Node | NamespaceMode::Container => (None, None),
-    };
-    let born = (layout.mode != Hierarchies::V1).then(|| directory.as_fd());
-    match clone3(single, 0, born).during("clone", "the monitor")? {
-        Side::Child => {
-            drop((done, directory, maker));
-            exit_now(background(single, config, layout, network, told));
+    let _ = prctl::set_name(c"barepod-spawner");
+    // The kernel reaps monitors.
+    ignore_signal(libc::SIGCHLD);
+    let home = File::open("/proc/self/ns/net").during("open", "/proc/self/ns/net")?;
+    let requests = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .during("keep", "standard input")?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .during("open", "/dev/null")?;
+    dup2_stdin(&null).during("let go of", "standard input")?;
+    while let Some((packet, mut fds)) = receive(&requests).during("receive", "what sandbox is wanted")? {
+        let Some(answers) = fds.pop() else {
+            let missing = "a sandbox was asked for without a socket for what becomes of it";
+            return Err(Error::Invalid(missing.to_owned()));
+        };
+        match Sandbox::prepare(&packet) {
+            Ok(sandbox) => sandbox.begin(single, answers, &home, &null),
+            Err(error) => say(&answers, &FromSpawner::Failed(Failure::from(&error)), &[]),
         }
-        Side::Parent { pidfd, .. } => {
-            drop((told, network));
-            if let Some(maker) = maker {
-                network::make(&maker);
+    }
+    Ok(())
+}
+
+/// A sandbox that can be made.
+struct Sandbox {
+    config: SandboxConfig,
+    layout: Layout,
+    /// The cgroup of monitors.
+    monitors: File,
+    /// The way of its network namespace, if it gets one of its own: from the spawner, to pause.
+    network: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Sandbox {
+    fn prepare(packet: &[u8]) -> Result<Self> {
+        let config = configuration(packet)?;
+        let layout = Layout::detect()?;
+        clear_remains(&config)?;
+        let monitors = Cgroup::new(&layout, &cgroup::monitors(&config.cgroup)).make_tracker()?;
+        Ok(Self {
+            monitors: File::open(&monitors).during("open", monitors.display())?,
+            network: (config.network == NamespaceMode::Pod).then(network::pair).transpose()?,
+            config,
+            layout,
+        })
+    }
+
+    /// Clones the monitor and makes the network namespace beside it. What fails from then on is the monitor's to tell.
+    fn begin(self, single: SingleThread, answers: OwnedFd, home: &File, null: &File) {
+        let Self {
+            config,
+            layout,
+            monitors,
+            network,
+        } = self;
+        let (maker, pause) = network.unzip();
+        let born = (layout.mode != Hierarchies::V1).then(|| monitors.as_fd());
+        match clone3(single, 0, born).during("clone", "the monitor") {
+            Ok(Side::Child) => {
+                let mut keep = vec![answers.as_fd(), null.as_fd()];
+                keep.extend(pause.as_ref().map(AsFd::as_fd));
+                exit_now(match close_all_but(&keep) {
+                    Ok(()) => background(single, config, layout, pause, answers, null),
+                    Err(_) => 1,
+                })
             }
-            fault::point("sandbox.network-made");
-            let mut byte = [0];
-            if done.read(&mut byte).is_ok_and(|count| count == 1) && byte[0] == 0 {
-                return Ok(true);
+            Ok(Side::Parent { pidfd, .. }) => {
+                drop(pause);
+                let made = maker.map(|maker| (network::make(home), maker));
+                let namespace = made.as_ref().and_then(|(made, _)| made.as_ref().ok());
+                let fds: Vec<_> = [&pidfd].into_iter().chain(namespace).map(AsFd::as_fd).collect();
+                say(&answers, &FromSpawner::Begun, &fds);
+                if let Some((made, maker)) = &made {
+                    network::hand_over(maker, made);
+                }
+                fault::point("sandbox.network-made");
             }
-            // The caller may try again at once: nothing of the monitor may be left by then.
-            let status = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED);
-            match status {
-                // It has said why.
-                Ok(WaitStatus::Exited(_, 1)) => Ok(false),
-                _ => Err(Error::State("the monitor died before the sandbox was ready".to_owned())),
-            }
+            Err(error) => say(&answers, &FromSpawner::Failed(Failure::from(&error)), &[]),
         }
     }
 }
 
 /// Reads and checks the configuration.
-fn configuration() -> Result<SandboxConfig> {
-    let mut text = Vec::new();
-    io::stdin()
-        .lock()
-        .read_to_end(&mut text)
-        .during("read", "standard input")?;
-    let object = "the sandbox configuration on standard input".to_owned();
-    let config: SandboxConfig = serde_json::from_slice(&text).map_err(|source| Error::Document { object, source })?;
+fn configuration(packet: &[u8]) -> Result<SandboxConfig> {
+    let object = "the sandbox configuration".to_owned();
+    let config: SandboxConfig = serde_json::from_slice(packet).map_err(|source| Error::Document { object, source })?;
     init::check_id(&config.id)?;
     if !config.dir.is_absolute() {
         return Err(Error::Invalid(format!(
@@ -141,29 +184,30 @@ fn background(
     config: SandboxConfig,
     layout: Layout,
     network: Option<OwnedFd>,
-    told: OwnedFd,
+    answers: OwnedFd,
+    null: &File,
 ) -> i32 {
     fault::point("sandbox.monitor-forked");
     let _ = setsid();
     let _ = prctl::set_name(c"barepod-monitor");
+    // Its children are its own to reap.
+    default_signal(libc::SIGCHLD);
     init::IGNORED.into_iter().for_each(ignore_signal);
     // Keeps no directory of the caller's busy.
     let _ = chdir("/");
-    let mut told = File::from(told);
     match Monitor::create(single, config, layout, network) {
         Ok(mut monitor) => {
-            say(&Ok(monitor.describe()));
+            say(&answers, &FromSpawner::Ready(monitor.describe()), &[]);
             fault::point("sandbox.ready");
-            quiet();
-            // The first process may be gone already, killed.
-            let _ = told.write_all(&[0]);
-            drop(told);
+            drop(answers);
+            // Until now it was the spawner's, for what nobody expects.
+            let _ = dup2_stderr(null);
             default_signals_but_ignored();
             // Clients see the end when the process ends, not while it takes its structures down.
             exit_now(monitor.run())
         }
         Err(error) => {
-            say(&Err(Failure::from(&error)));
+            say(&answers, &FromSpawner::Failed(Failure::from(&error)), &[]);
             1
         }
     }
@@ -175,29 +219,7 @@ fn default_signals_but_ignored() {
     (1..=64).filter(others).for_each(default_signal);
 }
 
-/// The line for the caller. A caller that is gone finds the record.
-fn say(outcome: &Result<SandboxState, Failure>) {
-    #[derive(serde::Serialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Line<'a> {
-        Ok(&'a SandboxState),
-        Err(&'a Failure),
-    }
-    let line = match outcome {
-        Ok(state) => Line::Ok(state),
-        Err(failure) => Line::Err(failure),
-    };
-    let mut line = serde_json::to_vec(&line).unwrap_or_default();
-    line.push(b'\n');
-    let _ = io::stdout().write_all(&line);
-}
-
-/// Lets go of the caller's standard files.
-fn quiet() {
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        // These cannot fail with an open descriptor.
-        let _ = dup2_stdin(&null);
-        let _ = dup2_stdout(&null);
-        let _ = dup2_stderr(&null);
-    }
+/// Tells who asked. One that is gone finds the record.
+fn say(answers: &OwnedFd, word: &FromSpawner, fds: &[BorrowedFd<'_>]) {
+    let _ = send(answers, &serde_json::to_vec(word).unwrap_or_default(), fds);
 }

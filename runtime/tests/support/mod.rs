@@ -10,7 +10,7 @@ pub mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use barepod_runtime::cgroup::{self, Cgroup, Layout};
 use barepod_runtime::protocol::{
-    ContainerConfig, ContainerState, Envelope, Event, Exit, Failure, FromMonitor, Overlay, Request, Response,
-    SandboxConfig, SandboxState,
+    ContainerConfig, ContainerState, Envelope, Event, Exit, Failure, FromMonitor, FromSpawner, Overlay, Reason,
+    Request, Response, SandboxConfig, SandboxState,
 };
 use barepod_runtime::{client, records, spec};
 use nix::mount::{MsFlags, mount};
@@ -126,34 +126,44 @@ pub fn sandbox(name: &str) -> SandboxConfig {
     }
 }
 
-/// Starts a monitor and returns its one line.
+/// Asks a spawner of its own for a sandbox. Whether both did all they should, and what was said last.
 pub fn start_monitor(config: &SandboxConfig, fault: Option<&str>) -> (bool, String) {
-    let mut command = Command::new(runtime());
-    command.arg("monitor").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let (mut command, socket) = client::spawner(&runtime()).unwrap();
     if let Some(fault) = fault {
         command.env("BAREPOD_FAULT", fault);
     }
     let mut child = command.spawn().unwrap();
-    // A monitor that dies at once reads nothing.
-    let _ = child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&serde_json::to_vec(config).unwrap());
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    (child.wait().unwrap().success(), line)
+    drop(command);
+    let answers = client::spawn(&socket, config).unwrap();
+    let (mut monitor, mut last) = (None, None);
+    while let Ok(Some((word, fds))) = client::recv_spawned(&answers) {
+        match word {
+            FromSpawner::Begun => monitor = fds.into_iter().next(),
+            other => last = Some(other),
+        }
+    }
+    drop(socket);
+    let success = child.wait().unwrap().success() && matches!(last, Some(FromSpawner::Ready(_)));
+    let last = last.unwrap_or_else(|| {
+        if let Some(monitor) = monitor {
+            // Nothing of it is left by the time somebody tries again.
+            let timeout = PollTimeout::try_from(patience()).unwrap();
+            let ended = poll(&mut [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)], timeout).unwrap();
+            assert_eq!(ended, 1, "a monitor that said nothing has died");
+        }
+        let message = "the monitor died before the sandbox was ready".to_owned();
+        let reason = Reason::State;
+        FromSpawner::Failed(Failure { reason, message })
+    });
+    (success, serde_json::to_string(&last).unwrap())
 }
 
-/// The outcome in a monitor's line.
+/// What the maker of a sandbox said.
 pub fn parse_line(line: &str) -> Result<SandboxState, Failure> {
-    let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-    match (value.get("ok"), value.get("err")) {
-        (Some(state), None) => Ok(serde_json::from_value(state.clone()).unwrap()),
-        (None, Some(failure)) => Err(serde_json::from_value(failure.clone()).unwrap()),
-        _ => panic!("{line}"),
+    match serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}")) {
+        FromSpawner::Ready(state) => Ok(state),
+        FromSpawner::Failed(failure) => Err(failure),
+        FromSpawner::Begun => panic!("{line}"),
     }
 }
 

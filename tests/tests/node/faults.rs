@@ -45,6 +45,27 @@ fn killed_daemons_change_nothing_that_runs() {
 }
 
 #[test]
+fn a_killed_spawner_takes_no_pod_with_it_and_is_replaced() {
+    let c = own_node("kill-spawner");
+    let n = c.default_space();
+    n.script("ticker", TICKER, "");
+    let before = identity(&n.ready("ticker"));
+    let spawners = || -> Vec<String> {
+        let found = c.run("sh -c 'grep -l barepod-spawner /proc/[0-9]*/comm'").stdout;
+        let pid = |path: &str| path.split('/').nth(2).map(str::to_owned);
+        found.lines().filter_map(pid).collect()
+    };
+    let first = spawners();
+    assert_eq!(first.len(), 1, "{first:?}");
+    c.kill(&first);
+    n.sleeper("another");
+    n.ready("another");
+    assert_ne!(spawners(), first);
+    assert_eq!(identity(&n.ready("ticker")), before);
+    assert_gapless(&n);
+}
+
+#[test]
 fn what_ended_or_was_deleted_while_the_agent_was_dead_is_caught_up_with() {
     let c = own_node("away");
     let n = c.default_space();

@@ -69,27 +69,29 @@ async fn attempt(
     }
     fault::point("agent.pod-recorded");
     laps.done("directories");
-    if let Err(error) = shared.program.spawn(&config).await {
-        return Some(Err(chain(&error)));
-    }
-    fault::point("agent.sandbox-ready");
-    laps.done("sandbox");
-    let (monitor, events, netns) = match connect(&dir).await {
+    let beginning = match shared.program.spawn(&config).await {
+        Ok(beginning) => beginning,
+        Err(error) => return Some(Err(chain(&error))),
+    };
+    laps.done("begun");
+    let netns = beginning.netns.clone();
+    // The network is there when the sandbox is, or nearly.
+    let (ready, address) = tokio::join!(
+        async {
+            beginning.ready().await.map_err(|error| chain(&error))?;
+            fault::point("agent.sandbox-ready");
+            laps.done("sandbox");
+            connect(&dir).await
+        },
+        address(shared, pod, netns.clone(), cancel)
+    );
+    let (monitor, events, _) = match ready {
         Ok(connected) => connected,
         Err(error) => return Some(Err(error)),
     };
-    laps.done("connected");
-    let ip = if shape::host_network(pod) {
-        Some(shared.host.ip)
-    } else {
-        let Some(netns) = netns.clone() else {
-            return Some(Err("the sandbox has no network namespace".into()));
-        };
-        let handle = network_handle(shared.network.clone(), cancel).await?;
-        match handle.add(shape::uid(pod), netns, host_ports(pod)).await {
-            Ok(attachment) => Some(attachment.ip),
-            Err(error) => return Some(Err(format!("connect the pod to the network: {error}"))),
-        }
+    let ip = match address? {
+        Ok(ip) => Some(ip),
+        Err(error) => return Some(Err(error)),
     };
     fault::point("agent.network-added");
     laps.done("network");
@@ -102,6 +104,27 @@ async fn attempt(
     }
     laps.done("hosts");
     Some(Ok((Sandbox { monitor, netns, ip }, events)))
+}
+
+/// The pod's address, once it is connected to the network; `None` when the pod is to end first.
+async fn address(
+    shared: &SharedRef,
+    pod: &Pod,
+    netns: Option<Arc<OwnedFd>>,
+    cancel: watch::Receiver<bool>,
+) -> Option<Result<Ipv4Addr, String>> {
+    if shape::host_network(pod) {
+        return Some(Ok(shared.host.ip));
+    }
+    let Some(netns) = netns else {
+        return Some(Err("the sandbox has no network namespace".into()));
+    };
+    let handle = network_handle(shared.network.clone(), cancel).await?;
+    let added = handle.add(shape::uid(pod), netns, host_ports(pod)).await;
+    Some(match added {
+        Ok(attachment) => Ok(attachment.ip),
+        Err(error) => Err(format!("connect the pod to the network: {error}")),
+    })
 }
 
 /// Connects to a monitor and learns the network namespace. The channel carries every event from then on.
