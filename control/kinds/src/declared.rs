@@ -48,6 +48,8 @@ pub struct Declared {
     pub generation: Generation,
     /// What becomes of a new object's status.
     pub new_status: NewStatus,
+    /// What everybody is told who uses the kind, if it is not to be used any more.
+    pub deprecation: Option<&'static str>,
     /// Whether a `PUT` to a new name creates.
     pub create_on_update: bool,
     /// Whether a `PUT` may leave the version out.
@@ -85,6 +87,7 @@ pub const PLAIN: Declared = Declared {
     name_rule: NameRule::Subdomain,
     generation: Generation::None,
     new_status: NewStatus::None,
+    deprecation: None,
     create_on_update: false,
     unconditional_update: true,
     bare_finalizers: false,
@@ -172,6 +175,10 @@ impl Strategy for Declared {
             Generation::None => false,
             Generation::With(parts) => parts.iter().any(|part| walk::at(new, part) != walk::at(old, part)),
         }
+    }
+
+    fn deprecation(&self) -> Option<&str> {
+        self.deprecation
     }
 
     fn create_on_update(&self) -> bool {

@@ -195,6 +195,11 @@ pub trait Strategy: Sync {
             .collect()
     }
 
+    /// What everybody is told who uses the kind, if it is not to be used any more.
+    fn deprecation(&self) -> Option<&str> {
+        None
+    }
+
     /// Paths of the scale subresource, where the kind has one.
     fn scale(&self) -> Option<ScalePaths> {
         None

@@ -13,12 +13,11 @@ use super::table::{self, Include, ListMeta, Source};
 use super::{Engine, Target};
 
 const COMPONENTS: [&str; 3] = ["scheduler", "controller-manager", "etcd-0"];
-const WARNING: &str = "v1 ComponentStatus is deprecated in v1.19+";
 
 impl Engine {
     pub(super) fn components(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         let (kind, name) = (target.kind, target.name);
-        let mut response = if name.is_empty() {
+        if name.is_empty() {
             let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
             let objects: Vec<Value> = COMPONENTS.into_iter().map(status).collect();
             let meta = ListMeta::default();
@@ -28,21 +27,19 @@ impl Engine {
                     let sources = objects.iter().zip(&texts);
                     let sources = sources.map(|(object, text)| Source::Loose(object, text));
                     let include = Include::parse(&request.query)?;
-                    reply::json(200, table::table(kind, sources, &meta, include, true)?)
+                    Ok(reply::json(200, table::table(kind, sources, &meta, include, true)?))
                 }
                 Form::Object | Form::Metadata => {
                     let list =
                         json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": objects});
-                    reply::value(request, 200, &list)
+                    Ok(reply::value(request, 200, &list))
                 }
             }
         } else {
             let known = COMPONENTS.contains(&name);
             let known = known.then(|| status(name)).ok_or_else(|| target.not_found())?;
-            reply::object(request, kind, 200, &Answer::Loose(known))?
-        };
-        reply::warn(&mut response, &[WARNING.to_owned()]);
-        Ok(response)
+            reply::object(request, kind, 200, &Answer::Loose(known))
+        }
     }
 }
 

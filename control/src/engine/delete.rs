@@ -34,6 +34,8 @@ pub(super) struct Removal {
     pub(super) dry_run: bool,
     /// What it was asked through: empty, or `eviction`.
     pub(super) subresource: &'static str,
+    /// Whether dependents were asked to go in the words of old clients, which hear of it when the object stays for now.
+    cascades: bool,
     uid: Option<String>,
     /// The version that the object must have.
     pub(super) revision: Option<String>,
@@ -127,6 +129,7 @@ impl Removal {
             options: DeleteOptions::from_value(options),
             dry_run: !dry_run.is_empty(),
             subresource: "",
+            cascades: options["orphanDependents"] == false,
             uid: precondition("uid"),
             revision: precondition("resourceVersion"),
         })
@@ -135,14 +138,29 @@ impl Removal {
     pub(super) fn check(&self, kind: &Kind, name: &str, object: &Value) -> ApiResult<()> {
         let stored = meta::text(object, "uid");
         if let Some(uid) = self.uid.as_deref().filter(|uid| *uid != stored) {
-            return Err(meta::uid_mismatch(kind, name, uid, stored));
+            let why = format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({stored}). The object might have \
+                 been deleted and then recreated"
+            );
+            return Err(ApiError::conflict_of_kind(
+                &kind.resource.group,
+                &kind.resource.kind,
+                name,
+                &why,
+            ));
         }
         let stored = meta::text(object, "resourceVersion");
         if let Some(revision) = self.revision.as_deref().filter(|revision| *revision != stored) {
             let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {revision}, ResourceVersion in object meta: {stored}"
+                "the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record \
+                 ({stored}). The object might have been modified"
             );
-            return Err(ApiError::conflict(kind, name, &why));
+            return Err(ApiError::conflict_of_kind(
+                &kind.resource.group,
+                &kind.resource.kind,
+                name,
+                &why,
+            ));
         }
         Ok(())
     }
@@ -154,6 +172,7 @@ impl Engine {
         let removed = self.remove(request, target, &removal).await?;
         let kind = target.kind;
         match removed {
+            Removed::Marked(answer) if removal.cascades => reply::object(request, kind, 202, &answer),
             Removed::Marked(answer) => reply::object(request, kind, 200, &answer),
             Removed::Gone(answer) if RETURNED.iter().any(|plural| kind.is_core(plural)) => {
                 reply::object(request, kind, 200, &answer)

@@ -186,8 +186,12 @@ fn resource_list(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Valu
         let facts = &*kind.resource;
         let mut row = json!({
             "name": facts.plural, "singularName": facts.singular, "namespaced": facts.namespaced,
-            "kind": facts.kind, "verbs": facts.verbs, "storageVersionHash": storage_hash(kind),
+            "kind": facts.kind, "verbs": facts.verbs,
         });
+        // What is not stored can be asked for or made, but not both.
+        if ["get", "create"].iter().all(|verb| facts.verbs.contains(verb)) {
+            row["storageVersionHash"] = storage_hash(kind).into();
+        }
         if !facts.short_names.is_empty() {
             row["shortNames"] = json!(facts.short_names);
         }
@@ -222,11 +226,14 @@ fn resource_list(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Valu
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}))
 }
 
-/// Something that names the stored form of a resource and does not change.
+/// What clients compare to see that objects are stored in another version than before: the first bytes of the digest of
+/// `group/version/kind`, which kube-apiserver makes the same way.
 fn storage_hash(kind: &Kind) -> String {
     use base64::Engine as _;
-    let hash = fnv(format!("{}/{}", kind.api_version, kind.resource.kind).as_bytes());
-    base64::engine::general_purpose::STANDARD.encode(hash.to_be_bytes())
+    let (group, version) = kind.stored_as();
+    let named = format!("{group}/{version}/{}", kind.resource.kind);
+    let digest = ring::digest::digest(&ring::digest::SHA256, named.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(&digest.as_ref()[..8])
 }
 
 /// FNV-1a, see RFC 9923.

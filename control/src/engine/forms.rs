@@ -104,6 +104,15 @@ impl Kind {
         self.forms.conversion.is_some() || self.forms.custom.is_some()
     }
 
+    /// Group and version that objects are stored in.
+    pub fn stored_as(&self) -> (&str, &str) {
+        match (self.forms.conversion, &self.forms.custom) {
+            (Some(conversion), _) => conversion.stored,
+            (None, Some(versions)) => (&self.resource.group, versions.stored_version()),
+            (None, None) => (&self.resource.group, &self.resource.version),
+        }
+    }
+
     /// Fills the defaults of a stored object.
     pub fn default_stored(&self, object: &mut Value) {
         match (&self.forms.custom, &self.structure) {

@@ -90,7 +90,7 @@ impl Engine {
             .query
             .number::<i64>("limit")?
             .map_or(0, |limit| usize::try_from(limit).unwrap_or(0));
-        let start = self.starting_point(request, kind.prefix.as_str())?;
+        let start = self.starting_point(request, kind.prefix.as_str(), limit)?;
         let scope = selection.scope(kind, namespace);
         let listed = self
             .select(kind, &selection, &scope, &start, limit)
@@ -111,7 +111,7 @@ impl Engine {
                         .encode(),
                     )
                 }
-                ReadError::Compacted { requested, oldest } => ApiError::expired(requested, oldest),
+                ReadError::Compacted { .. } => ApiError::expired_list(),
                 ReadError::Future { requested, current } => ApiError::future(requested, current),
             })?;
         let mut meta = ListMeta {
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// The revision to read at and the key after which to start.
-    fn starting_point(&self, request: &Request, prefix: &str) -> ApiResult<Start> {
+    fn starting_point(&self, request: &Request, prefix: &str, limit: usize) -> ApiResult<Start> {
         let query = &request.query;
         let asked = revision(request)?;
         let matching = query.text("resourceVersionMatch");
@@ -201,15 +201,18 @@ impl Engine {
                 left: token.left.filter(|_| token.at.is_some()),
             });
         }
+        let exactly = Ok(Start {
+            at: asked,
+            ..Start::default()
+        });
         match matching {
             "Exact" if asked.is_none() => forbidden(
                 "resourceVersionMatch",
                 "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
             ),
-            "Exact" => Ok(Start {
-                at: asked,
-                ..Start::default()
-            }),
+            "Exact" => exactly,
+            // Pages were of the revision asked for before there was a word for it.
+            "" if limit > 0 && asked.is_some() => exactly,
             "" | "NotOlderThan" => {
                 self.check_revision(request)?;
                 Ok(Start::default())

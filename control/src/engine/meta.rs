@@ -106,19 +106,14 @@ pub fn keep_system_fields(new: &mut Value, old: &Value) {
 pub fn check_preconditions(new: &Value, old: &Value, kind: &Kind, name: &str) -> ApiResult<()> {
     let (uid, stored) = (text(new, "uid"), text(old, "uid"));
     if !uid.is_empty() && uid != stored {
-        return Err(uid_mismatch(kind, name, uid, stored));
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}");
+        return Err(ApiError::conflict(kind, name, &why));
     }
     let revision = text(new, "resourceVersion");
     if !revision.is_empty() && revision != "0" && revision != text(old, "resourceVersion") {
         return Err(ApiError::modified(kind, name));
     }
     Ok(())
-}
-
-/// 409 for a precondition on the uid that does not hold.
-pub fn uid_mismatch(kind: &Kind, name: &str, uid: &str, stored: &str) -> ApiError {
-    let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}");
-    ApiError::conflict(kind, name, &why)
 }
 
 /// A random UUID, version 4 of RFC 9562.

@@ -61,15 +61,16 @@ impl Engine {
         dry_run: bool,
     ) -> ApiResult<Option<Reservation>> {
         let (kind, namespace) = (target.kind, target.namespace);
-        if !matches!(subresource, "" | "resize") || namespace.is_empty() || self.quotas_on(kind, namespace).is_empty() {
+        let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
+        let counted = |namespace| !self.quotas_on(group, resource, namespace).is_empty();
+        if !matches!(subresource, "" | "resize") || namespace.is_empty() || !counted(namespace) {
             return Ok(None);
         }
         let lock = self.quotas.lock(namespace).await;
-        let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
         'again: for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
             let mut writes = Vec::new();
-            for stored in self.quotas_on(kind, namespace) {
+            for stored in self.quotas_on(group, resource, namespace) {
                 let mut quota = parse(&stored);
                 if !is_current(&quota) {
                     quota["status"] = self.counted(&quota, namespace, now);
@@ -121,10 +122,9 @@ impl Engine {
         self.registry.find_any("", "resourcequotas")
     }
 
-    /// The quotas of a namespace that limit what objects of a kind use.
-    fn quotas_on(&self, kind: &Kind, namespace: &str) -> Vec<Arc<Object>> {
+    /// The quotas of a namespace that limit what objects of a resource use.
+    fn quotas_on(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Object>> {
         let mut quotas = self.quotas_of(namespace);
-        let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
         quotas.retain(|quota| counts(&parse(quota)["spec"]["hard"], group, resource));
         quotas
     }
@@ -146,7 +146,12 @@ impl Engine {
         let hard = &quota["spec"]["hard"];
         let mut objects: Vec<(&str, &str, Value)> = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
-        for kind in self.registry.kinds() {
+        // Of custom kinds only the number can be limited.
+        let by_number = hard
+            .as_object()
+            .is_some_and(|hard| hard.keys().any(|key| key.starts_with("count/")));
+        let customs = if by_number { self.custom_kinds().1 } else { Vec::new() };
+        for kind in self.registry.kinds().iter().chain(&customs) {
             let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
             // Several versions of a kind share their objects.
             if !kind.resource.namespaced || seen.contains(&kind.prefix.as_str()) || !counts(hard, group, resource) {
@@ -259,13 +264,9 @@ impl Engine {
             }
             return;
         }
-        let Some(kind) = self
-            .registry
-            .kinds()
-            .iter()
-            .find(|kind| key.starts_with(kind.prefix.as_str()))
-        else {
-            return;
+        let mut kinds = self.registry.kinds().iter();
+        let Some(kind) = kinds.find(|kind| key.starts_with(kind.prefix.as_str())) else {
+            return self.note_custom(event, dirty);
         };
         let Some((namespace, _)) = key[kind.prefix.len()..].split_once('/') else {
             return;
@@ -273,10 +274,11 @@ impl Engine {
         if !kind.resource.namespaced || dirty.contains(namespace) {
             return;
         }
+        let (group, resource) = (&*kind.resource.group, &*kind.resource.plural);
         let less = match event.kind {
             EventKind::Added => false,
             EventKind::Deleted => true,
-            EventKind::Modified => match &*kind.resource.plural {
+            EventKind::Modified => match resource {
                 "pods" => {
                     let phase = |object: &Object| Head::of(kind, object).field("status.phase").map(str::to_owned);
                     let ended = matches!(phase(&event.object).as_deref(), Some("Succeeded" | "Failed"));
@@ -286,8 +288,19 @@ impl Engine {
                 _ => false,
             },
         };
-        if less && !self.quotas_on(kind, namespace).is_empty() {
+        if less && !self.quotas_on(group, resource, namespace).is_empty() {
             dirty.insert(namespace.to_owned());
+        }
+    }
+
+    /// The same, of an object of a custom kind, whose key says of which one.
+    fn note_custom(&self, event: &barepod_store::Event, dirty: &mut BTreeSet<String>) {
+        let parts: Vec<&str> = event.object.key().split('/').collect();
+        if let (EventKind::Deleted, ["", group, resource, namespace, _]) = (event.kind, parts.as_slice())
+            && !dirty.contains(*namespace)
+            && !self.quotas_on(group, resource, namespace).is_empty()
+        {
+            dirty.insert((*namespace).to_owned());
         }
     }
 }

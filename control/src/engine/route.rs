@@ -34,6 +34,9 @@ impl Engine {
             namespace: path.namespace.as_deref().unwrap_or(""),
             name: path.name.as_deref().unwrap_or(""),
         };
+        if let Some(text) = kind.strategy.deprecation() {
+            request.notes().warnings.push(text.to_owned());
+        }
         match path.subresource.as_deref() {
             None => self.resource(request, target, asked == "watch").await,
             Some(subresource) if kind.has_subresource(subresource) => {

@@ -125,6 +125,13 @@ impl ApiError {
         .on(kind, name)
     }
 
+    /// 409 about what is not named by its resource: such errors of kube-apiserver name the kind.
+    pub fn conflict_of_kind(group: &str, kind: &str, name: &str, why: &str) -> Self {
+        let object = qualified(group, kind, name);
+        let message = format!("Operation cannot be fulfilled on {object}: {why}");
+        Self::new(409, "Conflict", message).about(group, kind, name)
+    }
+
     /// 409 for a write that is based on an older version of the object.
     pub fn modified(kind: &Kind, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
@@ -300,6 +307,11 @@ impl ApiError {
             "Expired",
             format!("too old resource version: {requested} ({oldest})"),
         )
+    }
+
+    /// 410 for a list at a revision that is compacted.
+    pub fn expired_list() -> Self {
+        Self::new(410, "Expired", "The resourceVersion for the provided list is too old.")
     }
 
     /// 504 for a revision that does not exist yet.

@@ -261,6 +261,96 @@ async fn wrong_defaults_and_patterns_are_refused() {
 }
 
 #[tokio::test]
+async fn users_of_old_versions_are_warned() {
+    let api = Api::new().await;
+    let mut old = definition();
+    let stored = old["spec"]["versions"][0].clone();
+    for (name, warning) in [
+        ("v1alpha1", None),
+        ("v1alpha2", Some("use the new one")),
+        ("v1beta1", None),
+    ] {
+        let mut version = stored.clone();
+        version["name"] = json!(name);
+        version["storage"] = json!(false);
+        version["deprecated"] = json!(name.starts_with("v1alpha"));
+        if let Some(warning) = warning {
+            version["deprecationWarning"] = json!(warning);
+        }
+        old["spec"]["versions"].as_array_mut().unwrap().push(version);
+    }
+    old["spec"]["versions"][0]["served"] = json!(false);
+    api.post(DEFINITIONS, old).await.ok();
+    for (version, warnings) in [
+        (
+            "v1alpha1",
+            vec!["299 - \"example.com/v1alpha1 Widget is deprecated; use example.com/v1beta1 Widget\""],
+        ),
+        ("v1alpha2", vec!["299 - \"use the new one\""]),
+        ("v1beta1", vec![]),
+    ] {
+        let listed = api.get(&format!("/apis/example.com/{version}/widgets")).await;
+        assert_eq!(
+            (listed.code, listed.warnings),
+            (200, warnings.into_iter().map(str::to_owned).collect())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_definition_whose_converter_cannot_be_trusted_waits() {
+    let api = Api::new().await;
+    let mut broken = definition();
+    let client = json!({"service": {"namespace": "default", "name": "x"}, "caBundle": "Cg=="});
+    broken["spec"]["conversion"] =
+        json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": client}});
+    let made = api.post(DEFINITIONS, broken).await.ok();
+    let established = &made["status"]["conditions"][1];
+    assert_eq!(
+        (&established["status"], &established["reason"]),
+        (&json!("False"), &json!("InvalidCABundle"))
+    );
+    assert_eq!(api.get(WIDGETS).await.code, 404);
+    let mend = json!({"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": null}}}}});
+    api.patch(&format!("{DEFINITIONS}/widgets.example.com"), "merge-patch+json", mend)
+        .await
+        .ok();
+    assert_eq!(api.get(WIDGETS).await.code, 200);
+}
+
+#[tokio::test]
+async fn quotas_limit_their_number() {
+    let api = api().await;
+    let engine = api.engine.clone();
+    let keeper = tokio::spawn(async move { engine.keep_quotas().await });
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    api.post(WIDGETS, widget("a")).await.ok();
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"count/widgets.example.com": "2"}}});
+    api.post(quotas, quota).await.ok();
+    let used = async || {
+        let quota = api.get(&format!("{quotas}/q")).await.ok();
+        quota["status"]["used"]["count/widgets.example.com"].clone()
+    };
+    wait(async || used().await == "1").await;
+    api.post(WIDGETS, widget("b")).await.ok();
+    assert_eq!(used().await, "2");
+    let refused = api.post(WIDGETS, widget("c")).await;
+    assert_eq!(
+        refused.status(),
+        (
+            403,
+            "Forbidden",
+            "widgets.example.com \"c\" is forbidden: exceeded quota: q, requested: count/widgets.example.com=1, used: \
+             count/widgets.example.com=2, limited: count/widgets.example.com=2"
+        )
+    );
+    api.delete(&format!("{WIDGETS}/a"), Value::Null).await.ok();
+    wait(async || used().await == "1").await;
+    api.post(WIDGETS, widget("c")).await.ok();
+    keeper.abort();
+}
+
+#[tokio::test]
 async fn a_definition_goes_after_its_objects() {
     let api = api().await;
     let engine = api.engine.clone();

@@ -9,7 +9,12 @@ async fn plain_objects_go_at_once() {
     let made = api.post(MAPS, map("a")).await.ok();
     let path = format!("{MAPS}/a");
     let wrong = json!({"preconditions": {"uid": "other"}});
-    assert_eq!(api.delete(&path, wrong).await.code, 409);
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    let why = format!(
+        "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (other) does not match the UID in \
+         record ({uid}). The object might have been deleted and then recreated"
+    );
+    assert_eq!(api.delete(&path, wrong).await.status(), (409, "Conflict", why.as_str()));
     let gone = api.delete(&path, Value::Null).await.ok();
     assert_eq!((&gone["kind"], &gone["status"]), (&json!("Status"), &json!("Success")));
     assert_eq!(
@@ -38,6 +43,24 @@ async fn finalizers_hold() {
         .watch(&format!("{MAPS}?watch=true&resourceVersion={watch_from}"), "")
         .await;
     assert_eq!(watch.names(1).await, ["DELETED a"]);
+}
+
+#[tokio::test]
+async fn old_clients_hear_that_dependents_take_time() {
+    let api = Api::new().await;
+    let mut held = map("held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    for object in [map("free"), held] {
+        api.post(MAPS, object).await.ok();
+    }
+    let cascade = json!({"orphanDependents": false});
+    for (name, code) in [("free", 200), ("held", 202)] {
+        assert_eq!(
+            api.delete(&format!("{MAPS}/{name}"), cascade.clone()).await.code,
+            code,
+            "{name}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -71,6 +71,18 @@ async fn versions_of_lists() {
         future.value["details"]["causes"][0]["reason"],
         "ResourceVersionTooLarge"
     );
+    api.post(MAPS, map("b")).await.ok();
+    let then = format!("{MAPS}?resourceVersion={version}");
+    assert_eq!(names(&api.get(&then).await.ok()), ["a", "b"], "not older");
+    for query in ["limit=5", "resourceVersionMatch=Exact"] {
+        assert_eq!(names(&api.get(&format!("{then}&{query}")).await.ok()), ["a"], "{query}");
+    }
+    barepod_store::Store::compact(&*api.store, barepod_store::Store::revision(&*api.store));
+    for query in ["limit=5", "resourceVersionMatch=Exact"] {
+        let message = "The resourceVersion for the provided list is too old.";
+        let expired = api.get(&format!("{then}&{query}")).await;
+        assert_eq!(expired.status(), (410, "Expired", message), "{query}");
+    }
     assert_eq!(api.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.code, 422);
     assert_eq!(api.get(&format!("{MAPS}?resourceVersion=x")).await.code, 400);
     assert_eq!(api.get(&format!("{MAPS}?sendInitialEvents=true")).await.code, 422);
@@ -180,6 +192,15 @@ async fn representations() {
 }
 
 #[tokio::test]
+async fn users_of_what_is_to_go_are_warned() {
+    let api = Api::new().await;
+    let listed = api.get("/api/v1/namespaces/default/endpoints").await;
+    let warning = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    assert_eq!(listed.warnings, [warning]);
+    assert_eq!(api.get(MAPS).await.warnings, [""; 0]);
+}
+
+#[tokio::test]
 async fn paths_that_are_not_served() {
     let api = Api::new().await;
     for path in [
@@ -230,6 +251,13 @@ async fn discovery_and_health() {
             .cloned()
     };
     assert_eq!(find("pods").unwrap()["shortNames"], json!(["po"]));
+    assert_eq!(find("pods").unwrap()["storageVersionHash"], "xPOwRZ+Yhw8=");
+    assert_eq!(find("bindings").unwrap().get("storageVersionHash"), None);
+    let events = api.get("/apis/events.k8s.io/v1").await.ok();
+    assert_eq!(
+        events["resources"][0]["storageVersionHash"],
+        find("events").unwrap()["storageVersionHash"]
+    );
     assert_eq!(find("replicationcontrollers/scale").unwrap()["group"], "autoscaling");
     assert_eq!(find("persistentvolumes").unwrap()["namespaced"], false);
     assert_eq!(find("serviceaccounts/token").unwrap()["kind"], "TokenRequest");

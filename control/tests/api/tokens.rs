@@ -94,13 +94,72 @@ async fn wrong_requests_are_refused() {
     );
     let to = |kind: &str, name: &str, uid: &str| json!({"boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": name, "uid": uid}});
     assert_eq!(request(&api, to("Pod", "none", "")).await.code, 404);
-    assert_eq!(request(&api, to("ConfigMap", "x", "")).await.code, 400);
+    assert_eq!(
+        request(&api, to("ConfigMap", "x", "")).await.status(),
+        (
+            400,
+            "BadRequest",
+            "cannot bind token to object of type /v1, Kind=ConfigMap"
+        )
+    );
     api.post(PODS, pod("p")).await.ok();
     assert_eq!(request(&api, to("Pod", "p", "other")).await.code, 409);
     api.post(ACCOUNTS, json!({"metadata": {"name": "other"}})).await.ok();
     let body = json!({"spec": to("Pod", "p", "")});
     assert_eq!(api.post(&format!("{ACCOUNTS}/other/token"), body).await.code, 400);
     assert_eq!(api.post(&format!("{ACCOUNTS}/none/token"), json!({})).await.code, 404);
+    let account = api.get(&format!("{ACCOUNTS}/default")).await.ok();
+    let uid = account["metadata"]["uid"].as_str().unwrap();
+    let path = format!("{ACCOUNTS}/default/token");
+    for (metadata, code, why) in [
+        (
+            json!({"name": "x"}),
+            422,
+            "must match the service account name if specified",
+        ),
+        (
+            json!({"namespace": "x"}),
+            400,
+            "does not match the namespace sent on the request",
+        ),
+        (
+            json!({"uid": "x"}),
+            409,
+            &*format!("the UID in the token request (x) does not match the UID of the service account ({uid})"),
+        ),
+    ] {
+        let answer = api.post(&path, json!({"metadata": metadata})).await;
+        assert_eq!(answer.code, code, "{}", answer.value);
+        assert!(answer.status().2.ends_with(why), "{}", answer.value);
+    }
+    let made = api.post(&path, json!({"metadata": {"uid": uid}})).await.ok();
+    assert_eq!(
+        (&made["metadata"]["name"], &made["metadata"]["uid"]),
+        (&json!("default"), &json!(uid))
+    );
+}
+
+#[tokio::test]
+async fn a_token_names_a_node_that_is_not_there() {
+    let api = Api::new().await;
+    let mut placed = pod("p");
+    placed["spec"]["nodeName"] = json!("gone");
+    api.post(PODS, placed).await.ok();
+    let reference = json!({"kind": "Pod", "apiVersion": "v1", "name": "p"});
+    let spec = json!({"boundObjectRef": reference, "audiences": ["vault"], "expirationSeconds": 3607});
+    let token = token(&api, spec).await;
+    let said = claims(&token);
+    assert_eq!(said["kubernetes.io"]["node"], json!({"name": "gone"}));
+    assert_eq!(
+        said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap(),
+        3607,
+        "only tokens for the API server are good for longer than asked"
+    );
+    let body = json!({"spec": {"token": token, "audiences": ["vault"]}});
+    let review = api.post("/apis/authentication.k8s.io/v1/tokenreviews", body).await.ok();
+    let extra = review["status"]["user"]["extra"].as_object().unwrap();
+    assert_eq!(extra["authentication.kubernetes.io/node-name"], json!(["gone"]));
+    assert!(!extra.contains_key("authentication.kubernetes.io/node-uid"));
 }
 
 #[tokio::test]
@@ -110,25 +169,50 @@ async fn a_node_gets_tokens_for_its_pods_only() {
     mine["spec"]["nodeName"] = json!("n1");
     mine["spec"]["volumes"] = json!([{"name": "t", "projected": {"sources": [
         {"serviceAccountToken": {"path": "token"}}, {"serviceAccountToken": {"path": "v", "audience": "vault"}}]}}]);
-    api.post(PODS, mine).await.ok();
+    mine["spec"]["volumes"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "d", "csi": {"driver": "d.example.com"}}));
+    let driver = json!({"metadata": {"name": "d.example.com"}, "spec": {"tokenRequests": [{"audience": "driver"}],
+        "volumeLifecycleModes": ["Ephemeral"]}});
+    api.post("/apis/storage.k8s.io/v1/csidrivers", driver).await.ok();
+    let made = api.post(PODS, mine).await.ok();
+    let uid = made["metadata"]["uid"].as_str().unwrap();
     let path = format!("{ACCOUNTS}/default/token");
-    let ask = |node: &str, audience: Value| {
+    let ask = |node: &str, uid: &str, audiences: Value| {
         let user = User::new(format!("system:node:{node}"), vec!["system:nodes".into()]);
-        let reference = json!({"kind": "Pod", "apiVersion": "v1", "name": "mine"});
-        let body = json!({"spec": {"boundObjectRef": reference, "audiences": audience}});
+        let reference = json!({"kind": "Pod", "apiVersion": "v1", "name": "mine", "uid": uid});
+        let body = json!({"spec": {"boundObjectRef": reference, "audiences": audiences}});
         let (api, path) = (&api, &path);
         async move { api.call_as(&user, "POST", path, body).await.code }
     };
-    assert_eq!(ask("n1", json!([])).await, 201);
-    assert_eq!(ask("n1", json!(["vault"])).await, 201);
-    assert_eq!(ask("n1", json!(["other"])).await, 403);
-    assert_eq!(ask("n2", json!([])).await, 403);
+    assert_eq!(ask("n1", uid, json!([])).await, 201);
+    assert_eq!(ask("n1", "", json!([])).await, 403, "which pod of the name");
+    assert_eq!(ask("n1", uid, json!(["vault"])).await, 201);
+    assert_eq!(ask("n1", uid, json!(["driver"])).await, 201);
+    assert_eq!(ask("n1", uid, json!(["vault", "driver"])).await, 403, "one at a time");
+    assert_eq!(ask("n1", uid, json!(["other"])).await, 403);
+    assert_eq!(ask("n2", uid, json!([])).await, 403);
     let user = User::new("system:node:n1", vec!["system:nodes".into()]);
     assert_eq!(
         api.call_as(&user, "POST", &path, json!({})).await.code,
         403,
         "not bound to a pod"
     );
+    let rules =
+        json!([{"verbs": ["request-serviceaccounts-token-audience"], "apiGroups": [""], "resources": ["other"]}]);
+    let roles = "/apis/rbac.authorization.k8s.io/v1";
+    api.post(
+        &format!("{roles}/clusterroles"),
+        json!({"metadata": {"name": "other"}, "rules": rules}),
+    )
+    .await
+    .ok();
+    let subject = json!({"kind": "Group", "name": "system:nodes", "apiGroup": "rbac.authorization.k8s.io"});
+    let role = json!({"kind": "ClusterRole", "name": "other", "apiGroup": "rbac.authorization.k8s.io"});
+    let binding = json!({"metadata": {"name": "other"}, "roleRef": role, "subjects": [subject]});
+    api.post(&format!("{roles}/clusterrolebindings"), binding).await.ok();
+    assert_eq!(ask("n1", uid, json!(["other"])).await, 201, "it may ask for it itself");
 }
 
 #[tokio::test]

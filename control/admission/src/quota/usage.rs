@@ -8,6 +8,11 @@ use barepod_kinds::{Format, Quantity};
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// What is behind the name of a device class where a quota limits its devices.
+const DEVICES: &str = ".deviceclass.resource.k8s.io/devices";
+/// How many devices an allocation holds at most.
+const MOST_DEVICES: i64 = 32;
+
 /// Amounts by the name that quotas use.
 pub type Amounts = BTreeMap<String, Quantity>;
 
@@ -35,6 +40,7 @@ pub fn counts(hard: &Value, group: &str, resource: &str) -> bool {
     };
     hard.keys().any(|key| {
         *key == count
+            || (is_claim(group, resource) && key.ends_with(DEVICES))
             || (group.is_empty()
                 && match resource {
                     "pods" => is_compute(key) || key == "pods",
@@ -43,6 +49,10 @@ pub fn counts(hard: &Value, group: &str, resource: &str) -> bool {
                     _ => key == resource && COUNTED.contains(&resource),
                 })
     })
+}
+
+fn is_claim(group: &str, resource: &str) -> bool {
+    (group, resource) == ("resource.k8s.io", "resourceclaims")
 }
 
 fn is_compute(key: &str) -> bool {
@@ -61,6 +71,9 @@ pub fn usage(group: &str, resource: &str, object: &Value, now: Timestamp) -> Amo
         group => format!("count/{resource}.{group}"),
     };
     used.insert(count, number(1));
+    if is_claim(group, resource) {
+        devices(object, &mut used);
+    }
     if !group.is_empty() {
         return used;
     }
@@ -122,6 +135,36 @@ pub fn usage(group: &str, resource: &str, object: &Value, now: Timestamp) -> Amo
         _ => {}
     }
     used
+}
+
+/// The devices of each class that a claim may take: of alternatives the most that any of them takes.
+fn devices(claim: &Value, used: &mut Amounts) {
+    let wanted = |request: &Value| {
+        let class = str_at(request, &["deviceClassName"])?;
+        let number = match str_at(request, &["allocationMode"]) {
+            Some("All") => MOST_DEVICES,
+            _ => i64_at(request, &["count"]).unwrap_or(1),
+        };
+        Some((
+            format!("{class}{DEVICES}"),
+            Quantity::from_units(number, Format::DecimalSi),
+        ))
+    };
+    for request in list_at(claim, &["spec", "devices", "requests"]) {
+        let mut most = Amounts::new();
+        let alternatives = list_at(request, &["firstAvailable"]).iter();
+        for (key, number) in at(request, &["exactly"])
+            .into_iter()
+            .chain(alternatives)
+            .filter_map(wanted)
+        {
+            let slot = most.entry(key).or_default();
+            *slot = (*slot).max(number);
+        }
+        for (key, number) in most {
+            *used.entry(key).or_default() += number;
+        }
+    }
 }
 
 /// Whether a pod holds its resources: it has not ended, and is not long past its deletion.
@@ -251,6 +294,27 @@ mod tests {
         );
         assert_eq!(used("secrets", json!({})), "count/secrets=1 secrets=1");
         assert_eq!(used("endpoints", json!({})), "count/endpoints=1");
+    }
+
+    #[test]
+    fn claims_use_devices_of_classes() {
+        let exactly = |class: &str, count: i64| json!({"exactly": {"deviceClassName": class, "count": count}});
+        let any = json!({"firstAvailable": [{"deviceClassName": "gpu", "count": 2}, {"deviceClassName": "gpu", "count": 1},
+            {"deviceClassName": "nic", "allocationMode": "All"}]});
+        let claim = json!({"spec": {"devices": {"requests": [exactly("gpu", 3), any]}}});
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let used = usage("resource.k8s.io", "resourceclaims", &claim, now);
+        let used: Vec<String> = used.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
+        assert_eq!(
+            used,
+            [
+                "count/resourceclaims.resource.k8s.io=1",
+                "gpu.deviceclass.resource.k8s.io/devices=5",
+                "nic.deviceclass.resource.k8s.io/devices=32"
+            ]
+        );
+        let hard = json!({"gpu.deviceclass.resource.k8s.io/devices": "1"});
+        assert!(counts(&hard, "resource.k8s.io", "resourceclaims") && !counts(&hard, "", "pods"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 pub struct Bound {
     /// Its name.
     pub name: String,
-    /// Its UID.
+    /// Its UID; empty of the node of a pod that is not there.
     pub uid: String,
 }
 
@@ -60,7 +60,7 @@ fn bound(value: &Value, key: &str) -> Option<Bound> {
     let text = |field: &str| value.get(key)?.get(field)?.as_str().map(str::to_owned);
     Some(Bound {
         name: text("name")?,
-        uid: text("uid")?,
+        uid: text("uid").unwrap_or_default(),
     })
 }
 
@@ -149,7 +149,10 @@ impl Claims {
         });
         for (key, bound) in [("pod", &self.pod), ("secret", &self.secret), ("node", &self.node)] {
             if let Some(bound) = bound {
-                private[key] = json!({"name": bound.name, "uid": bound.uid});
+                private[key] = json!({"name": bound.name});
+                if !bound.uid.is_empty() {
+                    private[key]["uid"] = bound.uid.as_str().into();
+                }
             }
         }
         if let Some(warn_after) = self.warn_after {
@@ -189,7 +192,9 @@ impl Claims {
         for (kind, bound) in [("node", &self.node), ("pod", &self.pod)] {
             if let Some(bound) = bound {
                 extra(&format!("{kind}-name"), bound.name.clone());
-                extra(&format!("{kind}-uid"), bound.uid.clone());
+                if !bound.uid.is_empty() {
+                    extra(&format!("{kind}-uid"), bound.uid.clone());
+                }
             }
         }
         user
@@ -238,6 +243,17 @@ mod tests {
         assert_eq!(
             (read.secret, read.expires_at, read.audiences.len()),
             (legacy.secret, None, 0)
+        );
+        let mut elsewhere = claims();
+        elsewhere.node.as_mut().unwrap().uid.clear();
+        let said = elsewhere.to_value();
+        assert_eq!(said["kubernetes.io"]["node"], json!({"name": "n"}));
+        assert_eq!(
+            Claims::from_value(&said)
+                .unwrap()
+                .user()
+                .extra("authentication.kubernetes.io/node-uid"),
+            [""; 0]
         );
         let mut other = claims().to_value();
         other["sub"] = "system:serviceaccount:ns:other".into();

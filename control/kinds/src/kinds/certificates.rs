@@ -281,6 +281,23 @@ fn certificate(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
+/// Whether the base64 of a bundle holds certificates, each of them at least in form.
+pub fn is_bundle(encoded: &str) -> bool {
+    let decoded = STANDARD.decode(encoded).ok();
+    let pem = decoded
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .unwrap_or_default();
+    let mut blocks = pem.split("-----BEGIN CERTIFICATE-----").skip(1).peekable();
+    let is_sequence = |block: &str| {
+        let body = block
+            .split_once("-----END CERTIFICATE-----")
+            .map_or("", |(body, _)| body);
+        let body: String = body.split_whitespace().collect();
+        STANDARD.decode(body).is_ok_and(|der| der.first() == Some(&0x30))
+    };
+    blocks.peek().is_some() && blocks.all(is_sequence)
+}
+
 fn duration(csr: &Value, _now: Timestamp) -> Value {
     match i64_at(csr, &["spec", "expirationSeconds"]) {
         Some(seconds) => time::human(seconds).into(),

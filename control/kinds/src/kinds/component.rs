@@ -10,6 +10,7 @@ use crate::value::{list_at, text};
 
 /// ComponentStatuses.
 pub static COMPONENT: Declared = Declared {
+    deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"),
     columns: &[
         NAME,
         shows("Status", Cell::By(health), "Whether the component is healthy"),

@@ -36,6 +36,10 @@ impl Strategy for Endpoints {
         errors.into_vec()
     }
 
+    fn deprecation(&self) -> Option<&str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -12,6 +12,7 @@ use crate::value::map_at;
 
 /// RuntimeClasses.
 pub static RUNTIME_CLASS: Declared = Declared {
+    create_on_update: true,
     unconditional_update: false,
     columns: &[
         NAME,

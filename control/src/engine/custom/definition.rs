@@ -85,6 +85,7 @@ fn of_versions(definition: &Value, every: bool, converter: Option<&Arc<Converter
             let resource = facts(definition, version);
             let prefix = format!("/{group}/{}/", resource.plural);
             let mut own = behaviour(version, schema.clone());
+            own.deprecation = deprecation(spec, version);
             // Objects of another form are judged before they take the stored one.
             let reshaped = converter.filter(|_| *api_version != stored);
             let judge = reshaped.map(|_| Arc::new(behaviour(version, schema.clone())));
@@ -162,6 +163,28 @@ fn facts(definition: &Value, version: &Value) -> Resource {
     }
 }
 
+/// What is said of a version that is not to be used any more: which newer one is.
+fn deprecation(spec: &Value, version: &Value) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    if let Some(warning) = version["deprecationWarning"].as_str() {
+        return Some(warning.to_owned());
+    }
+    let (group, kind, name) = (text(spec, "group"), text(&spec["names"], "kind"), text(version, "name"));
+    let versions = list(spec, "versions").iter();
+    let newer = versions
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .map(|other| text(other, "name"))
+        .filter(|other| compare(other, &name).is_lt())
+        .min_by(|a, b| compare(a, b));
+    let instead = newer.map(|newer| format!("; use {group}/{newer} {kind}"));
+    Some(format!(
+        "{group}/{name} {kind} is deprecated{}",
+        instead.unwrap_or_default()
+    ))
+}
+
 fn behaviour(version: &Value, schema: Arc<Schema>) -> Custom {
     let stated = &version["subresources"];
     let scale = stated["scale"].is_object().then(|| {
@@ -180,6 +203,7 @@ fn behaviour(version: &Value, schema: Arc<Schema>) -> Custom {
         judged: false,
         rules: Rules::parse(&version["schema"]["openAPIV3Schema"]),
         has_status: stated["status"].is_object(),
+        deprecation: None,
         scale,
         columns: Columns::new(list(version, "additionalPrinterColumns")),
         selectable: fields

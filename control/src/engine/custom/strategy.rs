@@ -20,6 +20,8 @@ pub(super) struct Custom {
     /// Objects were checked in another form than the stored one.
     pub(super) judged: bool,
     pub(super) has_status: bool,
+    /// What everybody is told who uses this version.
+    pub(super) deprecation: Option<String>,
     pub(super) scale: Option<ScalePaths>,
     pub(super) columns: Columns,
     /// Names of fields that can be selected by, and where they are.
@@ -152,6 +154,10 @@ impl Strategy for Custom {
 
     fn validate_status(&self, new: &Value, old: &Value) -> Vec<Invalid> {
         self.check(new, Some(old))
+    }
+
+    fn deprecation(&self) -> Option<&str> {
+        self.deprecation.as_deref()
     }
 
     fn bare_finalizers(&self) -> bool {

@@ -54,6 +54,11 @@ impl Versions {
         }
     }
 
+    /// The version that objects are stored in.
+    pub fn stored_version(&self) -> &str {
+        self.stored.rsplit('/').next().unwrap_or(&self.stored)
+    }
+
     /// Whether there is only one.
     pub fn is_alone(&self) -> bool {
         self.all.len() < 2

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::approval;
 use crate::conditions;
+use crate::kinds::certificates::is_bundle;
 use crate::value::{at, object_mut, str_at, strings, text};
 
 const NAMES: [&str; 2] = ["status", "acceptedNames"];
@@ -72,8 +73,13 @@ pub fn accept(definition: &mut Value, others: &[Arc<Value>], now: Timestamp) {
                 "no conflicts found",
                 now,
             );
-            let message = "the initial names have been accepted";
-            conditions::set(definition, "Established", "True", "InitialNamesAccepted", message, now);
+            if has_bad_bundle(definition) && !conditions::is_true(definition, "Established") {
+                let message = "The conversion webhook CABundle is invalid";
+                conditions::set(definition, "Established", "False", "InvalidCABundle", message, now);
+            } else {
+                let message = "the initial names have been accepted";
+                conditions::set(definition, "Established", "True", "InitialNamesAccepted", message, now);
+            }
         }
         Some((reason, message)) => {
             conditions::set(definition, "NamesAccepted", "False", reason, &message, now);
@@ -85,6 +91,11 @@ pub fn accept(definition: &mut Value, others: &[Arc<Value>], now: Timestamp) {
         }
     }
     conformance(definition, now);
+}
+
+fn has_bad_bundle(definition: &Value) -> bool {
+    let path = ["spec", "conversion", "webhook", "clientConfig", "caBundle"];
+    str_at(definition, &path).is_some_and(|bundle| !bundle.is_empty() && !is_bundle(bundle))
 }
 
 /// Who approved a definition in a group of the project.

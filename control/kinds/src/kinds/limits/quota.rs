@@ -35,6 +35,14 @@ const STANDARD: [&str; 21] = [
     "storage",
     "resourceclaims",
 ];
+const COMPUTE: [&str; 6] = [
+    "cpu",
+    "limits.cpu",
+    "limits.memory",
+    "memory",
+    "requests.cpu",
+    "requests.memory",
+];
 const SCOPES: [&str; 7] = [
     "BestEffort",
     "CrossNamespacePodAffinity",
@@ -106,11 +114,29 @@ fn amounts(quota: &Value, place: &[&str], path: &Path<'_>, errors: &mut Errors) 
     }
 }
 
+/// Whether a scope may select objects that use a standard resource.
+fn applies(scope: &str, resource: &str) -> bool {
+    match scope {
+        "BestEffort" => resource == "pods",
+        "VolumeAttributesClass" => matches!(resource, "persistentvolumeclaims" | "requests.storage"),
+        _ => resource == "pods" || COMPUTE.contains(&resource),
+    }
+}
+
 fn scopes(quota: &Value, errors: &mut Errors) {
     let list = Path::new("spec.scopes");
     let given: Vec<&str> = strings(quota, &["spec", "scopes"]).collect();
     for scope in given.iter().filter(|scope| !SCOPES.contains(scope)) {
         errors.invalid(&list, *scope, "unsupported scope");
+    }
+    let hard = map_at(quota, &["spec", "hard"]).into_iter().flatten();
+    for (name, _) in hard.filter(|(name, _)| STANDARD.contains(&name.as_str())) {
+        for _ in given
+            .iter()
+            .filter(|scope| SCOPES.contains(scope) && !applies(scope, name))
+        {
+            errors.invalid(&list, given.clone(), "unsupported scope applied to resource");
+        }
     }
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
         if given.contains(&one) && given.contains(&other) {
@@ -126,6 +152,22 @@ fn scopes(quota: &Value, errors: &mut Errors) {
         let (scope, operator) = (text(term, "scopeName"), text(term, "operator"));
         if !SCOPES.contains(&scope) {
             errors.invalid(&item.child("scopeName"), scope, "unsupported scope");
+        }
+        for (name, _) in map_at(quota, &["spec", "hard"]).into_iter().flatten() {
+            if STANDARD.contains(&name.as_str()) && SCOPES.contains(&scope) && !applies(scope, name) {
+                let detail = "unsupported scope applied to resource";
+                errors.invalid(
+                    &list,
+                    at(quota, &["spec", "scopeSelector"]).cloned().unwrap_or_default(),
+                    detail,
+                );
+            }
+        }
+        if !matches!(scope, "PriorityClass" | "VolumeAttributesClass") && operator != "Exists" {
+            let detail = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+                          ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
+                          ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            errors.invalid(&item.child("operator"), operator, detail);
         }
         let values = list_at(term, &["values"]).len();
         match operator {
@@ -185,5 +227,25 @@ mod tests {
                 "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: conflicting scopes"
             ]
         );
+        let claims = json!({"spec": {"hard": {"gpu.deviceclass.resource.k8s.io/devices": "4", "requests.storage": "1Gi"},
+            "scopes": ["PriorityClass"]}});
+        let lines: Vec<String> = QUOTA.validate(&claims, None).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            ["spec.scopes: Invalid value: [\"PriorityClass\"]: unsupported scope applied to resource"]
+        );
+        let by_class = |operator: &str, scope: &str| {
+            let term = json!({"scopeName": scope, "operator": operator});
+            let quota = json!({"spec": {"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [term]}}});
+            QUOTA.validate(&quota, None).len()
+        };
+        assert_eq!(
+            (
+                by_class("Exists", "Terminating"),
+                by_class("DoesNotExist", "Terminating")
+            ),
+            (0, 1)
+        );
+        assert_eq!(by_class("DoesNotExist", "PriorityClass"), 0);
     }
 }
