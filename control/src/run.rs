@@ -81,6 +81,7 @@ pub async fn run_until(
     let engine = Arc::new(engine);
     let server = Server::new(listener, tls, upstream, engine.clone());
     let plan = Bootstrap {
+        service_cidr: config.service_cidr,
         service_address: config.kubernetes_service_address(),
         advertise: config.advertise,
         port: address.port(),

@@ -28,6 +28,7 @@ pub mod table;
 pub mod time;
 pub mod value;
 pub mod walk;
+pub mod warnings;
 
 pub use context::{Cluster, Context, EmptyCluster, Settings};
 pub use conversion::Conversion;

@@ -39,6 +39,11 @@ pub fn render(obj: &Value, paths: &ScalePaths) -> Value {
     })
 }
 
+/// Whether the object says how many replicas are wanted.
+pub fn is_stated(obj: &Value, paths: &ScalePaths) -> bool {
+    follow(obj, &paths.spec_replicas).is_some_and(Value::is_number)
+}
+
 /// Writes the wanted replicas of a Scale into the object; an absent number is 0.
 pub fn apply(obj: &mut Value, scale: &Value, paths: &ScalePaths) {
     let wanted = value::i64_at(scale, &["spec", "replicas"]).unwrap_or(0);

@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use barepod_kinds::conditions;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::config::{FrontProxy, Pki};
@@ -16,6 +18,8 @@ use crate::internal::call;
 /// What the bootstrap needs to know.
 #[derive(Debug, Clone)]
 pub struct Bootstrap {
+    /// The addresses of Services.
+    pub service_cidr: (Ipv4Addr, u8),
     /// The address of the `kubernetes` Service.
     pub service_address: Ipv4Addr,
     /// The address of the API server.
@@ -49,6 +53,7 @@ pub async fn bootstrap(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> 
         });
         ensure(engine, "/apis/scheduling.k8s.io/v1/priorityclasses", class, false).await?;
     }
+    service_addresses(engine, plan).await?;
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
@@ -88,6 +93,33 @@ pub async fn bootstrap(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> 
         true,
     )
     .await
+}
+
+/// Shows where Services get their addresses from.
+async fn service_addresses(engine: &Engine, plan: &Bootstrap) -> anyhow::Result<()> {
+    let collection = "/apis/networking.k8s.io/v1/servicecidrs";
+    let (address, length) = plan.service_cidr;
+    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+    let network = Ipv4Addr::from_bits(address.to_bits() & mask);
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [format!("{network}/{length}")]},
+    });
+    ensure(engine, collection, range, false).await?;
+    let path = format!("{collection}/kubernetes");
+    let (_, present) = call(engine, "GET", &path, "", None).await?;
+    if conditions::is_true(&present, "Ready") {
+        return Ok(());
+    }
+    let mut status = json!({"status": {}});
+    let message = "Kubernetes default Service CIDR is ready";
+    conditions::set(&mut status, "Ready", "True", "", message, Timestamp::now());
+    let patch = "application/merge-patch+json";
+    let (code, answer) = call(engine, "PATCH", &format!("{path}/status"), patch, Some(&status)).await?;
+    if code != 200 {
+        bail!("say that {path} is ready: {}", answer["message"]);
+    }
+    Ok(())
 }
 
 /// Publishes by which certificates aggregated API servers know clients, and this server speaking for them.

@@ -61,7 +61,7 @@ impl Accept {
             return Some(Form::Object);
         }
         self.ranges.iter().find_map(|range| {
-            if !range.json() {
+            if !range.json() && !range.yaml() {
                 return None;
             }
             let known = range.group == "meta.k8s.io" && range.version == "v1";
@@ -76,7 +76,14 @@ impl Accept {
 
     /// Whether the client takes an object as it is.
     pub fn plain(&self) -> bool {
-        self.ranges.is_empty() || self.ranges.iter().any(|range| range.json() && range.as_.is_empty())
+        let mut ranges = self.ranges.iter().filter(|range| range.json() || range.yaml());
+        self.ranges.is_empty() || ranges.any(|range| range.as_.is_empty())
+    }
+
+    /// Whether the client wants YAML before JSON.
+    pub fn yaml(&self) -> bool {
+        let mut known = self.ranges.iter().filter(|range| range.json() || range.yaml());
+        known.next().is_some_and(MediaRange::yaml)
     }
 
     /// The version of aggregated discovery that the client wants before plain discovery, if any.
@@ -105,6 +112,10 @@ impl Accept {
 }
 
 impl MediaRange {
+    fn yaml(&self) -> bool {
+        self.media == "application/yaml"
+    }
+
     fn json(&self) -> bool {
         matches!(self.media.as_str(), "application/json" | "application/*" | "*/*")
     }
@@ -162,6 +173,8 @@ mod tests {
         assert!(accept(get).plain() && accept("").plain());
         assert!(!accept("application/json;as=Table;v=v1;g=meta.k8s.io").plain());
         assert_eq!(accept("").form(), Some(Form::Object));
+        assert_eq!(accept("application/yaml").form(), Some(Form::Object));
+        assert!(accept("application/yaml,application/json").yaml() && !accept("*/*,application/yaml").yaml());
         assert_eq!(accept("*/*").form(), Some(Form::Object));
         let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
         assert_eq!(accept(partial).form(), Some(Form::Metadata));

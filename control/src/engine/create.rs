@@ -1,10 +1,12 @@
 //! Making objects.
 
+use std::sync::Arc;
+
 use barepod_admission::Operation;
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
-use barepod_store::{Change, Expect, Guard, Write, WriteError};
+use barepod_store::{Change, Expect, Guard, Object, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,7 +16,7 @@ use super::body::Body;
 use super::custom;
 use super::decode::{self, Expected};
 use super::encode::encode;
-use super::head::Head;
+use super::head::{Head, parse};
 use super::options::WriteOptions;
 use super::registry::Kind;
 use super::reply::{self, Answer};
@@ -126,10 +128,15 @@ impl Engine {
         let object = self.prepare_create(request, target, object, options, book).await?;
         let reserved = self.reserve(target, "", &object, None, options.dry_run).await?;
         let key = target.key();
-        let exists = || ApiError::already_exists(kind, target.name);
+        let exists = |current: Option<Arc<Object>>| match current.map(|object| parse(&object)) {
+            Some(object) if !object["metadata"]["deletionTimestamp"].is_null() => {
+                ApiError::still_there(kind, target.name)
+            }
+            _ => ApiError::already_exists(kind, target.name),
+        };
         if options.dry_run {
-            if self.store.get(&key).is_some() {
-                return Err(exists());
+            if let Some(object) = self.store.get(&key) {
+                return Err(exists(Some(object)));
             }
             return Ok(Some(Answer::Loose(object)));
         }
@@ -145,7 +152,7 @@ impl Engine {
         match written {
             Ok(stored) => Ok(Some(Answer::Stored(stored))),
             Err(WriteError::Guard) => Ok(None),
-            Err(WriteError::Conflict { .. }) => Err(exists()),
+            Err(WriteError::Conflict { current }) => Err(exists(current)),
             Err(WriteError::Storage(error)) => Err(storage_error(&error)),
         }
     }
@@ -190,6 +197,7 @@ impl Engine {
         }
         kind.strategy.set_generation(&mut object, None);
         validate(kind, name, &object, None)?;
+        warn(request, kind, &object, None);
         self.admit_result(request, write, Some(&object)).await?;
         Ok(object)
     }
@@ -235,6 +243,16 @@ pub(super) fn validate(kind: &Kind, name: &str, new: &Value, old: Option<&Value>
         name,
         &errors,
     ))
+}
+
+/// Tells the client what is odd about an object that is good enough to be stored.
+pub(super) fn warn(request: &Request, kind: &Kind, new: &Value, old: Option<&Value>) {
+    let (group, resource) = (&kind.resource.group, &kind.resource.plural);
+    let mut warnings = barepod_kinds::warnings::of(group, resource, new, old);
+    if kind.strategy.bare_finalizers() {
+        warnings.extend(barepod_kinds::warnings::of_finalizers(new, old));
+    }
+    request.notes().warnings.extend(warnings);
 }
 
 /// Fields that writes through an endpoint do not change, so that nobody comes to own them that way.

@@ -68,10 +68,39 @@ pub fn object(
         mut value,
         duplicate_fields,
     } = decode(content_type, bytes, expected)?;
+    if let Shape::Custom(_) = expected.shape {
+        require_kind(&value, expected)?;
+    }
     set_kind(&mut value, expected)?;
     let problems = conform(&mut value, expected, duplicate_fields)?;
     let warnings = judge(problems, validation).map_err(|text| expected.cannot(text))?;
     Ok((value, warnings))
+}
+
+/// Objects of built-in kinds may leave out what they are, custom ones may not.
+fn require_kind(value: &Value, expected: &Expected<'_>) -> ApiResult<()> {
+    let stated = |key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty())
+    };
+    if value.is_object() && !stated("kind") {
+        let kind = expected.kind;
+        let why = format!("the object provided is unrecognized (must be of type {kind}): Object 'Kind' is missing");
+        return Err(ApiError::bad_request(why));
+    }
+    if value.is_object() && !stated("apiVersion") {
+        return Err(other_version("", expected));
+    }
+    Ok(())
+}
+
+fn other_version(given: &str, expected: &Expected<'_>) -> ApiError {
+    ApiError::bad_request(format!(
+        "the API version in the data ({given}) does not match the expected API version ({})",
+        expected.api_version
+    ))
 }
 
 /// Fills kind and version in, or refuses other ones.
@@ -106,10 +135,7 @@ pub fn set_kind(value: &mut Value, expected: &Expected<'_>) -> ApiResult<()> {
         return Err(expected.cannot_as(&kind, &version, why));
     }
     if !api_version.is_empty() && api_version != expected.api_version {
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({})",
-            expected.api_version
-        )));
+        return Err(other_version(&api_version, expected));
     }
     map.insert("kind".into(), expected.kind.into());
     map.insert("apiVersion".into(), expected.api_version.into());

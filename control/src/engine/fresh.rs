@@ -30,6 +30,9 @@ impl Engine {
                 .insert(Annotations(std::mem::take(&mut notes.audit)));
         }
         drop(notes);
+        if request.accept.yaml() {
+            response = reply::as_yaml(response);
+        }
         response
     }
 

@@ -125,6 +125,7 @@ impl Engine {
         };
         let (mut config, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
+        let insisted = ["uid", "resourceVersion"].map(|key| (key, meta::text(&config, key).to_owned()));
         if config
             .pointer("/metadata/managedFields")
             .is_some_and(|entries| !entries.is_null())
@@ -170,7 +171,14 @@ impl Engine {
                 book: false,
                 replace: false,
             };
-            let change = |old: &Value| kind.apply(Some(old), &config, &applying)?.map_err(apply_error);
+            let change = |old: &Value| {
+                let mut new = kind.apply(Some(old), &config, &applying)?.map_err(apply_error)?;
+                // Nobody owns these, but who names them means the object as it was then.
+                for (key, given) in insisted.iter().filter(|(_, given)| !given.is_empty()) {
+                    meta::of(&mut new).insert((*key).to_owned(), given.as_str().into());
+                }
+                Ok(new)
+            };
             break self.update_with(request, target, options, update, change).await?;
         };
         let mut response = reply::object(request, kind, code, &answer)?;

@@ -130,6 +130,30 @@ pub fn indent(bytes: &Bytes) -> Bytes {
     }
 }
 
+/// The same response with its JSON as YAML.
+pub fn as_yaml(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media| media == "application/json");
+    if !is_json || headers.contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let text = match body {
+        Body::Full(Some(bytes)) => bytes,
+        Body::List(list) => list.collect(),
+        other => return Response::from_parts(parts, other),
+    };
+    let value = serde_json::from_slice::<Value>(&text).ok();
+    let Some(yaml) = value.as_ref().and_then(barepod_schema::body::to_yaml) else {
+        return Response::from_parts(parts, text.into());
+    };
+    let media = HeaderValue::from_static("application/yaml");
+    parts.headers.insert(header::CONTENT_TYPE, media);
+    Response::from_parts(parts, yaml.into_bytes().into())
+}
+
 /// Adds `Warning` headers, see RFC 7234 section 5.5 for their form.
 pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
     for warning in warnings {

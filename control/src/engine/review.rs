@@ -36,6 +36,9 @@ impl Engine {
         let (mut review, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
         let user = &*request.user;
+        if &*kind.resource.group == "authorization.k8s.io" && &*kind.resource.kind != "SelfSubjectRulesReview" {
+            nameless(kind, &review["metadata"], target.namespace)?;
+        }
         meta::of(&mut review).insert("creationTimestamp".into(), Value::Null);
         let status = match &*kind.resource.kind {
             "SelfSubjectReview" => json!({"userInfo": user.to_value()}),
@@ -197,6 +200,31 @@ fn invalid(kind: &Kind, field: &str, value: &Value, detail: &str) -> ApiError {
     ApiError::invalid(&kind.resource.group, &kind.resource.kind, "", &[error])
 }
 
+/// A question about access has no metadata, but may say in which namespace it is asked.
+fn nameless(kind: &Kind, metadata: &Value, namespace: &str) -> ApiResult<()> {
+    let unset = |value: &Value| match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        other => other.is_null(),
+    };
+    let said = metadata
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !unset(value));
+    let mut said = said.filter(|(key, _)| *key != "managedFields").peekable();
+    let place = |(key, value): (&String, &Value)| key == "namespace" && value == namespace;
+    if said.peek().is_none() || (!namespace.is_empty() && said.all(place)) {
+        return Ok(());
+    }
+    let why = match namespace {
+        "" => "must be empty",
+        _ => "must be empty except for namespace",
+    };
+    Err(invalid(kind, "metadata", metadata, why))
+}
+
 /// The user that a review is about.
 fn subject(kind: &Kind, spec: &Value) -> ApiResult<User> {
     let list = |value: &Value| -> Vec<String> {
@@ -213,7 +241,7 @@ fn subject(kind: &Kind, spec: &Value) -> ApiResult<User> {
     };
     if user.name.is_empty() && user.groups.is_empty() {
         let why = "at least one of user or group must be specified";
-        return Err(invalid(kind, "spec.user", &spec["user"], why));
+        return Err(invalid(kind, "spec.user", &"".into(), why));
     }
     Ok(user)
 }

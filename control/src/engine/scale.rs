@@ -30,7 +30,15 @@ impl Engine {
         match request.method {
             Method::GET => {
                 let object = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
-                let scale = Answer::Loose(scale::render(&parse(&object), &paths));
+                let object = parse(&object);
+                // Of built-in kinds the number is never absent.
+                if !scale::is_stated(&object, &paths) {
+                    let path = &paths.spec_replicas;
+                    return Err(ApiError::internal(format!(
+                        "the spec replicas field {path:?} does not exist"
+                    )));
+                }
+                let scale = Answer::Loose(scale::render(&object, &paths));
                 reply::object(request, target.kind, 200, &scale)
             }
             Method::PUT => {

@@ -114,6 +114,13 @@ impl ApiError {
         Self::new(409, "AlreadyExists", message).on(kind, name)
     }
 
+    /// 409 for the name of an object that is on its way out.
+    pub fn still_there(kind: &Kind, name: &str) -> Self {
+        let mut error = Self::already_exists(kind, name);
+        error.message = format!("object is being deleted: {}", error.message);
+        error
+    }
+
     /// 409, `Operation cannot be fulfilled on pods "x": …`.
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
         let object = qualified(&kind.resource.group, &kind.resource.plural, name);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::admit::Admission;
 use super::body::Body;
-use super::create::{reset_fields, validate};
+use super::create::{reset_fields, validate, warn};
 use super::decode::{self, Expected};
 use super::encode::encode;
 use super::head::{Head, parse};
@@ -152,7 +152,8 @@ impl Engine {
         let now = Timestamp::now();
         let denied = |denied| ApiError::denied(kind, target.name, denied);
         meta::check_preconditions(&new, old, kind, target.name)?;
-        if update.replace && update.subresource.is_empty() && !kind.strategy.unconditional_update() {
+        let whole = matches!(update.subresource, "" | "status");
+        if update.replace && whole && !kind.strategy.unconditional_update() {
             require_version(target, &new)?;
         }
         meta::keep_system_fields(&mut new, old);
@@ -215,7 +216,10 @@ impl Engine {
                 }
             }
             "binding" | "finalize" => {}
-            _ => validate(kind, target.name, &new, Some(old))?,
+            _ => {
+                validate(kind, target.name, &new, Some(old))?;
+                warn(request, kind, &new, Some(old));
+            }
         }
         self.admit_result(request, write, Some(&new)).await?;
         Ok(Some(new))

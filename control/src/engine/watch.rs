@@ -37,7 +37,9 @@ const CHUNK: usize = 64 << 10;
 impl Engine {
     pub(super) fn watch(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         let kind = target.kind;
-        let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
+        // Documents of YAML cannot follow each other in a stream.
+        let form = request.accept.form().filter(|_| !request.accept.yaml());
+        let form = form.ok_or_else(ApiError::not_acceptable)?;
         let namespace = (!target.namespace.is_empty()).then_some(target.namespace);
         let mut selection = Selection::parse(kind, &request.query)?;
         let mut scope = selection.scope(kind, namespace);

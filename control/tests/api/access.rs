@@ -10,6 +10,7 @@ const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 async fn api() -> Api {
     let api = Api::new().await;
     let plan = Bootstrap {
+        service_cidr: ([10, 96, 0, 0].into(), 16),
         service_address: [10, 96, 0, 1].into(),
         advertise: [192, 0, 2, 1].into(),
         port: 6443,
@@ -65,12 +66,16 @@ async fn defaults_are_made_once_and_mended() {
     let proxier = format!("{RBAC}/clusterroles/system:node-proxier");
     api.patch(&proxier, "merge-patch+json", json!({"rules": []})).await.ok();
     let plan = Bootstrap {
+        service_cidr: ([10, 96, 0, 0].into(), 16),
         service_address: [10, 96, 0, 1].into(),
         advertise: [192, 0, 2, 1].into(),
         port: 6443,
     };
     bootstrap(&api.engine, &plan).await.unwrap();
     assert!(!api.get(&proxier).await.ok()["rules"].as_array().unwrap().is_empty());
+    let addresses = api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await.ok();
+    assert_eq!(addresses["spec"]["cidrs"], json!(["10.96.0.0/16"]));
+    assert_eq!(addresses["status"]["conditions"][0]["status"], "True");
     assert_eq!(api.get(&path).await.ok(), view);
 }
 

@@ -248,6 +248,7 @@ async fn a_node_writes_only_what_is_its_own() {
 async fn nobody_gives_away_more_than_they_have() {
     let api = Api::new().await;
     let plan = Bootstrap {
+        service_cidr: ([10, 96, 0, 0].into(), 16),
         service_address: [10, 96, 0, 1].into(),
         advertise: [192, 0, 2, 1].into(),
         port: 6443,

@@ -167,6 +167,64 @@ async fn status_and_scale_are_written_apart() {
         .await
         .ok();
     assert_eq!(api.get(&path).await.ok()["spec"]["size"], 4);
+    let mut replaced = api.get(&path).await.ok();
+    replaced["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    for path in [path.clone(), format!("{path}/status")] {
+        let refused = api.put(&path, replaced.clone()).await;
+        let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+        assert!(
+            refused.code == 422 && refused.status().2.ends_with(why),
+            "{}",
+            refused.value
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_scale_is_a_number_that_is_there() {
+    let api = Api::new().await;
+    let mut free = definition();
+    let version = &mut free["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    version["selectableFields"] = json!(null);
+    api.post(DEFINITIONS, free).await.ok();
+    api.post(WIDGETS, widget("a")).await.ok();
+    let none = api.get(&format!("{WIDGETS}/a/scale")).await;
+    let why = "Internal error occurred: the spec replicas field \".spec.size\" does not exist";
+    assert_eq!(none.status(), (500, "InternalError", why));
+    let many = json!({"spec": {"size": i64::from(i32::MAX) + 1}});
+    let refused = api.patch(&format!("{WIDGETS}/a"), "merge-patch+json", many).await;
+    let why = ".spec.size: Invalid value: 2147483648: should be less than or equal to 2147483647";
+    assert!(
+        refused.code == 422 && refused.status().2.ends_with(why),
+        "{}",
+        refused.value
+    );
+}
+
+#[tokio::test]
+async fn objects_say_what_they_are() {
+    let api = api().await;
+    for (missing, why) in [
+        ("kind", "Object 'Kind' is missing"),
+        (
+            "apiVersion",
+            "the API version in the data () does not match the expected API version (example.com/v1)",
+        ),
+    ] {
+        let mut object = widget("a");
+        object.as_object_mut().unwrap().remove(missing);
+        let refused = api.post(WIDGETS, object).await;
+        assert!(
+            refused.code == 400 && refused.status().2.ends_with(why),
+            "{}",
+            refused.value
+        );
+    }
+    let mut held = widget("a");
+    held["metadata"]["finalizers"] = json!(["mine"]);
+    let made = api.post(WIDGETS, held).await;
+    assert!(made.code == 201 && made.warnings[0].contains("prefer a domain-qualified finalizer name"));
 }
 
 #[tokio::test]

@@ -34,6 +34,14 @@ async fn finalizers_hold() {
     let marked = api.delete(&path, Value::Null).await.ok();
     assert!(marked["metadata"]["deletionTimestamp"].is_string());
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 0);
+    assert_eq!(
+        api.post(MAPS, map("a")).await.status(),
+        (
+            409,
+            "AlreadyExists",
+            "object is being deleted: configmaps \"a\" already exists"
+        )
+    );
     let watch_from = marked["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     api.patch(&path, "merge-patch+json", json!({"metadata": {"finalizers": null}}))
         .await

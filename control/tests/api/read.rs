@@ -192,6 +192,32 @@ async fn representations() {
 }
 
 #[tokio::test]
+async fn objects_are_shown_in_yaml() {
+    let api = Api::new().await;
+    api.post(MAPS, map("a")).await.ok();
+    for (path, code, line) in [
+        (format!("{MAPS}/a"), 200, "kind: ConfigMap"),
+        (MAPS.to_owned(), 200, "kind: ConfigMapList"),
+        (format!("{MAPS}/b"), 404, "reason: NotFound"),
+        ("/apis/apps".to_owned(), 200, "kind: APIGroup"),
+        (format!("{MAPS}?watch=true"), 406, "reason: NotAcceptable"),
+    ] {
+        let headers = [("accept", "application/yaml")];
+        let response = api.raw("GET", &path, &headers, Vec::new()).await;
+        assert_eq!(response.headers()["content-type"], "application/yaml", "{path}");
+        let answer = api.call("GET", &path, &headers, Vec::new()).await;
+        assert_eq!(answer.code, code, "{path}");
+        let text = answer.value.as_str().unwrap();
+        assert!(text.lines().any(|it| it == line), "{text}");
+    }
+    let both = [("accept", "application/json, application/yaml")];
+    assert_eq!(
+        api.call("GET", MAPS, &both, Vec::new()).await.value["kind"],
+        "ConfigMapList"
+    );
+}
+
+#[tokio::test]
 async fn users_of_what_is_to_go_are_warned() {
     let api = Api::new().await;
     let listed = api.get("/api/v1/namespaces/default/endpoints").await;

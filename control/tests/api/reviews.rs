@@ -10,6 +10,7 @@ const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
 async fn api() -> Api {
     let api = Api::new().await;
     let plan = Bootstrap {
+        service_cidr: ([10, 96, 0, 0].into(), 16),
         service_address: [10, 96, 0, 1].into(),
         advertise: [192, 0, 2, 1].into(),
         port: 6443,
@@ -29,6 +30,36 @@ async fn api() -> Api {
 
 fn may(verb: &str, resource: &str, namespace: &str) -> Value {
     json!({"resourceAttributes": {"verb": verb, "resource": resource, "namespace": namespace}})
+}
+
+#[tokio::test]
+async fn questions_about_access_have_no_names() {
+    let api = Api::new().await;
+    let spec =
+        json!({"user": "bob", "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}});
+    for (path, metadata, why) in [
+        ("subjectaccessreviews", json!({"name": "x"}), "must be empty"),
+        (
+            "namespaces/default/localsubjectaccessreviews",
+            json!({"labels": {"a": "b"}}),
+            "must be empty except for namespace",
+        ),
+    ] {
+        let asked = api
+            .post(
+                &format!("{AUTHORIZATION}/{path}"),
+                json!({"metadata": metadata, "spec": spec}),
+            )
+            .await;
+        assert!(asked.code == 422 && asked.status().2.ends_with(why), "{}", asked.value);
+    }
+    let placed = json!({"metadata": {"namespace": "default"}, "spec": spec});
+    api.post(
+        &format!("{AUTHORIZATION}/namespaces/default/localsubjectaccessreviews"),
+        placed,
+    )
+    .await
+    .ok();
 }
 
 #[tokio::test]

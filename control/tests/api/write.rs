@@ -248,6 +248,42 @@ async fn server_side_apply() {
 }
 
 #[tokio::test]
+async fn an_apply_may_insist_on_the_object_as_it_was() {
+    let api = Api::new().await;
+    let made = api.post(MAPS, map("a")).await.ok();
+    let apply = async |metadata: Value| {
+        let mut config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"b": "2"}});
+        config["metadata"]["name"] = json!("a");
+        api.patch(&format!("{MAPS}/a?fieldManager=m"), "apply-patch+yaml", config)
+            .await
+    };
+    let (uid, version) = (&made["metadata"]["uid"], &made["metadata"]["resourceVersion"]);
+    assert_eq!(apply(json!({"resourceVersion": "1"})).await.code, 409);
+    assert_eq!(apply(json!({"uid": "other"})).await.code, 409);
+    apply(json!({"uid": uid, "resourceVersion": version})).await.ok();
+    assert_eq!(
+        apply(json!({"resourceVersion": version})).await.code,
+        409,
+        "it is another version now"
+    );
+    apply(json!({"uid": uid})).await.ok();
+}
+
+#[tokio::test]
+async fn what_is_odd_is_stored_with_a_warning() {
+    let api = Api::new().await;
+    let mut odd = pod("a.b");
+    odd["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "linux"});
+    let made = api.post(PODS, odd).await;
+    assert_eq!(made.warnings.len(), 2, "{:?}", made.warnings);
+    assert!(made.warnings[0].starts_with("299 - \"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14"));
+    assert!(made.warnings[1].starts_with("299 - \"metadata.name: this is used in the Pod's hostname"));
+    let labelled = json!({"metadata": {"labels": {"x": "y"}}});
+    let patched = api.patch(&format!("{PODS}/a.b"), "merge-patch+json", labelled).await;
+    assert_eq!((patched.code, patched.warnings.len()), (200, 0), "nothing new is odd");
+}
+
+#[tokio::test]
 async fn dry_runs_change_nothing() {
     let api = Api::new().await;
     let made = api.post(&format!("{MAPS}?dryRun=All"), map("a")).await;

@@ -13,6 +13,7 @@ pub use level::{Level, Policies, Policy, label_errors};
 use std::collections::BTreeMap;
 
 use barepod_kinds::value::{at, list_at, map_at, str_at};
+use barepod_kinds::warnings;
 use serde_json::Value;
 
 use crate::{Notes, Operation, Plugin, Refusal, Request, World};
@@ -20,21 +21,8 @@ use crate::{Notes, Operation, Plugin, Refusal, Request, World};
 /// The plugin.
 pub(crate) struct PodSecurity;
 
-/// Workloads and where their pod templates are.
-const TEMPLATES: [(&str, &str, &[&str]); 8] = [
-    ("", "podtemplates", &["template"]),
-    ("", "replicationcontrollers", &["spec", "template"]),
-    ("apps", "daemonsets", &["spec", "template"]),
-    ("apps", "deployments", &["spec", "template"]),
-    ("apps", "replicasets", &["spec", "template"]),
-    ("apps", "statefulsets", &["spec", "template"]),
-    ("batch", "cronjobs", &["spec", "jobTemplate", "spec", "template"]),
-    ("batch", "jobs", &["spec", "template"]),
-];
-
 fn template_path(request: &Request<'_>) -> Option<&'static [&'static str]> {
-    let of = |(group, resource, _): &&(&str, &str, _)| request.is(group, resource);
-    TEMPLATES.iter().find(of).map(|(_, _, path)| *path)
+    warnings::template_path(request.group, request.resource)
 }
 
 impl Plugin for PodSecurity {

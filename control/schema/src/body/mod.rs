@@ -79,6 +79,11 @@ pub fn decode(content_type: &str, bytes: &[u8]) -> Result<Decoded, DecodeError> 
     }
 }
 
+/// A value as one YAML document, which [`decode`] reads back; `None` for what YAML cannot say.
+pub fn to_yaml(value: &Value) -> Option<String> {
+    yaml::encode(value)
+}
+
 /// How many levels of lists and objects a value has. The value is one that was decoded, or little deeper.
 pub(crate) fn nesting(value: &Value) -> usize {
     match value {

@@ -36,6 +36,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     }
 }
 
+/// Writes a value as one document.
+pub(super) fn encode(value: &Value) -> Option<String> {
+    serde_saphyr::to_string(value).ok()
+}
+
 fn parse(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
     let options = serde_saphyr::options! { duplicate_keys: duplicate_keys, legacy_octal_numbers: true };
     let mut duplicates = Vec::new();
@@ -92,6 +97,15 @@ mod tests {
         let decoded = decode(b"a: 1\nspec:\n  x: 1\n  x: 2\n").unwrap();
         assert_eq!(decoded.value["spec"]["x"], json!(2));
         assert_eq!(decoded.duplicate_fields, ["x"]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let object = json!({"a": "yes", "b": "0644", "c": "1e3", "d": null, "e": "~", "f": "two\nlines\n", "80": "x", "g": [1,
+            {"h": "- x"}, []], "y": "n", "k": "a: b # c", "t": "", "u": {}, "v": 1.5, "w": "true", "x": " x ", "z": "0x1f"});
+        let text = encode(&object).unwrap();
+        assert!(text.contains("g:\n"), "{text}");
+        assert_eq!(value(&text), object, "{text}");
     }
 
     #[test]

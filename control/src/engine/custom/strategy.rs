@@ -42,14 +42,17 @@ impl Custom {
             .flat_map(|paths| [&paths.spec_replicas, &paths.status_replicas])
         {
             let number = JsonPath::parse(path).and_then(|path| path.find(new).first().and_then(|v| v.as_i64()));
-            if let Some(number) = number.filter(|number| *number < 0) {
-                errors.push(Invalid {
-                    field: path.clone().into_owned(),
-                    kind: ErrorKind::Invalid,
-                    value: number.into(),
-                    detail: "should be a non-negative integer".into(),
-                });
-            }
+            let detail = match number {
+                Some(..0) => "should be a non-negative integer".to_owned(),
+                Some(number) if number > i32::MAX.into() => format!("should be less than or equal to {}", i32::MAX),
+                _ => continue,
+            };
+            errors.push(Invalid {
+                field: path.clone().into_owned(),
+                kind: ErrorKind::Invalid,
+                value: number.into(),
+                detail,
+            });
         }
         errors
     }
@@ -162,6 +165,10 @@ impl Strategy for Custom {
 
     fn bare_finalizers(&self) -> bool {
         true
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
     }
 
     fn generation(&self) -> bool {
