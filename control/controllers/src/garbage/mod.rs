@@ -1,10 +1,11 @@
 //! Deletes objects whose owners are gone, and carries out foreground and orphaning deletions.
 //!
-//! Input: the metadata of every object of every kind that can be watched. Output: deletions, and patches of owner
+//! Input: the metadata of every object of every kind that can be watched, also of those that come to be served. Output: deletions, and patches of owner
 //! references and finalizers. A deletion names the revision it was decided on, so that an object that changed meanwhile
 //! is judged again instead.
 
 mod graph;
+mod kinds;
 mod sources;
 mod verdict;
 
@@ -17,8 +18,11 @@ use barepod_client::types::OwnerReference;
 use barepod_client::{DeleteOptions, PartialObject, Patch, Propagation, Request};
 use futures_util::future::join_all;
 use graph::{FOREGROUND, Graph, Item, ORPHAN, Uid, Work};
+use kinds::Kinds;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, OnceLock};
+use sources::Watches;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use verdict::{Verdict, decide};
@@ -32,7 +36,9 @@ const WORKERS: usize = 64;
 pub(crate) struct Garbage {
     context: Arc<Context>,
     graph: Mutex<Graph>,
-    kinds: OnceLock<Vec<Kind>>,
+    kinds: Mutex<Kinds>,
+    /// Objects whose owners are of kinds that are not served, or not yet.
+    puzzling: Mutex<HashSet<Uid>>,
     queue: Queue<Work>,
     /// Told of every namespace that lost an object.
     lost: Box<dyn Fn(&str) + Send + Sync>,
@@ -43,7 +49,8 @@ impl Garbage {
         Arc::new(Self {
             context: context.clone(),
             graph: Mutex::default(),
-            kinds: OnceLock::new(),
+            kinds: Mutex::default(),
+            puzzling: Mutex::default(),
             queue: Queue::new(),
             lost: Box::new(lost),
         })
@@ -51,15 +58,14 @@ impl Garbage {
 
     /// Works until dropped.
     pub(crate) async fn run(self: Arc<Self>) {
-        let discovered = self.discover_until_known().await;
-        let kinds = self.kinds.get_or_init(|| discovered);
-        let mut tasks = JoinSet::new();
+        let (mut watches, mut tasks) = (Watches::new(), JoinSet::new());
         // Nothing is judged before every kind was listed once: an owner may be in the last of them.
-        self.connect(kinds, &mut tasks).await;
+        self.connect(&mut watches, &mut tasks).await;
         let this = &self;
-        self.queue
-            .drive(NAME, WORKERS, |work| async move { this.work(&work).await })
-            .await;
+        let work = self
+            .queue
+            .drive(NAME, WORKERS, |work| async move { this.work(&work).await });
+        tokio::join!(work, self.follow(watches, tasks));
     }
 
     async fn discover_until_known(&self) -> Vec<Kind> {
@@ -75,8 +81,8 @@ impl Garbage {
         }
     }
 
-    fn kinds(&self) -> &[Kind] {
-        self.kinds.get().map_or(&[], Vec::as_slice)
+    fn kind(&self, place: usize) -> Option<Arc<Kind>> {
+        lock(&self.kinds).get(place).cloned()
     }
 
     async fn work(&self, work: &Work) -> Result<Again, Error> {
@@ -97,13 +103,13 @@ impl Garbage {
                 let Some(item) = graph.item(uid).cloned() else {
                     return Ok(());
                 };
-                let namespaced = |kind: usize| self.kinds().get(kind).is_none_or(|k| k.namespaced);
+                let namespaced = |kind: usize| self.kind(kind).is_none_or(|k| k.namespaced);
                 (decide(&graph, uid, &namespaced), item)
             };
             match verdict {
                 Verdict::Nothing => return Ok(()),
                 Verdict::LookUp(owners) => {
-                    if !self.look_up(&item, owners).await? {
+                    if !self.look_up(uid, &item, owners).await? {
                         return Ok(());
                     }
                 }
@@ -122,11 +128,12 @@ impl Garbage {
 
     /// Asks the server for owners the graph does not have. Says whether all are known to be absent now; one that exists
     /// will come with its own watch.
-    async fn look_up(&self, item: &Item, owners: Vec<OwnerReference>) -> Result<bool, Error> {
+    async fn look_up(&self, uid: &Uid, item: &Item, owners: Vec<OwnerReference>) -> Result<bool, Error> {
         for owner in owners {
             let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-            let known = self.kinds().iter().find(|k| k.kind == owner.kind && k.group == group);
+            let known = lock(&self.kinds).named(group, &owner.kind).cloned();
             let Some(kind) = known else {
+                lock(&self.puzzling).insert(uid.clone());
                 tracing::debug!(object = %item.key, owner = owner.name, kind = owner.kind, "owner of an unknown kind");
                 return Ok(false);
             };
@@ -150,8 +157,7 @@ impl Garbage {
     /// The path of the object, and what to call it.
     fn locate(&self, item: &Item) -> Result<(String, String), Error> {
         let kind = self
-            .kinds()
-            .get(item.kind)
+            .kind(item.kind)
             .ok_or_else(|| Error::invalid(item.key.to_string(), "unknown kind"))?;
         Ok((
             kind.resource().path(item.key.namespace(), item.key.name()),

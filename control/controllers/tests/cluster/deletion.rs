@@ -3,6 +3,7 @@
 use crate::support::{Cluster, Objects};
 use barepod_client::{DeleteOptions, Propagation};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/web";
 
@@ -82,6 +83,48 @@ async fn any_kind_is_collected_once_its_owner_is_gone() {
         .await;
     cluster.delete(&format!("{maps}/owner"), DeleteOptions::default()).await;
     cluster.until("v1/Secret", "the kept to go", Objects::is_empty).await;
+    cluster.stop().await;
+}
+
+/// A kind that is served only when everything runs already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn custom_resources_own_and_are_owned() {
+    let cluster = Cluster::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com",
+        "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
+    let map = |owner: &Value| {
+        let owner = json!({"apiVersion": "example.com/v1", "kind": "Widget", "name": "owner", "uid": owner});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dependent", "ownerReferences": [owner]}})
+    };
+    let (maps, widgets) = (
+        "/api/v1/namespaces/default/configmaps",
+        "/apis/example.com/v1/namespaces/default/widgets",
+    );
+    let gone = |all: &Objects| !all.contains_key("default/dependent");
+    // Whose owner it is cannot be told before the kind is there.
+    cluster
+        .post(maps, map(&json!("00000000-0000-0000-0000-000000000000")))
+        .await;
+    cluster.post(definitions, definition).await;
+    cluster.until("v1/ConfigMap", "the stray to go", gone).await;
+    let widget = |name: &str| json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}});
+    let owner = cluster.post(widgets, widget("owner")).await;
+    cluster.post(maps, map(&owner["metadata"]["uid"])).await;
+    let mut part = widget("part");
+    part["metadata"]["ownerReferences"] = map(&owner["metadata"]["uid"])["metadata"]["ownerReferences"].clone();
+    cluster.post(widgets, part).await;
+    let foreground = DeleteOptions::default().propagation(Propagation::Foreground);
+    cluster.delete(&format!("{widgets}/owner"), foreground).await;
+    cluster.until("v1/ConfigMap", "the dependent to go", gone).await;
+    let all_gone = async {
+        while cluster.get(widgets).await["items"] != json!([]) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), all_gone).await;
+    in_time.expect("the part goes, and then its owner");
     cluster.stop().await;
 }
 
