@@ -43,6 +43,8 @@ pub struct Config {
     pub max_pods: u32,
     /// How many processes and threads one pod may have; `None` leaves it to the kernel.
     pub pod_pids_limit: Option<i64>,
+    /// How many sandboxes are kept ready for pods to come.
+    pub spare_sandboxes: usize,
     /// When a container's log is rotated, in bytes.
     pub log_max_bytes: u64,
     /// How many files of a container's log are kept, the current one among them.

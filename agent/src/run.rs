@@ -23,6 +23,7 @@ use crate::objects::Cache;
 use crate::pods::backoff::Retry;
 use crate::pods::manager;
 use crate::pods::registry::Registry;
+use crate::pods::spares::Spares;
 use crate::shared::{Shared, blocking};
 use crate::slots::Slots;
 use crate::{api, files, image_watch, node, proxy, static_pods, sys};
@@ -118,6 +119,7 @@ async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: Lo
         routes,
         registry: Registry::default(),
         program,
+        spares: Spares::default(),
         host: machine.host.clone(),
         client: client.clone(),
     });

@@ -16,6 +16,7 @@ use crate::drivers::network;
 use crate::events::Recorder;
 use crate::objects::Cache;
 use crate::pods::registry::Registry;
+use crate::pods::spares::Spares;
 use crate::proxy::{Routes, Services};
 use crate::slots::Slots;
 use crate::spec::fields::Facts;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub registry: Registry,
     /// The program that makes sandboxes.
     pub program: Program,
+    /// Sandboxes for pods to come.
+    pub spares: Spares,
     /// The machine.
     pub host: Host,
 }

@@ -89,6 +89,13 @@ pub enum Request {
     Sandbox,
     /// From now on send [`Event`]s to this client. Exits that happened before are in the answer to `Sandbox`.
     Subscribe,
+    /// Make a spare sandbox that of a pod: its directory is moved to the new one, which may be there if it is empty, its
+    /// host name is set, and the pod's cgroup is made. The namespaces must be the same, and there can be no sysctls.
+    /// After a failure the sandbox is good for nothing but `Stop`.
+    Claim {
+        /// The pod's sandbox.
+        config: Box<SandboxConfig>,
+    },
     /// Make a container up to the point where its program would be executed. With `config: None` the configuration
     /// is read from a memory file whose descriptor is sent along.
     Create {
@@ -294,6 +301,10 @@ pub struct SandboxConfig {
     pub sysctls: BTreeMap<String, String>,
     /// Kept in the record for tools: labels, annotations, whatever the caller wants to find again.
     pub annotations: BTreeMap<String, String>,
+    /// Made before there is a pod for it: without a cgroup for containers, and without containers, until
+    /// [`Request::Claim`].
+    #[serde(default)]
+    pub spare: bool,
 }
 
 /// A container as it is asked for.
@@ -336,8 +347,11 @@ pub struct Overlay {
 /// What is known of a sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SandboxState {
-    /// As it was asked for.
+    /// As it was asked for, or claimed.
     pub config: SandboxConfig,
+    /// The cgroup it was made for, if it was claimed for a pod with another one since: pause stays where it is.
+    #[serde(default)]
+    pub made_for: Option<PathBuf>,
     /// The monitor's process id.
     pub monitor_pid: i32,
     /// When the monitor started, in clock ticks since the machine's start, which with the process id names it for good.

@@ -88,7 +88,7 @@ pub fn load(dir: &Path) -> Result<SandboxRecord> {
     })?;
     state.containers = containers(dir);
     let layout = Layout::detect()?;
-    let keeper = Cgroup::new(&layout, &cgroup::keeper(&state.config.cgroup)).tracker();
+    let keeper = Cgroup::new(&layout, &keeper(&state)).tracker();
     // Nobody else is in there, so the record need not be written again when pause has its process id.
     state.pause_pid = cgroup::procs(&keeper).unwrap_or_default().first().copied();
     let monitor_alive = monitor(&state).is_some();
@@ -108,6 +108,11 @@ pub fn load(dir: &Path) -> Result<SandboxRecord> {
         pause_alive,
         pids,
     })
+}
+
+/// The cgroup of a sandbox's pause.
+fn keeper(state: &SandboxState) -> PathBuf {
+    cgroup::keeper(state.made_for.as_ref().unwrap_or(&state.config.cgroup))
 }
 
 /// The monitor of a record, if that very process still runs.
@@ -150,7 +155,7 @@ pub fn cleanup(record: &SandboxRecord) -> Vec<Error> {
                 let _ = poll(&mut [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)], DEATH_MS);
             }
             fault::point("cleanup.monitor-killed");
-            let mut errors = remove_kernel(&layout, &record.state.config.cgroup);
+            let mut errors = remove_kernel(&layout, &record.state);
             fault::point("cleanup.cgroups-removed");
             if errors.is_empty() {
                 errors = remove_files(&record.dir);
@@ -163,10 +168,10 @@ pub fn cleanup(record: &SandboxRecord) -> Vec<Error> {
 
 /// Kills everything in a pod's cgroup and its keeper's, and removes both.
 #[must_use]
-pub fn remove_kernel(layout: &Layout, pod: &Path) -> Vec<Error> {
+pub fn remove_kernel(layout: &Layout, state: &SandboxState) -> Vec<Error> {
     let mut errors = Vec::new();
-    let keeper = Cgroup::new(layout, &cgroup::keeper(pod));
-    let pod = Cgroup::new(layout, pod);
+    let keeper = Cgroup::new(layout, &keeper(state));
+    let pod = Cgroup::new(layout, &state.config.cgroup);
     for cgroup in [&keeper, &pod] {
         let dir = cgroup.tracker();
         errors.extend(cgroup::kill(&dir).during("kill the processes of", dir.display()).err());
@@ -220,12 +225,12 @@ pub fn remove_files(dir: &Path) -> Vec<Error> {
     errors
 }
 
-/// Writes a sandbox's record.
+/// Writes a sandbox's record into its directory.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(state: &SandboxState) -> Result<()> {
-    replace(&state.config.dir.join(RECORD), &to_json(state))
+pub fn write(dir: &Path, state: &SandboxState) -> Result<()> {
+    replace(&dir.join(RECORD), &to_json(state))
 }
 
 /// Writes a container's record.
@@ -308,6 +313,7 @@ mod tests {
 
     fn sandbox(dir: &Path) -> SandboxState {
         SandboxState {
+            made_for: None,
             config: SandboxConfig {
                 id: "uid".to_owned(),
                 name: "default/web".to_owned(),
@@ -356,7 +362,7 @@ mod tests {
         let dir = run.join("pods/uid");
         fs::create_dir_all(&dir).unwrap();
         make_containers(&dir).unwrap();
-        write(&sandbox(&dir)).unwrap();
+        write(&dir, &sandbox(&dir)).unwrap();
         write_container(&dir, &container("b", "1")).unwrap();
         write_container(&dir, &container("a", "2")).unwrap();
         let found = list(&run);

@@ -11,7 +11,7 @@ use barepod_runtime::{client, records};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResourcesBuilder};
-use support::{Pod, check_gone, parse_line, remove_parent, sandbox, start_monitor, until};
+use support::{Pod, check_gone, of_a_pod, parse_line, remove_parent, sandbox, start_monitor, until};
 
 fn namespace(pid: i32, name: &str) -> String {
     fs::read_link(format!("/proc/{pid}/ns/{name}"))
@@ -130,6 +130,66 @@ fn limits_of_the_pod_are_written_and_hold_no_process_of_ours() {
         .join("memory.max");
     let limit = fs::read_to_string(v1).or_else(|_| fs::read_to_string(v2)).unwrap();
     assert_eq!(limit.trim(), "8388608");
+    pod.stop();
+}
+
+#[test]
+fn a_spare_sandbox_becomes_that_of_a_pod() {
+    let mut pod = Pod::with("spare", |config| config.spare = true);
+    let spare = pod.config.clone();
+    let mut config = of_a_pod(&spare);
+    let pids = LinuxPidsBuilder::default().limit(50_i64).build().unwrap();
+    config.resources = Some(LinuxResourcesBuilder::default().pids(pids).build().unwrap());
+    let claim = || Request::Claim {
+        config: Box::new(config.clone()),
+    };
+    pod.ask(claim()).unwrap();
+    pod.config = config.clone();
+    assert!(!pod.describe().config.spare);
+    assert_eq!(pod.script("hostname").1, "of-the-pod\n");
+    let limit = config.cgroup.join("pids.max");
+    let limit = limit.to_string_lossy().trim_start_matches('/').to_owned();
+    let limits = [
+        format!("/sys/fs/cgroup/pids/{limit}"),
+        format!("/sys/fs/cgroup/{limit}"),
+    ];
+    assert!(
+        limits
+            .iter()
+            .any(|file| fs::read_to_string(file).is_ok_and(|it| it == "50\n"))
+    );
+    // It is found where the pod's is looked for, and only there.
+    assert!(!spare.dir.exists());
+    let found = records::load(&config.dir).unwrap();
+    assert!(found.monitor_alive && found.pause_alive);
+    assert_eq!(found.state.pause_pid, pod.state.pause_pid);
+    // Once is enough.
+    assert_eq!(pod.ask(claim()).unwrap_err().reason, Reason::State);
+    pod.stop();
+}
+
+#[test]
+fn what_does_not_fit_a_spare_sandbox_is_refused() {
+    let mut pod = Pod::with("misfit", |config| config.spare = true);
+    let container = pod.container(&["true"]);
+    assert_eq!(
+        pod.run(&container).unwrap_err().reason,
+        Reason::State,
+        "it is no pod's yet"
+    );
+    let changes: [fn(&mut SandboxConfig); 3] = [
+        |config| config.network = NamespaceMode::Node,
+        |config| drop(config.sysctls.insert("kernel.shmmax".to_owned(), "1".to_owned())),
+        |config| config.cgroup = "/top".into(),
+    ];
+    for change in changes {
+        let mut config = of_a_pod(&pod.config);
+        change(&mut config);
+        let refused = pod.ask(Request::Claim {
+            config: Box::new(config),
+        });
+        assert_eq!(refused.unwrap_err().reason, Reason::Invalid);
+    }
     pod.stop();
 }
 

@@ -19,7 +19,7 @@ use barepod_runtime::sys::process::{pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use support::bundle::Bundle;
 use support::snapshot::{Snapshot, alone};
-use support::{Pod, budget, check_gone, clean, process, remove_parent, sandbox, start_monitor};
+use support::{Pod, budget, check_gone, clean, of_a_pod, process, remove_parent, sandbox, start_monitor};
 
 /// What ends the runtime in the course of a life.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +102,14 @@ fn kill_after(command: &mut Command, microseconds: u64) -> bool {
 
 /// One life under a monitor.
 fn monitored(death: Death) -> Whole {
-    let config = sandbox("soak");
+    let mut config = sandbox("soak");
+    // Some sandboxes are there before their pods.
+    config.spare = match death {
+        Death::At(point) => point.starts_with("claim."),
+        Death::After(microseconds) => microseconds % 2 == 0,
+        Death::None => true,
+    };
+    let claimed = of_a_pod(&config);
     let in_cleanup = |point: &&str| point.starts_with("cleanup.");
     let mut whole = false;
     let mut pod = Pod::try_new(&config, death.point().filter(|point| !in_cleanup(point)));
@@ -121,7 +128,10 @@ fn monitored(death: Death) -> Whole {
                     let _ = kill();
                 });
             }
-            requests(pod).is_some()
+            let claim = Request::Claim {
+                config: Box::new(claimed.clone()),
+            };
+            (!config.spare || pod.try_ask(claim).is_some()) && requests(pod).is_some()
         });
         if death.point().as_ref().is_some_and(in_cleanup) {
             // The next monitor in the same place clears what a dead one left, and dies doing so.
@@ -132,8 +142,9 @@ fn monitored(death: Death) -> Whole {
             whole = pod.try_ask(Request::Stop).is_some();
         }
     }
-    clean(&config);
-    check_gone(&config);
+    let places = [&config, &claimed];
+    places.into_iter().for_each(clean);
+    places.into_iter().for_each(check_gone);
     remove_parent(&config);
     drop(pod);
     // Not there any more if there was a pod.

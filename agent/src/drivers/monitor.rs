@@ -339,6 +339,12 @@ impl Monitor {
         })
     }
 
+    /// Makes a spare sandbox that of a pod.
+    pub async fn claim(&self, config: SandboxConfig) -> Result<(), Error> {
+        let config = Box::new(config);
+        self.done(Request::Claim { config }).await
+    }
+
     /// Makes and starts a container.
     pub async fn create(&self, config: ContainerConfig) -> Result<ContainerState, Error> {
         let invalid = |error: serde_json::Error| Error::Socket {

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::adopt::{self, Found};
 use super::worker::{self, Desired, Inherited};
-use super::{mirror, shape};
+use super::{mirror, shape, spares};
 use crate::kinds::Pod;
 use crate::shared::{SharedRef, blocking};
 
@@ -76,6 +76,7 @@ pub async fn run(
         manager.adopted(found);
     }
     let _ = known.send(());
+    spares::fill(&manager.shared);
     let selector = format!("spec.nodeName={}", manager.shared.config.node_name);
     let selection = Selection::all(Pod::RESOURCE).fields(selector);
     let mut events = watch_objects(manager.shared.client.clone(), selection);

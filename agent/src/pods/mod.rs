@@ -9,5 +9,6 @@ pub mod ops;
 pub mod plan;
 pub mod registry;
 pub mod shape;
+pub mod spares;
 pub mod store;
 pub mod worker;

@@ -32,6 +32,9 @@ pub struct Options {
     /// How many pods the node takes
     #[arg(long, default_value_t = DEFAULT_MAX_PODS)]
     pub max_pods: u32,
+    /// How many sandboxes are kept ready for pods to come; each costs the memory of an idle pod
+    #[arg(long, default_value_t = 0)]
+    pub spare_sandboxes: usize,
     /// A label of the node, as key=value; may be repeated
     #[arg(long = "node-label", value_parser = key_value)]
     pub labels: Vec<(String, String)>,
@@ -70,6 +73,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         labels: options.labels.iter().cloned().collect(),
         max_pods: options.max_pods,
         pod_pids_limit: Some(DEFAULT_POD_PIDS_LIMIT),
+        spare_sandboxes: options.spare_sandboxes,
         log_max_bytes: DEFAULT_LOG_MAX_BYTES,
         log_max_files: DEFAULT_LOG_MAX_FILES,
     };

@@ -35,6 +35,9 @@ pub struct Options {
     /// Port of the node API
     #[arg(long, default_value_t = 10250)]
     pub agent_port: u16,
+    /// How many sandboxes are kept ready for pods to come; each costs the memory of an idle pod
+    #[arg(long, default_value_t = 0)]
+    pub spare_sandboxes: usize,
     /// Seconds to wait for the node, and then for the demo
     #[arg(long, default_value_t = 60)]
     pub timeout: u64,
@@ -100,6 +103,7 @@ fn start_agent(paths: &Paths, options: &Options, ip: Ipv4Addr, progress: &Progre
         .arg("agent")
         .args(["--api", &format!("https://127.0.0.1:{}", options.port)]);
     command.args(["--agent-listen", &listen.to_string(), "--node-ip", &ip.to_string()]);
+    command.args(["--spare-sandboxes", &options.spare_sandboxes.to_string()]);
     if let Some(name) = &options.node_name {
         command.args(["--node-name", name]);
     }

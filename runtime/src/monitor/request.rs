@@ -58,6 +58,7 @@ pub struct Body<'a> {
 pub enum Verb {
     Sandbox,
     Subscribe,
+    Claim,
     Create,
     Start,
     Kill,

@@ -6,11 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use nix::sched::{CloneFlags, setns};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::sethostname;
 
 use super::attach::Attachments;
 use super::clients::{Caller, Clients};
@@ -18,6 +20,7 @@ use super::containers::Container;
 use super::execs::Exec;
 use super::pause;
 use super::poller::{Poller, Source};
+use super::start::check;
 use crate::cgroup::{self, Cgroup, Layout, Mode};
 use crate::client::with_address;
 use crate::error::{During, Error, Result};
@@ -62,27 +65,27 @@ impl Monitor {
         layout: Layout,
         network: Option<OwnedFd>,
     ) -> Result<Self> {
-        let (dir, cgroup) = (config.dir.clone(), config.cgroup.clone());
-        let created = Self::make(single, config, layout.clone(), network);
-        if created.is_err() {
-            // The reason why it could not be made is what the caller wants to hear.
-            let _ = records::remove_kernel(&layout, &cgroup);
-            let _ = records::remove_files(&dir);
-        }
-        created
-    }
-
-    fn make(single: SingleThread, config: SandboxConfig, layout: Layout, network: Option<OwnedFd>) -> Result<Self> {
         let pid = nix::unistd::getpid().as_raw();
-        let mut state = SandboxState {
+        let state = SandboxState {
             config,
+            made_for: None,
             monitor_pid: pid,
             monitor_start_ticks: records::start_ticks(pid).unwrap_or(0),
             pause_pid: None,
             created_at: time::now_text(),
             containers: Vec::new(),
         };
-        records::write(&state)?;
+        let created = Self::make(single, state.clone(), layout.clone(), network);
+        if created.is_err() {
+            // The reason why it could not be made is what the caller wants to hear.
+            let _ = records::remove_kernel(&layout, &state);
+            let _ = records::remove_files(&state.config.dir);
+        }
+        created
+    }
+
+    fn make(single: SingleThread, mut state: SandboxState, layout: Layout, network: Option<OwnedFd>) -> Result<Self> {
+        records::write(&state.config.dir, &state)?;
         fault::point("sandbox.recorded");
         let config = &state.config;
         let keeper = Cgroup::new(&layout, &cgroup::keeper(&config.cgroup)).make_tracker()?;
@@ -90,10 +93,9 @@ impl Monitor {
         let (pause_pid, pause, channel) = clone_pause(single, config, &layout, &keeper, network)?;
         fault::point("sandbox.pause-cloned");
         // pause sets itself up meanwhile.
-        let pod = Cgroup::new(&layout, &config.cgroup);
-        pod.make_tracker()?;
-        pod.make(config.resources.as_ref(), true)?;
-        fault::point("sandbox.limits-set");
+        if !config.spare {
+            make_pod(&layout, config)?;
+        }
         let listener = listen_on(&config.dir.join(records::SOCKET))?;
         let poller = Poller::new()?;
         poller.add(&listener, EpollFlags::EPOLLIN, Source::Listener)?;
@@ -124,6 +126,37 @@ impl Monitor {
             stopping: Vec::new(),
             terminating: false,
         })
+    }
+
+    /// Makes a spare sandbox that of a pod.
+    pub(super) fn claim(&mut self, config: &str) -> Result<()> {
+        let object = "the sandbox configuration".to_owned();
+        let config: SandboxConfig =
+            serde_json::from_str(config).map_err(|source| Error::Document { object, source })?;
+        check(&config)?;
+        let old = &self.state.config;
+        let namespaces = |it: &SandboxConfig| (it.network, it.pid, it.ipc, it.uts);
+        if !old.spare || config.spare {
+            return Err(Error::State(
+                "only a spare sandbox can be claimed, for a pod".to_owned(),
+            ));
+        }
+        if namespaces(old) != namespaces(&config) || !config.sysctls.is_empty() {
+            let other = "the pod needs other namespaces than the spare sandbox has";
+            return Err(Error::Invalid(other.to_owned()));
+        }
+        let SandboxConfig { dir, cgroup, .. } = std::mem::replace(&mut self.state.config, config);
+        self.state.made_for = Some(cgroup);
+        records::write(&dir, &self.state)?;
+        fault::point("claim.recorded");
+        let config = &self.state.config;
+        std::fs::rename(&dir, &config.dir).during("move the sandbox to", config.dir.display())?;
+        fault::point("claim.moved");
+        make_pod(&self.layout, config)?;
+        match self.state.pause_pid {
+            Some(pause) if pause::own(config).uts => name_host(pause, &config.hostname),
+            _ => Ok(()),
+        }
     }
 
     /// The sandbox with its containers.
@@ -187,7 +220,7 @@ impl Monitor {
 
     /// Removes what a sandbox whose processes are all gone leaves, and answers those who asked for it.
     pub(super) fn remove(&mut self) {
-        let mut errors = records::remove_kernel(&self.layout, &self.state.config.cgroup);
+        let mut errors = records::remove_kernel(&self.layout, &self.state);
         self.containers
             .values()
             .for_each(|container| self.attend_end(container));
@@ -201,6 +234,25 @@ impl Monitor {
             self.clients.reply(caller, result, Vec::new(), &self.poller);
         }
     }
+}
+
+/// Makes the pod's cgroup, with its limits.
+fn make_pod(layout: &Layout, config: &SandboxConfig) -> Result<()> {
+    let pod = Cgroup::new(layout, &config.cgroup);
+    pod.make_tracker()?;
+    pod.make(config.resources.as_ref(), true)?;
+    fault::point("sandbox.limits-set");
+    Ok(())
+}
+
+/// Sets the host name where pause is.
+fn name_host(pause: i32, name: &str) -> Result<()> {
+    let open = |path: &str| File::open(path).during("open", path);
+    let home = open("/proc/self/ns/uts")?;
+    setns(open(&format!("/proc/{pause}/ns/uts"))?, CloneFlags::CLONE_NEWUTS).during("join", "pause's UTS namespace")?;
+    let named = sethostname(name).during("set the host name", name);
+    setns(home, CloneFlags::CLONE_NEWUTS).during("leave", "pause's UTS namespace")?;
+    named
 }
 
 /// Clones the process that becomes pause.

@@ -120,6 +120,11 @@ impl Monitor {
                 Ok(None)
             }
             _ if !self.stopping.is_empty() => Err(Error::State("the sandbox is being stopped".to_owned())),
+            Verb::Claim => {
+                self.claim(body.config.map_or("{}", |raw| raw.get()))?;
+                done
+            }
+            _ if self.state.config.spare => Err(Error::State("the sandbox belongs to no pod yet".to_owned())),
             Verb::Create => {
                 match (body.config, fds.into_iter().next()) {
                     (Some(config), _) => self.create_container(caller, config.get(), body.start)?,

@@ -92,7 +92,9 @@ struct Sandbox {
 
 impl Sandbox {
     fn prepare(packet: &[u8]) -> Result<Self> {
-        let config = configuration(packet)?;
+        let object = "the sandbox configuration".to_owned();
+        let config = serde_json::from_slice(packet).map_err(|source| Error::Document { object, source })?;
+        check(&config)?;
         let layout = Layout::detect()?;
         clear_remains(&config)?;
         let monitors = Cgroup::new(&layout, &cgroup::monitors(&config.cgroup)).make_tracker()?;
@@ -139,10 +141,8 @@ impl Sandbox {
     }
 }
 
-/// Reads and checks the configuration.
-fn configuration(packet: &[u8]) -> Result<SandboxConfig> {
-    let object = "the sandbox configuration".to_owned();
-    let config: SandboxConfig = serde_json::from_slice(packet).map_err(|source| Error::Document { object, source })?;
+/// What is wrong with a configuration.
+pub fn check(config: &SandboxConfig) -> Result<()> {
     init::check_id(&config.id)?;
     if !config.dir.is_absolute() {
         return Err(Error::Invalid(format!(
@@ -160,7 +160,7 @@ fn configuration(packet: &[u8]) -> Result<SandboxConfig> {
             config.cgroup.display()
         )));
     }
-    Ok(config)
+    Ok(())
 }
 
 /// A directory in which a monitor lives is refused, one in which a monitor died is cleared.

@@ -126,6 +126,17 @@ pub fn sandbox(name: &str) -> SandboxConfig {
     }
 }
 
+/// What a spare sandbox becomes when it is claimed.
+pub fn of_a_pod(spare: &SandboxConfig) -> SandboxConfig {
+    SandboxConfig {
+        dir: spare.dir.with_file_name("claimed"),
+        cgroup: spare.cgroup.with_file_name("claimed"),
+        hostname: "of-the-pod".to_owned(),
+        spare: false,
+        ..spare.clone()
+    }
+}
+
 /// Asks a spawner of its own for a sandbox. Whether both did all they should, and what was said last.
 pub fn start_monitor(config: &SandboxConfig, fault: Option<&str>) -> (bool, String) {
     let (mut command, socket) = client::spawner(&runtime()).unwrap();
@@ -567,8 +578,10 @@ pub fn check_gone(config: &SandboxConfig) {
             assert!(!dir.exists(), "{} is left", dir.display());
         }
     }
+    // One that was claimed has another directory.
     let left: Vec<_> = fs::read_dir(&config.dir)
-        .unwrap()
+        .into_iter()
+        .flatten()
         .flatten()
         .map(|entry| entry.file_name())
         .collect();

@@ -94,12 +94,13 @@ struct Sandbox {
 impl Bench {
     fn latency(&self, count: usize) -> Result<()> {
         let (mut ready, mut started, mut stopped) = (Samples::default(), Samples::default(), Samples::default());
+        let mut claimed = Samples::default();
         for run in 0..count {
             let uid = format!("latency-{run}");
             self.prepare(&uid)?;
             quiet();
             let begin = Instant::now();
-            let sandbox = self.sandbox(&uid, true)?;
+            let sandbox = self.sandbox(&self.config(&uid), true)?;
             ready.add(begin.elapsed());
 
             let request = Request::Create {
@@ -120,11 +121,35 @@ impl Bench {
             sandbox.ask(Request::Stop)?;
             self.network().remove(&uid)?;
             stopped.add(begin.elapsed());
-            // The kernel ends the network namespace in the background; the next sample does not pay for it.
-            self.network().flush()?;
-            std::thread::sleep(Duration::from_millis(30));
+            self.settle()?;
+
+            let spare = SandboxConfig {
+                id: format!("spare-{run}"),
+                spare: true,
+                resources: None,
+                ..self.config(&format!("spare-{run}"))
+            };
+            self.prepare(&spare.id)?;
+            let mut sandbox = self.sandbox(&spare, false)?;
+            let netns = sandbox.ask(Request::Sandbox)?.swap_remove(0);
+            let uid = format!("claimed-{run}");
+            self.prepare(&uid)?;
+            let claim = Request::Claim {
+                config: Box::new(self.config(&uid)),
+            };
+            quiet();
+            let begin = Instant::now();
+            sandbox.send(claim)?;
+            self.attach(&uid, &netns)?;
+            sandbox.answer()?;
+            claimed.add(begin.elapsed());
+            sandbox.uid = uid;
+            sandbox.ask(Request::Stop)?;
+            self.network().remove(&sandbox.uid)?;
+            self.settle()?;
         }
         println!("{}", ready.line("sandbox ready, as the agent drives it"));
+        println!("{}", claimed.line("one that was there before, ready"));
         println!("{}", started.line("container started in it"));
         println!("{}", stopped.line("both ended"));
         Ok(())
@@ -138,7 +163,7 @@ impl Bench {
                 let uid = format!("crowd-{hundred}-{run}");
                 self.prepare(&uid)?;
                 let begin = Instant::now();
-                let sandbox = self.sandbox(&uid, true)?;
+                let sandbox = self.sandbox(&self.config(&uid), true)?;
                 each.add(begin.elapsed());
                 sandboxes.push(sandbox);
             }
@@ -171,7 +196,7 @@ impl Bench {
                     let make = |run| {
                         let uid = format!("scale-{network}-{creators}-{creator}-{run}");
                         self.prepare(&uid)?;
-                        self.sandbox(&uid, network)
+                        self.sandbox(&self.config(&uid), network)
                     };
                     (0..count / creators).map(make).collect()
                 };
@@ -205,6 +230,13 @@ impl Bench {
         self.network.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// The kernel ends the network namespace in the background; the next sample does not pay for it.
+    fn settle(&self) -> Result<()> {
+        self.network().flush()?;
+        std::thread::sleep(Duration::from_millis(30));
+        Ok(())
+    }
+
     /// The directories of a pod, which its agent makes before.
     fn prepare(&self, uid: &str) -> Result<()> {
         for part in ["run", "upper", "work"] {
@@ -213,9 +245,9 @@ impl Bench {
         Ok(())
     }
 
-    /// Asks for a sandbox, connects it to the network meanwhile, and connects to its monitor.
-    fn sandbox(&self, uid: &str, network: bool) -> Result<Sandbox> {
-        let config = SandboxConfig {
+    /// The sandbox of a pod.
+    fn config(&self, uid: &str) -> SandboxConfig {
+        SandboxConfig {
             id: uid.to_owned(),
             name: format!("bench/{uid}"),
             dir: self.dir.join(uid).join("run"),
@@ -223,14 +255,16 @@ impl Bench {
             cgroup: PathBuf::from(format!("/barepodtest-bench/pod{}-{uid}", std::process::id())),
             resources: self.spec.linux().as_ref().and_then(|it| it.resources().clone()),
             ..SandboxConfig::default()
-        };
-        let answers = client::spawn(&self.spawner, &config)?;
+        }
+    }
+
+    /// Asks for a sandbox, connects it to the network meanwhile, and connects to its monitor.
+    fn sandbox(&self, config: &SandboxConfig, network: bool) -> Result<Sandbox> {
+        let answers = client::spawn(&self.spawner, config)?;
         loop {
             match client::recv_spawned(&answers)?.context("the monitor died")? {
                 (FromSpawner::Begun, fds) if network => {
-                    let netns = fds.get(1).context("the sandbox has no network namespace")?.as_fd();
-                    let host_ports = Vec::new();
-                    self.network().add(&[AddRequest { uid, netns, host_ports }]).remove(0)?;
+                    self.attach(&config.id, fds.get(1).context("the sandbox has no network namespace")?)?;
                 }
                 (FromSpawner::Begun, _) => {}
                 (FromSpawner::Ready(_), _) => break,
@@ -238,11 +272,22 @@ impl Bench {
             }
         }
         let sandbox = Sandbox {
-            uid: uid.to_owned(),
+            uid: config.id.clone(),
             socket: client::connect(&config.dir.join("monitor.sock"))?,
         };
         sandbox.ask(Request::Subscribe)?;
         Ok(sandbox)
+    }
+
+    /// Connects a pod to the network.
+    fn attach(&self, uid: &str, netns: &OwnedFd) -> Result<()> {
+        let request = AddRequest {
+            uid,
+            netns: netns.as_fd(),
+            host_ports: Vec::new(),
+        };
+        self.network().add(&[request]).remove(0)?;
+        Ok(())
     }
 
     fn container(&self, uid: &str) -> ContainerConfig {

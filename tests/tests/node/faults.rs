@@ -66,6 +66,62 @@ fn a_killed_spawner_takes_no_pod_with_it_and_is_replaced() {
 }
 
 #[test]
+fn spare_sandboxes_become_pods_and_are_made_again() {
+    let mut c = own_node("spares");
+    let spares = |c: &Cluster, number: usize| -> Vec<String> {
+        let mut found = Vec::new();
+        eventually("the spare sandboxes are there", || {
+            let listed: Value = serde_json::from_str(&c.barepod("ps -o json").stdout).map_err(|e| e.to_string())?;
+            let names = listed
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|it| it["name"].as_str());
+            found = names
+                .filter(|name| name.starts_with("-/spare-"))
+                .map(str::to_owned)
+                .collect();
+            if found.len() == number {
+                Ok(())
+            } else {
+                Err(listed.to_string())
+            }
+        });
+        found
+    };
+    c.kill_daemons(&["agent"]);
+    c.up("--spare-sandboxes 2");
+    let first = spares(&c, 2);
+    let n = c.default_space();
+    n.script("ticker", TICKER, "");
+    let before = identity(&n.ready("ticker"));
+    assert_eq!(n.sh("ticker", "hostname").trim(), "ticker");
+    let second = spares(&c, 2);
+    assert_eq!(
+        first.iter().filter(|name| second.contains(name)).count(),
+        1,
+        "one was taken: {first:?} {second:?}"
+    );
+    // One that died is no pod's problem.
+    let record: Value = serde_json::from_str(&c.barepod("ps -o json").stdout).expect("JSON");
+    let monitor = |name: &str| {
+        let all = record.as_array().expect("a list");
+        all.iter().find(|it| it["name"] == *name).expect("it is there")["monitor_pid"].to_string()
+    };
+    c.kill(&second.iter().map(|name| monitor(name)).collect::<Vec<_>>());
+    n.sleeper("another");
+    n.ready("another");
+    // An agent knows nothing of the spare sandboxes of the one before it, and needs none.
+    let third = spares(&c, 2);
+    c.kill_daemons(&["agent"]);
+    c.up("");
+    spares(&c, 0);
+    assert_eq!(identity(&n.ready("ticker")), before);
+    assert_gapless(&n);
+    assert!(third.iter().all(|name| !second.contains(name)), "{third:?}");
+}
+
+#[test]
 fn what_ended_or_was_deleted_while_the_agent_was_dead_is_caught_up_with() {
     let c = own_node("away");
     let n = c.default_space();

@@ -11,10 +11,11 @@ use barepod_runtime::protocol::{Event, NamespaceMode, SandboxConfig};
 use tokio::sync::{mpsc, watch};
 
 use super::remove;
-use crate::drivers::monitor::Monitor;
+use crate::drivers::monitor::{self, Monitor};
 use crate::drivers::network::{self, chain};
 use crate::laps::Laps;
 use crate::pods::shape;
+use crate::pods::spares::Spare;
 use crate::pods::store::Store;
 use crate::shared::{SharedRef, blocking};
 use crate::spec::{dns, resources};
@@ -33,6 +34,13 @@ pub struct Sandbox {
 
 /// A new sandbox with the channel of its events.
 pub type Made = (Sandbox, mpsc::Receiver<Event>);
+
+/// How a sandbox begins.
+enum Beginning {
+    /// It is there.
+    Spare(Spare),
+    New(monitor::Beginning),
+}
 
 /// Makes the sandbox. What was made is removed again when a later step fails. `None` when the pod is to end first.
 pub async fn create(
@@ -69,23 +77,36 @@ async fn attempt(
     }
     fault::point("agent.pod-recorded");
     laps.done("directories");
-    let beginning = match shared.program.spawn(&config).await {
-        Ok(beginning) => beginning,
-        Err(error) => return Some(Err(chain(&error))),
+    let beginning = match shared.spares.take(shared, &config) {
+        Some(spare) => Beginning::Spare(spare),
+        None => match shared.program.spawn(&config).await {
+            Ok(beginning) => Beginning::New(beginning),
+            Err(error) => return Some(Err(chain(&error))),
+        },
     };
     laps.done("begun");
-    let netns = beginning.netns.clone();
+    let netns = match &beginning {
+        Beginning::Spare(spare) => Some(Arc::clone(&spare.netns)),
+        Beginning::New(beginning) => beginning.netns.clone(),
+    };
     // The network is there when the sandbox is, or nearly.
     let (ready, address) = tokio::join!(
         async {
-            beginning.ready().await.map_err(|error| chain(&error))?;
+            let connected = match beginning {
+                Beginning::Spare(spare) => spare.claim(shared, &config).await?,
+                Beginning::New(beginning) => {
+                    beginning.ready().await.map_err(|error| chain(&error))?;
+                    let (monitor, events, _) = connect(&dir).await?;
+                    (monitor, events)
+                }
+            };
             fault::point("agent.sandbox-ready");
             laps.done("sandbox");
-            connect(&dir).await
+            Ok(connected)
         },
         address(shared, pod, netns.clone(), cancel)
     );
-    let (monitor, events, _) = match ready {
+    let (monitor, events) = match ready {
         Ok(connected) => connected,
         Err(error) => return Some(Err(error)),
     };
@@ -229,6 +250,7 @@ fn config(shared: &SharedRef, pod: &Pod) -> SandboxConfig {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
+        spare: false,
     }
 }
 
