@@ -48,6 +48,8 @@ pub struct Declared {
     pub generation: Generation,
     /// What becomes of a new object's status.
     pub new_status: NewStatus,
+    /// Whether a write of the status leaves even labels and annotations as they were.
+    pub status_alone: bool,
     /// What everybody is told who uses the kind, if it is not to be used any more.
     pub deprecation: Option<&'static str>,
     /// Whether a `PUT` to a new name creates.
@@ -87,6 +89,7 @@ pub const PLAIN: Declared = Declared {
     name_rule: NameRule::Subdomain,
     generation: Generation::None,
     new_status: NewStatus::None,
+    status_alone: false,
     deprecation: None,
     create_on_update: false,
     unconditional_update: true,
@@ -175,6 +178,10 @@ impl Strategy for Declared {
             Generation::None => false,
             Generation::With(parts) => parts.iter().any(|part| walk::at(new, part) != walk::at(old, part)),
         }
+    }
+
+    fn status_alone(&self) -> bool {
+        self.status_alone
     }
 
     fn deprecation(&self) -> Option<&str> {

@@ -66,7 +66,15 @@ pub trait Strategy: Sync {
     /// Makes a status update ready: everything but the status and what metadata may change stays as stored.
     fn prepare_status(&self, _cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
         value::keep_all_but_status(new, old);
+        if self.status_alone() {
+            value::keep_metadata(new, old);
+        }
         Ok(())
+    }
+
+    /// Whether a write of the status leaves even labels and annotations as they were.
+    fn status_alone(&self) -> bool {
+        false
     }
 
     /// Field errors of a new object (`old` is `None`) or of an update; metadata is checked apart.

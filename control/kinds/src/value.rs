@@ -111,6 +111,22 @@ pub fn reset_status(obj: &mut Value) {
     }
 }
 
+/// Restores the metadata of `old` in `new`, except the books of who owns what and the resource version.
+pub fn keep_metadata(new: &mut Value, old: &Value) {
+    let Some(mut metadata) = old.get("metadata").cloned() else {
+        return;
+    };
+    if let (Some(written), Some(map)) = (new.get_mut("metadata"), metadata.as_object_mut()) {
+        for key in ["managedFields", "resourceVersion"] {
+            match written.get_mut(key).map(Value::take) {
+                Some(value) => map.insert(key.to_owned(), value),
+                None => map.remove(key),
+            };
+        }
+        *written = metadata;
+    }
+}
+
 /// Restores everything of `old` in `new`, except status, and metadata's managed fields and resource version.
 pub fn keep_all_but_status(new: &mut Value, old: &Value) {
     let (Some(map), Some(stored)) = (new.as_object_mut(), old.as_object()) else {
@@ -125,7 +141,7 @@ pub fn keep_all_but_status(new: &mut Value, old: &Value) {
     let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };
-    // Labels, annotations and finalizers may be written along with the status; what the system owns may not.
+    // Labels, annotations, finalizers and owners may be written along with the status; what the system owns may not.
     let Some(before) = stored.get("metadata").and_then(Value::as_object) else {
         return;
     };
@@ -133,7 +149,6 @@ pub fn keep_all_but_status(new: &mut Value, old: &Value) {
         "generation",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
-        "ownerReferences",
         "selfLink",
     ] {
         match before.get(key) {

@@ -124,11 +124,12 @@ pub fn of(group: &str, resource: &str, new: &Value, old: Option<&Value>) -> Vec<
                 "this field is deprecated, and is unused by Kubernetes",
             );
         }
-        ("networking.k8s.io", "ingresses") if old.is_none() => {
-            if at(new, &["metadata", "annotations", "kubernetes.io/ingress.class"]).is_some() {
-                let text = "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
-                said.0.push(text.to_owned());
-            }
+        ("networking.k8s.io", "ingresses")
+            if old.is_none() && at(new, &["metadata", "annotations", "kubernetes.io/ingress.class"]).is_some() =>
+        {
+            let text =
+                "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
+            said.0.push(text.to_owned());
         }
         ("node.k8s.io", "runtimeclasses") => said.keys(new, "scheduling.nodeSelector", None, &NODE_LABELS),
         ("storage.k8s.io", "storageclasses") => {

@@ -258,6 +258,7 @@ pub(super) fn warn(request: &Request, kind: &Kind, new: &Value, old: Option<&Val
 /// Fields that writes through an endpoint do not change, so that nobody comes to own them that way.
 pub(super) fn reset_fields(kind: &Kind, subresource: &str) -> &'static [&'static str] {
     match subresource {
+        "status" if kind.strategy.status_alone() => &["metadata", "spec"],
         "status" | "approval" => &["spec"],
         "ephemeralcontainers" | "resize" => &["status"],
         "" if kind.resource.subresource("status").is_some() => &["status"],

@@ -187,7 +187,7 @@ impl Engine {
     }
 }
 
-fn apply_error(error: ApplyError) -> ApiError {
+pub(super) fn apply_error(error: ApplyError) -> ApiError {
     match error {
         ApplyError::Conflicts { message, causes } => ApiError::apply_conflict(
             message,

@@ -1,15 +1,18 @@
 //! The scale subresource: one number of an object, in a form common to all that can be scaled.
 
+use barepod_kinds::time::rfc3339;
 use barepod_kinds::{ScalePaths, scale};
+use barepod_schema::fields::ApplyOptions;
 use barepod_schema::type_of;
 use http::{Method, Response};
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::body::Body;
 use super::decode::{self, Expected};
 use super::head::parse;
 use super::options::WriteOptions;
-use super::patch::{PatchType, check_options};
+use super::patch::{PatchType, apply_error, check_options};
 use super::reply::{self, Answer};
 use super::request::Request;
 use super::status::{ApiError, ApiResult};
@@ -53,11 +56,14 @@ impl Engine {
                 let type_ = PatchType::of(&request.content_type)?;
                 let options = WriteOptions::parse(request, "PatchOptions")?;
                 check_options(type_, &options)?;
+                if type_ == PatchType::Apply && !target.kind.reshapes() {
+                    return self.apply_scale(request, target, &options, &paths).await;
+                }
                 let expected = expected();
                 let patch = decode::decode(&request.content_type, &request.body, &expected)?.value;
                 let change = |current: &Value| {
                     let mut scale = match type_ {
-                        // Only one field can be owned here, so applying it is the same as merging it.
+                        // What is stored in another form is owned in that form, where the number may have another name.
                         PatchType::Apply => PatchType::Merge.patch(&expected, current, &patch)?,
                         other => other.patch(&expected, current, &patch)?,
                     };
@@ -89,15 +95,7 @@ impl Engine {
         let apply = |old: &Value| {
             let wanted = change(&scale::render(old, paths))?;
             meta::check_preconditions(&wanted, old, target.kind, target.name)?;
-            if wanted.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0) < 0 {
-                let error = barepod_kinds::Invalid {
-                    field: "spec.replicas".into(),
-                    kind: barepod_kinds::Kind::Invalid,
-                    value: wanted["spec"]["replicas"].clone(),
-                    detail: "must be greater than or equal to 0".into(),
-                };
-                return Err(ApiError::invalid("autoscaling", "Scale", target.name, &[error]));
-            }
+            check_number(&wanted, target)?;
             let mut new = old.clone();
             scale::apply(&mut new, &wanted, paths);
             match meta::text(&wanted, "resourceVersion") {
@@ -106,13 +104,81 @@ impl Engine {
             };
             Ok(new)
         };
-        let object = match self.update_with(request, target, options, update, apply).await? {
-            Answer::Stored(object) => parse(&object),
-            Answer::Loose(object) => object,
-        };
-        let scale = Answer::Loose(scale::render(&object, paths));
-        let mut response = reply::object(request, target.kind, 200, &scale)?;
-        reply::warn(&mut response, &warnings);
-        Ok(response)
+        let written = self.update_with(request, target, options, update, apply).await?;
+        answer(request, target, written, paths, &warnings)
     }
+
+    /// Applies a Scale: the one field that it can own is owned by its name in the object.
+    async fn apply_scale(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        options: &WriteOptions,
+        paths: &ScalePaths,
+    ) -> ApiResult<Response<Body>> {
+        let kind = target.kind;
+        let (mut wanted, warnings) =
+            decode::object(&request.content_type, &request.body, &expected(), options.validation)?;
+        if meta::text(&wanted, "name").is_empty() {
+            meta::of(&mut wanted).insert("name".into(), target.name.into());
+        }
+        check_name(&wanted, target)?;
+        check_number(&wanted, target)?;
+        let metadata = json!({"name": target.name});
+        let mut config = json!({"apiVersion": kind.api_version, "kind": kind.resource.kind, "metadata": metadata});
+        if wanted["spec"]["replicas"].is_number() {
+            scale::apply(&mut config, &wanted, paths);
+        }
+        let now = rfc3339(Timestamp::now());
+        let applying = ApplyOptions {
+            manager: &options.manager,
+            force: options.force.unwrap_or(false),
+            api_version: &kind.api_version,
+            subresource: "scale",
+            now: &now,
+            reset_fields: &[],
+        };
+        let update = Update {
+            subresource: "scale",
+            book: false,
+            replace: false,
+        };
+        let change = |old: &Value| {
+            meta::check_preconditions(&wanted, old, kind, target.name)?;
+            kind.apply(Some(old), &config, &applying)?.map_err(apply_error)
+        };
+        let written = self.update_with(request, target, options, update, change).await?;
+        answer(request, target, written, paths, &warnings)
+    }
+}
+
+fn check_number(scale: &Value, target: Target<'_>) -> ApiResult<()> {
+    if scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0) >= 0 {
+        return Ok(());
+    }
+    let error = barepod_kinds::Invalid {
+        field: "spec.replicas".into(),
+        kind: barepod_kinds::Kind::Invalid,
+        value: scale["spec"]["replicas"].clone(),
+        detail: "must be greater than or equal to 0".into(),
+    };
+    Err(ApiError::invalid("autoscaling", "Scale", target.name, &[error]))
+}
+
+/// The Scale of an object that was written.
+fn answer(
+    request: &Request,
+    target: Target<'_>,
+    written: Answer,
+    paths: &ScalePaths,
+    warnings: &[String],
+) -> ApiResult<Response<Body>> {
+    let object = match written {
+        Answer::Stored(object) => parse(&object),
+        Answer::Loose(object) => object,
+    };
+    let scale = Answer::Loose(scale::render(&object, paths));
+    let mut response = reply::object(request, target.kind, 200, &scale)?;
+    reply::warn(&mut response, warnings);
+    Ok(response)
 }

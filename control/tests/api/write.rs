@@ -330,6 +330,64 @@ async fn status_and_spec_are_written_apart() {
 }
 
 #[tokio::test]
+async fn some_statuses_are_written_alone() {
+    let api = Api::new().await;
+    let attachment = json!({"metadata": {"name": "a"}, "spec": {"attacher": "d", "nodeName": "n",
+        "source": {"persistentVolumeName": "p"}}});
+    let service = json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}});
+    let written = json!({"metadata": {"labels": {"x": "y"}, "finalizers": ["example.com/x"]}});
+    for (path, object, along) in [
+        ("/apis/storage.k8s.io/v1/volumeattachments", attachment, false),
+        ("/api/v1/namespaces/default/services", service, true),
+    ] {
+        api.post(path, object).await.ok();
+        let path = format!("{path}/a/status");
+        let status = api.patch(&path, "merge-patch+json", written.clone()).await.ok();
+        assert_eq!(status["metadata"]["labels"]["x"] == "y", along, "{status}");
+        assert_eq!(status["metadata"]["finalizers"].is_array(), along, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_scale_is_applied_like_its_object() {
+    let api = Api::new().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "a"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let path = "/apis/apps/v1/namespaces/default/replicasets/a";
+    let apply = async |path: &str, manager: &str, more: &str, config: &Value| {
+        let path = format!("{path}?fieldManager={manager}{more}");
+        api.patch(&path, "apply-patch+yaml", config.clone()).await
+    };
+    apply(path, "whole", "", &set).await.ok();
+    let scale = |replicas: i64| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": replicas}});
+    let scales = format!("{path}/scale");
+    let owners = async || {
+        let set = api.get(path).await.ok();
+        let entries = set["metadata"]["managedFields"].as_array().unwrap().clone();
+        let owns = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null();
+        let names = entries.iter().filter(owns).map(|entry| {
+            let text = |key: &str| entry[key].as_str().unwrap_or("").to_owned();
+            format!("{} {} {}", text("manager"), text("operation"), text("subresource"))
+        });
+        names.collect::<Vec<_>>()
+    };
+    let refused = apply(&scales, "scaler", "", &scale(7)).await;
+    let why = "Apply failed with 1 conflict: conflict with \"whole\": .spec.replicas";
+    assert_eq!(refused.status(), (409, "Conflict", why));
+    assert_eq!(apply(&scales, "scaler", "&force=true", &scale(-1)).await.code, 422);
+    let forced = apply(&scales, "scaler", "&force=true", &scale(7)).await.ok();
+    assert_eq!(
+        (&forced["kind"], &forced["spec"]["replicas"]),
+        (&json!("Scale"), &json!(7))
+    );
+    assert_eq!(owners().await, ["scaler Apply scale"]);
+    apply(&scales, "other", "", &scale(7)).await.ok();
+    assert_eq!(owners().await, ["other Apply scale", "scaler Apply scale"]);
+    assert_eq!(apply(path, "whole", "", &set).await.code, 409);
+}
+
+#[tokio::test]
 async fn generation_counts_changes_of_the_spec() {
     let api = Api::new().await;
     let deployments = "/apis/apps/v1/namespaces/default/deployments";

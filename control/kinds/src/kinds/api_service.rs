@@ -20,6 +20,7 @@ const PATH: Path<'static> = Path::new("spec");
 pub static API_SERVICE: Declared = Declared {
     name_rule: NameRule::PathSegment,
     new_status: NewStatus::Empty,
+    status_alone: true,
     unconditional_update: false,
     columns: &[
         NAME,

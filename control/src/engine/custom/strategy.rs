@@ -140,15 +140,8 @@ impl Strategy for Custom {
         Ok(())
     }
 
-    /// Only the status: not even labels are written along with it.
-    fn prepare_status(&self, _cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
-        let mut next = old.clone();
-        keep(&mut next, new, "status");
-        if let (Some(written), Some(metadata)) = (new.get("metadata"), next.get_mut("metadata")) {
-            keep(metadata, written, "managedFields");
-        }
-        *new = next;
-        Ok(())
+    fn status_alone(&self) -> bool {
+        true
     }
 
     fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {

@@ -47,6 +47,7 @@ const PARAM_KIND: Column = shows(
 
 /// ValidatingAdmissionPolicies.
 pub static VALIDATING_POLICY: Declared = Declared {
+    status_alone: true,
     columns: &[
         NAME,
         counts("Validations", Cell::Count("spec.validations"), "Rules of the policy"),

@@ -28,6 +28,7 @@ const APPROVAL: &str = "api-approved.kubernetes.io";
 pub static DEFINITION: Declared = Declared {
     generation: SPEC,
     new_status: NewStatus::Empty,
+    status_alone: true,
     unconditional_update: false,
     bare_finalizers: true,
     // The names of one are accepted in view of the names of all others.

@@ -20,6 +20,7 @@ const MOST_USERS: usize = 256;
 /// ResourceClaims.
 pub static CLAIM: Declared = Declared {
     new_status: NewStatus::Empty,
+    status_alone: true,
     columns: &[
         NAME,
         shows("State", Cell::By(state), "Whether the claim has its devices"),

@@ -72,6 +72,9 @@ impl Strategy for Pod {
 
     fn prepare_status(&self, _cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
         value::keep_all_but_status(new, old);
+        if let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) {
+            keep(metadata, before, "ownerReferences");
+        }
         if str_at(new, &["status", "qosClass"]).is_none()
             && let Some(class) = value::at(old, &["status", "qosClass"])
             && let Some(status) = object_mut(new, "status")

@@ -158,6 +158,7 @@ pub static CAPACITY: Declared = Declared {
 /// VolumeAttachments.
 pub static ATTACHMENT: Declared = Declared {
     new_status: NewStatus::Dropped,
+    status_alone: true,
     unconditional_update: false,
     columns: &[
         NAME,
