@@ -60,7 +60,10 @@ impl Garbage {
     pub(crate) async fn run(self: Arc<Self>) {
         let (mut watches, mut tasks) = (Watches::new(), JoinSet::new());
         // Nothing is judged before every kind was listed once: an owner may be in the last of them.
-        self.connect(&mut watches, &mut tasks).await;
+        for listed in self.connect(&mut watches, &mut tasks).await {
+            // A watch that ended before its first list has nothing to wait for.
+            let _ = listed.await;
+        }
         let this = &self;
         let work = self
             .queue

@@ -30,8 +30,12 @@ pub(super) struct Watching {
 
 impl Garbage {
     /// Connects every kind that is served and not connected yet, and lets go of those that are served no more. The tasks
-    /// are the watches; the result waits until all new kinds were listed once.
-    pub(super) async fn connect(self: &Arc<Self>, watches: &mut Watches, tasks: &mut JoinSet<()>) {
+    /// are the watches; each of the results comes when a new kind was listed once.
+    pub(super) async fn connect(
+        self: &Arc<Self>,
+        watches: &mut Watches,
+        tasks: &mut JoinSet<()>,
+    ) -> Vec<oneshot::Receiver<()>> {
         let served = self.discover_until_known().await;
         let changes = lock(&self.kinds).update(served);
         for place in &changes.gone {
@@ -73,13 +77,10 @@ impl Garbage {
                 _ => {}
             }
         }
-        for wait in waits {
-            // A watch that ended before its first list has nothing to wait for.
-            let _ = wait.await;
-        }
         for uid in std::mem::take(&mut *lock(&self.puzzling)) {
             self.queue.add(Work::Examine(uid));
         }
+        waits
     }
 
     /// Keeps up with kinds that come and go: those of definitions, and those of other servers. Works until dropped.
@@ -105,7 +106,8 @@ impl Garbage {
         while makers.next().await.is_some() {
             tokio::time::sleep(GATHER).await;
             while let Some(Some(_)) = makers.next().now_or_never() {}
-            self.connect(&mut watches, &mut tasks).await;
+            // One that cannot be listed does not hold up the others: owners that are not known yet are asked for.
+            drop(self.connect(&mut watches, &mut tasks).await);
         }
     }
 
