@@ -8,6 +8,7 @@ use barepod_store::Object;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
+use super::encode::without_kind;
 use super::watch::WatchBody;
 
 /// The error of a body that breaks off.
@@ -85,7 +86,51 @@ impl http_body::Body for Body {
     }
 }
 
-/// A list whose items are copied into frames only while it is being sent.
+impl Body {
+    /// The same, with a list put together at once.
+    pub fn whole(self) -> Self {
+        match self {
+            Body::List(list) => list.collect().into(),
+            other => other,
+        }
+    }
+
+    /// The same, with something that is dropped with it.
+    pub fn with_guard(self, guard: impl Send + Unpin + 'static) -> Self {
+        Body::Stream(Box::pin(Guarded {
+            inner: self,
+            _guard: guard,
+        }))
+    }
+}
+
+struct Guarded<G> {
+    inner: Body,
+    _guard: G,
+}
+
+impl<G: Unpin> http_body::Body for Guarded<G> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A list whose items are copied into frames only while it is being sent, without the kind and the version that its head
+/// says for all of them.
 pub struct ListBody {
     head: Bytes,
     objects: std::vec::IntoIter<Arc<Object>>,
@@ -99,7 +144,7 @@ const TAIL: &[u8] = b"]}";
 impl ListBody {
     /// `head` ends with the opening bracket of the items.
     pub fn new(head: Bytes, objects: Vec<Arc<Object>>) -> Self {
-        let items: usize = objects.iter().map(|object| object.bytes().len()).sum();
+        let items: usize = objects.iter().map(|object| without_kind(object).len() + 1).sum();
         let left = head.len() + items + objects.len().saturating_sub(1) + TAIL.len();
         ListBody {
             head,
@@ -138,10 +183,13 @@ impl ListBody {
                 chunk.extend_from_slice(TAIL);
                 break;
             };
-            if std::mem::replace(&mut separate, true) {
-                chunk.extend_from_slice(b",");
-            }
-            chunk.extend_from_slice(object.bytes());
+            let before: &[u8] = if std::mem::replace(&mut separate, true) {
+                b",{"
+            } else {
+                b"{"
+            };
+            chunk.extend_from_slice(before);
+            chunk.extend_from_slice(without_kind(&object));
         }
         self.left -= chunk.len();
         Some(chunk.freeze())

@@ -19,7 +19,7 @@ impl Engine {
         let (kind, name) = (target.kind, target.name);
         if name.is_empty() {
             let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
-            let objects: Vec<Value> = COMPONENTS.into_iter().map(status).collect();
+            let mut objects: Vec<Value> = COMPONENTS.into_iter().map(status).collect();
             let meta = ListMeta::default();
             match form {
                 Form::Table => {
@@ -30,6 +30,11 @@ impl Engine {
                     Ok(reply::json(200, table::table(kind, sources, &meta, include, true)?))
                 }
                 Form::Object | Form::Metadata => {
+                    // As in every list, the kind of the items is the list's to say.
+                    for item in objects.iter_mut().filter_map(Value::as_object_mut) {
+                        item.remove("kind");
+                        item.remove("apiVersion");
+                    }
                     let list =
                         json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": objects});
                     Ok(reply::value(request, 200, &list))

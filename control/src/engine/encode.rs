@@ -1,7 +1,10 @@
 //! Objects as JSON text, with a place for their revision.
 
-use barepod_store::Encoded;
+use barepod_store::{Encoded, Object};
 use serde_json::{Map, Value};
+
+/// What is between kind and version, and the revision.
+const BEFORE_REVISION: &[u8] = b"\"metadata\":{\"resourceVersion\":\"";
 
 /// Writes an object so that the store can put `metadata.resourceVersion` in: it comes first in the metadata, and the
 /// metadata comes right after kind and version, so that readers of the head need not go far.
@@ -16,7 +19,7 @@ pub fn encode(object: &Value) -> Encoded {
         }
     }
     separate(&mut out);
-    out.extend_from_slice(b"\"metadata\":{\"resourceVersion\":\"");
+    out.extend_from_slice(BEFORE_REVISION);
     let splice = out.len();
     out.push(b'"');
     let metadata = map.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
@@ -32,6 +35,12 @@ pub fn encode(object: &Value) -> Encoded {
     }
     out.push(b'}');
     Encoded::new(out, splice)
+}
+
+/// The text of a stored object behind its kind and version and the brace before them, as it is an item of a list that says
+/// both for all. Only offsets are looked at, not the text.
+pub fn without_kind(object: &Object) -> &[u8] {
+    &object.bytes()[object.splice().saturating_sub(BEFORE_REVISION.len())..]
 }
 
 fn separate(out: &mut Vec<u8>) {
@@ -90,6 +99,11 @@ mod tests {
             let mut expected = object;
             expected["metadata"]["resourceVersion"] = stored.revision().to_string().into();
             assert_eq!(serde_json::from_slice::<Value>(stored.bytes()).unwrap(), expected);
+            let item = [b"{", without_kind(&stored)].concat();
+            let map = expected.as_object_mut().unwrap();
+            map.remove("kind");
+            map.remove("apiVersion");
+            assert_eq!(serde_json::from_slice::<Value>(&item).unwrap(), expected);
         }
         drop(store);
         std::fs::remove_dir_all(&directory).unwrap();

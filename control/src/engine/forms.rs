@@ -233,6 +233,17 @@ impl Kind {
         Ok(to_bytes(&value, false).into())
     }
 
+    /// As [`Kind::text`], of an item of a list.
+    pub(super) fn item(&self, object: &Object) -> ApiResult<Bytes> {
+        let mut value = parse(object);
+        self.show(&mut value)?;
+        if let (Structure::Table(_), Some(map)) = (&self.structure, value.as_object_mut()) {
+            map.remove("kind");
+            map.remove("apiVersion");
+        }
+        Ok(to_bytes(&value, false).into())
+    }
+
     /// The name in stored objects of a field that clients select by.
     pub fn selectable<'n>(&self, name: &'n str) -> Option<&'n str> {
         let known = |name: &str| self.strategy.selectable_field(&Value::Null, name).is_some();

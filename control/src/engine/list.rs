@@ -306,7 +306,8 @@ impl From<ObjectList> for Body {
     }
 }
 
-/// The list of some stored objects.
+/// The list of some stored objects. Kind and version are said by the list alone, except of custom kinds, whose objects
+/// always say them.
 pub(super) fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ApiResult<ObjectList> {
     let (list_kind, api_version) = (kind.resource.list_kind(), &kind.api_version);
     let mut head = format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").into_bytes();
@@ -319,7 +320,7 @@ pub(super) fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>
         true => kind.reshaped(&objects)?.into_iter().map(|(_, text)| text).collect(),
         false => objects
             .iter()
-            .map(|object| kind.text(object))
+            .map(|object| kind.item(object))
             .collect::<ApiResult<_>>()?,
     };
     for (at, text) in texts.iter().enumerate() {

@@ -118,7 +118,7 @@ impl Object {
     }
 
     /// Where the revision stands in the text.
-    pub(crate) fn splice(&self) -> usize {
+    pub fn splice(&self) -> usize {
         self.splice
     }
 

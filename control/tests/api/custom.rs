@@ -52,6 +52,8 @@ async fn a_definition_makes_a_kind_at_once() {
     assert_eq!(made["metadata"]["generation"], 1);
     let list = api.get("/apis/example.com/v1/widgets").await.ok();
     assert_eq!((&list["kind"], names(&list)), (&json!("WidgetList"), vec!["a"]));
+    // Unlike those of built-in kinds, custom objects always say what they are.
+    assert_eq!(list["items"][0]["kind"], "Widget");
     let table = api.get_as(WIDGETS, TABLE).await.ok();
     assert_eq!(table["rows"][0]["cells"], json!(["a", 3]));
     assert_eq!(table["columnDefinitions"][1]["name"], "Size");

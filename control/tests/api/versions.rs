@@ -36,6 +36,7 @@ async fn an_event_is_one_object_in_two_groups() {
         (&json!("EventList"), &json!("it runs"))
     );
     assert_eq!(list["apiVersion"], "events.k8s.io/v1");
+    assert_eq!(list["items"][0].get("kind"), None);
     let wrong = api.get(&format!("{EVENTS}?fieldSelector=involvedObject.name=p")).await;
     assert_eq!(
         (wrong.code, wrong.value["message"].as_str().unwrap()),
