@@ -43,7 +43,7 @@ pub struct Config {
 pub struct AuditConfig {
     /// The policy, as YAML or JSON.
     pub policy: PathBuf,
-    /// The log, one event in JSON a line.
+    /// The log, one event in JSON a line; `-` for the standard output.
     pub log: PathBuf,
     /// The size in bytes that a log does not grow beyond: then it gets the time behind its name and a new one begins. 0
     /// for no limit.

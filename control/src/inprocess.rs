@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use crate::engine::Engine;
 use crate::engine::identity::User;
 use crate::engine::request::Request as ApiRequest;
+use crate::http::{measured, until_answered};
 
 /// Calls the engine as one user.
 #[derive(Debug, Clone)]
@@ -38,11 +39,13 @@ impl Transport for InProcess {
         let (engine, user) = (self.engine.clone(), self.user.clone());
         Box::pin(async move {
             let (parts, body) = request.into_parts();
+            let running = measured(&engine, &parts);
             let mut request = ApiRequest::new(&parts, user, body);
             request.accept.gzip = false;
             // All parts share one program; each goes by its own name.
             request.user_agent = request.user.name.rsplit(':').next().unwrap_or("").to_owned();
-            Ok(engine.handle(request).await.map(Body::new))
+            let response = until_answered(running, engine.handle(request).await);
+            Ok(response.map(Body::new))
         })
     }
 }

@@ -24,6 +24,7 @@ pub mod inprocess;
 mod internal;
 pub mod keepers;
 mod leader;
+pub mod metrics;
 mod quiet;
 mod run;
 mod sys;

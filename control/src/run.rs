@@ -92,7 +92,7 @@ pub async fn run_until(
     publish_authorities(&engine, &config.pki)
         .await
         .context("publish the authorities")?;
-    engine.set_ready(true);
+    engine.set_ready();
 
     let (stop, stopped) = watch::channel(false);
     let mut controllers = config
@@ -127,7 +127,7 @@ pub async fn run_until(
             result.context("the controllers panicked").and_then(|ended| ended.context("run the controllers"))
         }
     };
-    engine.set_ready(false);
+    engine.set_stopping();
     // Both have ended already if nobody listens.
     let _ = stop.send(true);
     if let Some(controllers) = controllers
@@ -189,10 +189,11 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 /// services on one store, only the leader runs them.
 async fn controllers(engine: Arc<Engine>, config: Config, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     let shared = matches!(config.store, Backend::Etcd(_));
-    let client = InProcess::new(engine, "system:kube-controller-manager").client();
+    let client = InProcess::new(engine.clone(), "system:kube-controller-manager").client();
     let (network, prefix) = config.cluster_cidr;
     let cidr = format!("{network}/{prefix}").parse().context("read the pod network")?;
     let mut options = barepod_controllers::Options::new(cidr);
+    options.queues = engine.metrics().queues.clone();
     let ca = &config.pki.ca;
     options.root_ca_pem = Some(std::fs::read_to_string(ca).with_context(|| format!("read {}", ca.display()))?);
     if !shared {

@@ -59,3 +59,17 @@ pub fn descriptors() -> usize {
     }
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
+
+/// In how many parts the kernel divides a second when it tells times, see proc_pid_stat(5).
+pub fn ticks_per_second() -> f64 {
+    // SAFETY: the call only reads a number.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    ticks.max(1) as f64
+}
+
+/// The size of a page of memory in bytes.
+pub fn page_bytes() -> u64 {
+    // SAFETY: the call only reads a number.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}

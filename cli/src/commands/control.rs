@@ -41,7 +41,7 @@ struct Audit {
     /// File with the audit policy; without it nothing is written
     #[arg(long, requires = "audit_log_path")]
     audit_policy_file: Option<PathBuf>,
-    /// The audit log
+    /// The audit log; - for the standard output
     #[arg(long, requires = "audit_policy_file")]
     audit_log_path: Option<PathBuf>,
     /// Megabytes after which the audit log is set aside and a new one begins; 0 for never

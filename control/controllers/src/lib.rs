@@ -35,6 +35,7 @@ mod options;
 mod owner;
 mod pods;
 mod queue;
+mod queue_numbers;
 mod recorder;
 mod replicas;
 mod root_ca;
@@ -45,6 +46,7 @@ mod sync;
 
 pub use cidr::{Ipv4Cidr, ParseCidrError};
 pub use options::Options;
+pub use queue_numbers::{QueueNumbers, Queues};
 
 use anyhow::{Context as _, bail};
 use barepod_client::Client;

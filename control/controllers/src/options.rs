@@ -1,6 +1,7 @@
 //! What the operator decides about the controllers, parsed once by the caller.
 
 use crate::cidr::Ipv4Cidr;
+use crate::queue_numbers::Queues;
 use std::time::Duration;
 
 /// Settings of the scheduler and the controllers.
@@ -21,6 +22,8 @@ pub struct Options {
     pub scheduler_name: String,
     /// PEM certificates published as `kube-root-ca.crt` in every namespace; not published if absent.
     pub root_ca_pem: Option<String>,
+    /// Where the work queues count.
+    pub queues: Queues,
 }
 
 impl Options {
@@ -34,6 +37,7 @@ impl Options {
             orphan_pod_grace: Duration::from_secs(40),
             scheduler_name: "default-scheduler".to_owned(),
             root_ca_pem: None,
+            queues: Queues::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! back after a growing delay. Nothing is polled: an idle queue has no timer.
 
 use crate::api::Error;
+use crate::queue_numbers::QueueNumbers;
 use crate::sync::lock;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -9,7 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -39,10 +41,12 @@ struct Inner<T> {
     due: HashMap<T, (Instant, u64)>,
     failures: HashMap<T, u32>,
     sequence: u64,
+    numbers: Arc<QueueNumbers>,
 }
 
 impl<T: Clone + Eq + Hash + Debug> Queue<T> {
-    pub(crate) fn new() -> Self {
+    /// An empty one, which counts what becomes of its keys.
+    pub(crate) fn new(numbers: Arc<QueueNumbers>) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 ready: VecDeque::new(),
@@ -53,6 +57,7 @@ impl<T: Clone + Eq + Hash + Debug> Queue<T> {
                 due: HashMap::new(),
                 failures: HashMap::new(),
                 sequence: 0,
+                numbers,
             }),
             wake: Notify::new(),
         }
@@ -81,7 +86,9 @@ impl<T: Clone + Eq + Hash + Debug> Queue<T> {
             let mut inner = lock(&self.inner);
             let count = inner.failures.entry(key.clone()).or_insert(0);
             *count += 1;
-            *count
+            let count = *count;
+            inner.numbers.retries.fetch_add(1, Ordering::Relaxed);
+            count
         };
         let delay = backoff(failures);
         self.add_after(key, delay);
@@ -189,6 +196,8 @@ impl<T: Clone + Eq + Hash> Inner<T> {
             return false;
         }
         self.ready.push_back(key);
+        self.numbers.adds.fetch_add(1, Ordering::Relaxed);
+        self.numbers.depth.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -219,9 +228,18 @@ impl<T: Clone + Eq + Hash> Inner<T> {
 
     fn take(&mut self) -> Option<T> {
         let key = self.ready.pop_front()?;
+        self.numbers.depth.fetch_sub(1, Ordering::Relaxed);
         self.queued.remove(&key);
         self.running.insert(key.clone());
         Some(key)
+    }
+}
+
+impl<T> Drop for Inner<T> {
+    fn drop(&mut self) {
+        // Nobody waits any more.
+        let left = u64::try_from(self.ready.len()).unwrap_or(0);
+        self.numbers.depth.fetch_sub(left, Ordering::Relaxed);
     }
 }
 
@@ -236,12 +254,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_waits_once() {
-        let queue = Queue::new();
+        let queue = Queue::new(Arc::default());
         queue.add("a");
         queue.add("a");
         queue.add("b");
+        assert_eq!(
+            (lock(&queue.inner).numbers.adds(), lock(&queue.inner).numbers.depth()),
+            (2, 2)
+        );
         assert_eq!(queue.next().await, "a");
         assert_eq!(queue.next().await, "b");
+        assert_eq!(
+            (lock(&queue.inner).numbers.adds(), lock(&queue.inner).numbers.depth()),
+            (2, 0)
+        );
         queue.done(&"a");
         queue.done(&"b");
         let nothing = tokio::time::timeout(Duration::from_secs(60), queue.next()).await;
@@ -250,7 +276,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_asked_for_while_running_comes_again() {
-        let queue = Queue::new();
+        let queue = Queue::new(Arc::default());
         queue.add("a");
         assert_eq!(queue.next().await, "a");
         queue.add("a");
@@ -272,7 +298,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn delays_keep_the_earliest() {
-        let queue = Queue::new();
+        let queue = Queue::new(Arc::default());
         let start = Instant::now();
         queue.add_after("a", Duration::from_secs(10));
         queue.add_after("a", Duration::from_secs(2));
@@ -289,21 +315,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_double_the_delay_up_to_a_cap() {
-        let queue = Queue::new();
+        let queue = Queue::new(Arc::default());
         assert_eq!(queue.retry("a"), Duration::from_millis(5));
         assert_eq!(queue.retry("a"), Duration::from_millis(10));
         for _ in 0..30 {
             queue.retry("a");
         }
         assert_eq!(queue.retry("a"), LONGEST_DELAY);
+        assert_eq!(lock(&queue.inner).numbers.retries(), 33);
         queue.forget(&"a");
         assert_eq!(queue.retry("a"), Duration::from_millis(5));
     }
 
     #[tokio::test(start_paused = true)]
     async fn drive_retries_and_keeps_keys_apart() {
-        let queue = std::sync::Arc::new(Queue::new());
-        let attempts = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let queue = Arc::new(Queue::new(Arc::default()));
+        let attempts = Arc::new(Mutex::new(Vec::new()));
         let (q, log) = (queue.clone(), attempts.clone());
         let driver = tokio::spawn(async move {
             q.drive("test", 4, |key: u32| {

@@ -29,7 +29,7 @@ impl RootCa {
         let controller = Arc::new(Self {
             context: context.clone(),
             writer,
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(CONTROLLER)),
         });
         let this = controller.clone();
         context.namespaces.on_change(move |change| {

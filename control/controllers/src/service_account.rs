@@ -32,7 +32,7 @@ impl ServiceAccounts {
         let controller = Arc::new(Self {
             context: context.clone(),
             writer,
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
         });
         let this = controller.clone();
         context.namespaces.on_change(move |change| {

@@ -58,7 +58,7 @@ pub struct Declared {
     pub unconditional_update: bool,
     /// Whether finalizers need not say whose they are.
     pub bare_finalizers: bool,
-    /// Whether two objects may not be prepared at a time.
+    /// Whether preparing gives an object something unique, see [`Strategy::serial`].
     pub serial: bool,
     /// Columns; none means name and creation.
     pub columns: &'static [Column],

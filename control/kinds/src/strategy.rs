@@ -145,7 +145,8 @@ pub trait Strategy: Sync {
         }
     }
 
-    /// Whether the engine must hold one lock for the kind across prepare and commit, because prepare allocates.
+    /// Whether preparing gives an object something unique. Then preparing what was prepared changes nothing, unless that
+    /// was given to somebody else meanwhile.
     fn serial(&self) -> bool {
         false
     }

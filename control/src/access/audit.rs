@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use barepod_auth::attributes::{Attributes, Object};
+use barepod_auth::attributes::{Attributes, Decision, Object};
 use barepod_auth::audit::{Level, Policy, PolicyError, Ruling, Stage};
 use barepod_auth::user::User;
 use barepod_kinds::time::rfc3339_micro;
@@ -90,6 +90,7 @@ impl Audit {
         let entry = Entry {
             event: event(&request, &ruling),
             ruling,
+            decision: None,
             lines: self.lines.clone(),
             done: false,
         };
@@ -147,6 +148,7 @@ fn event(request: &Request<'_>, ruling: &Ruling) -> Value {
 pub struct Entry {
     event: Value,
     ruling: Ruling,
+    decision: Option<Decision>,
     lines: mpsc::Sender<Vec<u8>>,
     done: bool,
 }
@@ -160,6 +162,11 @@ impl Entry {
     /// Whether the answered object is wanted.
     pub fn wants_response(&self) -> bool {
         self.ruling.level >= Level::RequestResponse
+    }
+
+    /// Notes what the authorizer says; `None` if it is not asked.
+    pub fn decided(&mut self, decision: Option<Decision>) {
+        self.decision = decision;
     }
 
     /// Notes what was sent, if it is JSON.
@@ -197,8 +204,14 @@ impl Entry {
     /// Notes the outcome and what admission said.
     pub fn outcome(&mut self, code: u16, annotations: &[(String, String)]) {
         self.event["responseStatus"] = json!({"metadata": {}, "code": code});
-        let decision = if code == 403 || code == 401 { "forbid" } else { "allow" };
-        self.event["annotations"] = json!({"authorization.k8s.io/decision": decision});
+        if let Some(decision) = self.decision.take() {
+            let (decision, reason) = match decision {
+                Decision::Allow(reason) => ("allow", reason),
+                Decision::NoOpinion(reason) => ("forbid", reason),
+            };
+            self.event["annotations"] =
+                json!({"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason});
+        }
         for (key, value) in annotations {
             self.event["annotations"][key] = value.as_str().into();
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,12 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 }
 
 impl AuditFile {
-    /// Opens the log, which may be there already.
+    /// Opens the log, which may be there already. One that is named `-` is the standard output, which stays what it is
+    /// however long it gets.
     pub(super) fn open(config: &AuditConfig) -> io::Result<Self> {
+        if config.log == Path::new("-") {
+            return Ok(Self::over(io::stdout().as_fd().try_clone_to_owned()?.into()));
+        }
         let (file, size) = open(&config.log)?;
         Ok(AuditFile {
             path: config.log.clone(),
@@ -39,6 +44,17 @@ impl AuditFile {
             max_backups: config.max_backups,
             last: Timestamp::UNIX_EPOCH,
         })
+    }
+
+    fn over(file: File) -> Self {
+        AuditFile {
+            path: PathBuf::new(),
+            file,
+            size: 0,
+            max_bytes: 0,
+            max_backups: 0,
+            last: Timestamp::UNIX_EPOCH,
+        }
     }
 
     /// Appends whole lines.
@@ -139,5 +155,32 @@ mod tests {
         assert!(other.exists());
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_dash_is_the_standard_output() {
+        const WRITES: &str = "BAREPODTEST_AUDIT_TO_STDOUT";
+        let directory = tempfile::tempdir().unwrap();
+        if std::env::var_os(WRITES).is_some() {
+            let config = AuditConfig {
+                policy: PathBuf::new(),
+                log: "-".into(),
+                max_bytes: 1,
+                max_backups: 1,
+            };
+            let mut log = AuditFile::open(&config).unwrap();
+            log.write(b"first\n").unwrap();
+            return log.write(b"second\n").unwrap();
+        }
+        let name = "access::audit_file::tests::a_dash_is_the_standard_output";
+        let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+        program
+            .args(["--exact", name, "--nocapture"])
+            .env(WRITES, "1")
+            .current_dir(&directory);
+        let output = program.output().unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8_lossy(&output.stdout).contains("first\nsecond\n"));
+        assert!(!directory.path().join("-").exists());
     }
 }

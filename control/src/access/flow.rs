@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::follow::{Followed, Table};
 use crate::engine::parse;
+use crate::metrics::{Family, FlowNumbers, Page, labels};
 
 /// Seats for each processor. A request holds one while it is worked on, not while its answer is sent or watched.
 const SEATS_PER_CPU: usize = 64;
@@ -48,14 +49,48 @@ pub struct Fairness {
     stored: Followed<Stored>,
     seats: usize,
     rooms: Mutex<HashMap<String, Arc<Room>>>,
+    /// By flow schema and priority level.
+    numbers: Family<FlowNumbers>,
 }
 
 /// What came of asking for a seat.
 pub enum Admitted {
-    /// Go on; the seat is free again when this is dropped. With the place the request was given.
-    Seated(Option<(Seat, Place)>),
+    /// Go on: no schema is about the request.
+    Unplaced,
+    /// Go on; the seat is free again when it is dropped.
+    Seated(Place, Seat),
     /// There is no room, and no place to wait.
-    Rejected,
+    Rejected(Place),
+}
+
+/// The turn of a request, over when this is dropped.
+pub struct Seat {
+    /// None where the level has no limit.
+    _taken: Option<Taken>,
+    numbers: Arc<FlowNumbers>,
+}
+
+impl Seat {
+    fn new(taken: Option<Taken>, numbers: Arc<FlowNumbers>) -> Self {
+        numbers.dispatched.add(1);
+        numbers.executing.add(1);
+        Seat { _taken: taken, numbers }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.numbers.executing.remove();
+    }
+}
+
+/// Counts somebody who waits, and may give up.
+struct Waits<'a>(&'a FlowNumbers);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.remove();
+    }
 }
 
 impl Fairness {
@@ -66,10 +101,40 @@ impl Fairness {
             stored: Followed::new(store.clone(), Stored::default()),
             seats: cpus * SEATS_PER_CPU,
             rooms: Mutex::default(),
+            numbers: Family::default(),
         }
     }
 
-    /// Waits for `width` seats. Requests that no schema matches, and those of a level without a limit, need none.
+    /// The same, with another number of seats for all.
+    pub fn with_seats(mut self, seats: usize) -> Self {
+        self.seats = seats;
+        self
+    }
+
+    /// Tells what is counted.
+    pub fn tell(&self, page: &mut Page) {
+        FlowNumbers::tell(&self.numbers, page);
+        let name = "apiserver_flowcontrol_nominal_limit_seats";
+        page.head(
+            name,
+            "gauge",
+            "Seats of a priority level, of which each request that is worked on takes one or more.",
+        );
+        let mut rooms: Vec<(String, usize)> = {
+            let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+            rooms
+                .iter()
+                .map(|(level, room)| (level.clone(), room.lock().seats))
+                .collect()
+        };
+        rooms.sort_unstable();
+        for (level, seats) in rooms {
+            page.row(name, &labels(&[("priority_level", &level)]), seats);
+        }
+    }
+
+    /// Waits for `width` seats. Requests that no schema matches, and those of a level without a limit, need none; nor
+    /// do those of who may do everything, whatever the schemas say.
     pub async fn enter(&self, asked: &Attributes<'_>, width: usize) -> Admitted {
         let found = self.stored.with(|stored| {
             let place = stored.0.place(asked)?;
@@ -78,16 +143,25 @@ impl Fairness {
             Some((place, level, shares))
         });
         let Some((place, level, all_shares)) = found else {
-            return Admitted::Seated(None);
+            return Admitted::Unplaced;
         };
-        let Some(shares) = level.shares else {
-            return Admitted::Seated(None);
+        let labels = labels(&[("flow_schema", &place.schema), ("priority_level", &place.level)]);
+        let numbers = self.numbers.of(&labels);
+        let Some(shares) = level.shares.filter(|_| !asked.user.is_master()) else {
+            return Admitted::Seated(place, Seat::new(None, numbers));
         };
         let seats = seats_of(self.seats, shares, all_shares);
         let room = self.room(&place.level, &level, seats);
-        match room.enter(place.flow, width.clamp(1, WIDEST)).await {
-            Some(seat) => Admitted::Seated(Some((seat, place))),
-            None => Admitted::Rejected,
+        numbers.waiting.add(1);
+        let waits = Waits(&numbers);
+        let taken = room.enter(place.flow, width.clamp(1, WIDEST)).await;
+        drop(waits);
+        match taken {
+            Some(taken) => Admitted::Seated(place, Seat::new(Some(taken), numbers)),
+            None => {
+                numbers.rejected.add(1);
+                Admitted::Rejected(place)
+            }
         }
     }
 
@@ -126,16 +200,16 @@ struct Inside {
 
 struct Waiting {
     width: usize,
-    called: oneshot::Sender<Seat>,
+    called: oneshot::Sender<Taken>,
 }
 
 /// Seats that are taken until this is dropped.
-pub struct Seat {
+struct Taken {
     room: Arc<Room>,
     width: usize,
 }
 
-impl Drop for Seat {
+impl Drop for Taken {
     fn drop(&mut self) {
         let calls = {
             let mut inside = self.room.lock();
@@ -173,7 +247,7 @@ impl Room {
         self.lock().seats = seats;
     }
 
-    async fn enter(self: &Arc<Self>, flow: u64, width: usize) -> Option<Seat> {
+    async fn enter(self: &Arc<Self>, flow: u64, width: usize) -> Option<Taken> {
         let called = {
             let mut inside = self.lock();
             let width = width.min(inside.seats);
@@ -181,7 +255,7 @@ impl Room {
             if nobody_waits && inside.taken + width <= inside.seats {
                 inside.taken += width;
                 let room = self.clone();
-                return Some(Seat { room, width });
+                return Some(Taken { room, width });
             }
             let (sender, called) = oneshot::channel();
             let waiting = Waiting { width, called: sender };
@@ -192,7 +266,7 @@ impl Room {
     }
 
     /// Gives free seats to those who wait, as long as the next one fits.
-    fn call(self: &Arc<Self>, inside: &mut Inside) -> Vec<(oneshot::Sender<Seat>, Seat)> {
+    fn call(self: &Arc<Self>, inside: &mut Inside) -> Vec<(oneshot::Sender<Taken>, Taken)> {
         let mut calls = Vec::new();
         let Inside { seats, taken, waiting } = inside;
         let Some(waiting) = waiting else { return calls };
@@ -203,7 +277,7 @@ impl Room {
                 continue;
             }
             *taken += next.width;
-            let seat = Seat {
+            let seat = Taken {
                 room: self.clone(),
                 width: next.width,
             };

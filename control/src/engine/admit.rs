@@ -1,5 +1,7 @@
 //! Admission: the life of namespaces as far as other objects feel it, and every plugin.
 
+use std::time::Instant;
+
 use barepod_admission::{self as admission, Notes, Operation, Refusal, World};
 use barepod_auth::attributes::Attributes;
 use barepod_auth::rbac::Policy;
@@ -27,6 +29,13 @@ pub(super) struct Admission<'a> {
     pub(super) dry_run: bool,
 }
 
+impl Admission<'_> {
+    /// Whether this only says in a pod why it goes: it is the eviction that was asked about.
+    fn is_asked_already(&self) -> bool {
+        self.subresource == "eviction" && self.operation == Operation::Update
+    }
+}
+
 impl World for Engine {
     fn cluster(&self) -> &dyn Cluster {
         self
@@ -48,6 +57,16 @@ impl World for Engine {
 impl Engine {
     /// Lets every plugin and then every webhook fill in or refuse. When a webhook changed something, they see that too.
     pub(super) async fn admit(&self, request: &Request, write: Admission<'_>, object: &mut Value) -> ApiResult<()> {
+        if write.is_asked_already() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let admitted = self.fill_in(request, write, object).await;
+        self.note_step("admit", write.operation, admitted.is_err(), began);
+        admitted
+    }
+
+    async fn fill_in(&self, request: &Request, write: Admission<'_>, object: &mut Value) -> ApiResult<()> {
         self.ask_plugins(request, write, |asked, notes| {
             admission::admit(self, asked, object, notes)
         })?;
@@ -75,6 +94,21 @@ impl Engine {
         write: Admission<'_>,
         object: Option<&Value>,
     ) -> ApiResult<()> {
+        if write.is_asked_already() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let admitted = self.look_at(request, write, object).await;
+        self.note_step("validate", write.operation, admitted.is_err(), began);
+        admitted
+    }
+
+    fn note_step(&self, phase: &str, operation: Operation, rejected: bool, began: Instant) {
+        self.metrics
+            .admission_step(phase, name_of(operation), rejected, began.elapsed());
+    }
+
+    async fn look_at(&self, request: &Request, write: Admission<'_>, object: Option<&Value>) -> ApiResult<()> {
         let told = told(request, write);
         if let (Some(told), Operation::Delete) = (told, write.operation) {
             self.change(told, &mut Value::Null, &mut Round::default()).await?;
@@ -249,17 +283,22 @@ impl Engine {
     }
 }
 
+/// As webhooks are told it.
+fn name_of(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+    }
+}
+
 /// What webhooks are told of a write. Of what is sent to some subresources they are told there.
 fn told<'a>(request: &'a Request, write: Admission<'a>) -> Option<Told<'a>> {
     if matches!(write.subresource, "binding" | "scale" | "eviction") {
         return None;
     }
     Some(Told {
-        operation: match write.operation {
-            Operation::Create => "CREATE",
-            Operation::Update => "UPDATE",
-            Operation::Delete => "DELETE",
-        },
+        operation: name_of(write.operation),
         target: write.target,
         subresource: write.subresource,
         old: write.old,

@@ -6,7 +6,7 @@ use barepod_admission::Operation;
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
-use barepod_store::{Change, Expect, Guard, Object, Write, WriteError};
+use barepod_store::{Change, Expect, Object, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -97,64 +97,74 @@ impl Engine {
         }
         let name = meta::text(&object, "name").to_owned();
         let target = Target { name: &name, ..target };
-        if !kind.strategy.serial() {
-            let answer = self.store_new(request, target, object, options, book, None).await?;
-            return answer.ok_or_else(|| ApiError::already_exists(kind, &name));
-        }
-        // Preparing allocates something unique. This process does it for one object at a time; what others have stored
-        // meanwhile is found out by the store.
-        let _serial = kind.serial.lock().await;
+        let again = kind.strategy.serial().then(|| object.clone());
+        let mut object = object;
         for _ in 0..ATTEMPTS {
-            let guard = Some(kind.unchanged_since(self.store.revision()));
-            let answer = self.store_new(request, target, object.clone(), options, book, guard);
-            if let Some(answer) = answer.await? {
-                return Ok(answer);
+            // What is prepared holds as long as nothing of the kind is added or changed.
+            let (seen, now) = (self.store.revision(), Timestamp::now());
+            let prepared = self.prepare_create(request, target, object, options, book, now).await?;
+            let reserved = self.reserve(target, "", &prepared, None, options.dry_run).await?;
+            if options.dry_run {
+                return match self.store.get(&target.key()) {
+                    Some(current) => Err(exists(target, Some(&current))),
+                    None => Ok(Answer::Loose(prepared)),
+                };
+            }
+            let still = |new: &mut Value| {
+                let context = self.context(now, &request.user, target.namespace);
+                kind.strategy.prepare_create(&context, new).is_ok()
+            };
+            let encoded = || encode(&prepared).with_cached(Head::new(kind, &prepared).cached());
+            let write = || Write::new(target.key(), Expect::Absent, Change::Put(encoded()));
+            let written = if kind.strategy.serial() {
+                self.write_prepared(kind, &prepared, seen, write, still).await
+            } else {
+                self.store.write(write()).await
+            };
+            if let (Some(reserved), Err(_)) = (reserved, &written) {
+                self.release(reserved).await;
+            }
+            match (written, &again) {
+                (Ok(stored), _) => return Ok(Answer::Stored(stored)),
+                (Err(WriteError::Guard), Some(given)) => object = given.clone(),
+                (Err(WriteError::Conflict { current }), _) => return Err(exists(target, current.as_deref())),
+                (Err(WriteError::Guard), None) => return Err(exists(target, None)),
+                (Err(WriteError::Storage(error)), _) => return Err(storage_error(&error)),
             }
         }
         Err(ApiError::unavailable("others of the kind are created all the time"))
     }
 
-    /// Prepares and stores an object; `None` if the guard does not hold.
-    async fn store_new(
+    /// Writes what was prepared at a revision by giving it something unique. If others of the kind were added or changed
+    /// since, `still` prepares a copy again, which has to stay what it is; otherwise nothing is written and the error is
+    /// [`WriteError::Guard`]. Only this is done one at a time: webhooks were asked before, so that no write waits for
+    /// what another one is told.
+    pub(super) async fn write_prepared(
         &self,
-        request: &Request,
-        target: Target<'_>,
-        object: Value,
-        options: &WriteOptions,
-        book: bool,
-        guard: Option<Guard>,
-    ) -> ApiResult<Option<Answer>> {
-        let kind = target.kind;
-        let object = self.prepare_create(request, target, object, options, book).await?;
-        let reserved = self.reserve(target, "", &object, None, options.dry_run).await?;
-        let key = target.key();
-        let exists = |current: Option<Arc<Object>>| match current.map(|object| parse(&object)) {
-            Some(object) if !object["metadata"]["deletionTimestamp"].is_null() => {
-                ApiError::still_there(kind, target.name)
+        kind: &Kind,
+        prepared: &Value,
+        mut seen: u64,
+        write: impl Fn() -> Write,
+        still: impl Fn(&mut Value) -> bool,
+    ) -> Result<Arc<Object>, WriteError> {
+        // What others of this process write is waited for; what other processes have written is found out by the store.
+        let _serial = kind.serial.lock().await;
+        for _ in 0..ATTEMPTS {
+            let write = Write {
+                guard: Some(kind.unchanged_since(seen)),
+                ..write()
+            };
+            match self.store.write(write).await {
+                Err(WriteError::Guard) => {}
+                written => return written,
             }
-            _ => ApiError::already_exists(kind, target.name),
-        };
-        if options.dry_run {
-            if let Some(object) = self.store.get(&key) {
-                return Err(exists(Some(object)));
+            seen = self.store.revision();
+            let mut copy = prepared.clone();
+            if !still(&mut copy) || copy != *prepared {
+                break;
             }
-            return Ok(Some(Answer::Loose(object)));
         }
-        let encoded = encode(&object).with_cached(Head::new(kind, &object).cached());
-        let write = Write {
-            guard,
-            ..Write::new(key, Expect::Absent, Change::Put(encoded))
-        };
-        let written = self.store.write(write).await;
-        if let (Some(reserved), Err(_)) = (reserved, &written) {
-            self.release(reserved).await;
-        }
-        match written {
-            Ok(stored) => Ok(Some(Answer::Stored(stored))),
-            Err(WriteError::Guard) => Ok(None),
-            Err(WriteError::Conflict { current }) => Err(exists(current)),
-            Err(WriteError::Storage(error)) => Err(storage_error(&error)),
-        }
+        Err(WriteError::Guard)
     }
 
     /// The object to store.
@@ -165,8 +175,9 @@ impl Engine {
         mut object: Value,
         options: &WriteOptions,
         book: bool,
+        now: Timestamp,
     ) -> ApiResult<Value> {
-        let (kind, name, now) = (target.kind, target.name, Timestamp::now());
+        let (kind, name) = (target.kind, target.name);
         self.admit_namespace(target)?;
         kind.default_stored(&mut object);
         meta::fill_new(&mut object, now);
@@ -200,6 +211,16 @@ impl Engine {
         warn(request, kind, &object, None);
         self.admit_result(request, write, Some(&object)).await?;
         Ok(object)
+    }
+}
+
+/// The error of a name that is taken.
+fn exists(target: Target<'_>, current: Option<&Object>) -> ApiError {
+    match current.map(parse) {
+        Some(object) if !object["metadata"]["deletionTimestamp"].is_null() => {
+            ApiError::still_there(target.kind, target.name)
+        }
+        _ => ApiError::already_exists(target.kind, target.name),
     }
 }
 

@@ -286,7 +286,7 @@ impl Engine {
     }
 
     /// Paths that are no resources.
-    pub(super) fn plain_path(&self, request: &Request) -> ApiResult<Response<Body>> {
+    pub(super) async fn plain_path(&self, request: &Request) -> ApiResult<Response<Body>> {
         if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
             return Err(ApiError::method_not_allowed());
         }
@@ -340,9 +340,11 @@ impl Engine {
             ["apis", group, version] => self.version_resources(request, group, version),
             [".well-known", "openid-configuration"] => Ok(self.openid(self.tokens.configuration(), "application/json")),
             ["openid", "v1", "jwks"] => Ok(self.openid(self.tokens.key_set(), "application/jwk-set+json")),
+            ["metrics"] => Ok(self.tell_metrics(request)),
             ["version"] => Ok(version::version(request)),
-            [endpoint @ ("healthz" | "livez" | "readyz")] => Ok(self.health(request, endpoint, "")),
-            [endpoint @ ("healthz" | "livez" | "readyz"), check] => Ok(self.health(request, endpoint, check)),
+            [endpoint @ ("healthz" | "livez" | "readyz"), check @ ..] => {
+                Ok(self.health(request, endpoint, &check.join("/")).await)
+            }
             ["openapi", rest @ ..] => self.openapi(request, &rest.join("/")),
             _ => Err(ApiError::no_such_resource()),
         }
@@ -367,6 +369,7 @@ impl Engine {
         let others = [
             "/healthz",
             "/livez",
+            "/metrics",
             "/openapi/v2",
             "/openapi/v3",
             "/readyz",

@@ -110,7 +110,7 @@ impl Engine {
         expected: Option<&str>,
     ) -> ApiResult<String> {
         let update = Update {
-            subresource: "status",
+            subresource: "eviction",
             book: false,
             replace: expected.is_some(),
         };

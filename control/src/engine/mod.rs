@@ -31,6 +31,7 @@ pub mod identity;
 mod list;
 pub mod locate;
 mod meta;
+mod metrics;
 mod openapi;
 mod options;
 mod patch;
@@ -67,6 +68,7 @@ use serde_json::Value;
 
 use crate::access::{Access, Audit, Fairness, Hooks, Policies, Tokens};
 use crate::http::Extensions;
+use crate::metrics::Metrics;
 use crate::quiet::Quiet;
 use registry::{Kind, Registry};
 use status::{ApiError, ApiResult};
@@ -77,6 +79,7 @@ pub struct Engine {
     registry: Registry,
     settings: Settings,
     ready: AtomicBool,
+    stopping: AtomicBool,
     discovery: discovery::Current,
     customs: custom::Customs,
     aggregates: aggregate::Aggregates,
@@ -90,6 +93,7 @@ pub struct Engine {
     policies: Policies,
     audit: Option<Audit>,
     quiet: Quiet,
+    metrics: Metrics,
 }
 
 impl std::fmt::Debug for Engine {
@@ -122,11 +126,13 @@ impl Engine {
             registry,
             settings,
             ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             customs: custom::Customs::default(),
             aggregates: aggregate::Aggregates::default(),
             extensions: Arc::default(),
             discovery,
             quiet: Quiet::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -163,14 +169,24 @@ impl Engine {
         self.signs.as_ref()
     }
 
-    /// Says whether `/readyz` is to report success.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Release);
+    /// Says that the cluster has its first objects, for `/livez` and `/readyz`.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
     }
 
-    /// Whether the engine is ready.
+    /// Says that the process is about to end, for `/readyz`.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the cluster has its first objects.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// What is served.

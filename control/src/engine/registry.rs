@@ -23,7 +23,7 @@ pub struct Kind {
     pub prefix: String,
     /// `v1`, `apps/v1`.
     pub api_version: String,
-    /// Held across prepare and commit where preparing allocates something unique.
+    /// Held while something unique that was chosen for an object is looked at once more and stored.
     pub serial: tokio::sync::Mutex<()>,
     /// Its versions.
     pub forms: Forms,

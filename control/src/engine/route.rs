@@ -14,7 +14,7 @@ impl Engine {
         let Some(path) = ResourcePath::parse(&request.path) else {
             let verb = request.method.as_str().to_ascii_lowercase();
             self.authorize(&request.user, &verb, &request.path, None, &request.query)?;
-            return self.plain_path(request);
+            return self.plain_path(request).await;
         };
         let asked = verb(request, &path);
         self.authorize(&request.user, asked, &request.path, Some(&path), &request.query)?;

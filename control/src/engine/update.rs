@@ -2,13 +2,12 @@
 
 use barepod_admission::Operation;
 use barepod_kinds::time::rfc3339;
-use barepod_kinds::{Invalid, Kind as ErrorKind};
+use barepod_kinds::{Context, Denied, Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
-use barepod_store::{Change, Expect, Guard, Object, Write, WriteError};
+use barepod_store::{Change, Expect, Object, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::sync::Arc;
 
 use super::admit::Admission;
 use super::body::Body;
@@ -17,6 +16,7 @@ use super::decode::{self, Expected};
 use super::encode::encode;
 use super::head::{Head, parse};
 use super::options::WriteOptions;
+use super::registry::Kind;
 use super::reply::{self, Answer};
 use super::request::Request;
 use super::status::{ApiError, ApiResult};
@@ -28,7 +28,7 @@ const ATTEMPTS: usize = 50;
 /// How an update behaves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Update<'a> {
-    /// The subresource written through: empty, `status`, `scale`, `binding`, `finalize`, or a part.
+    /// The subresource written through: empty, `status`, `scale`, `binding`, `eviction`, `finalize`, or a part.
     pub(super) subresource: &'a str,
     /// Whether field ownership is still to be booked, which an apply has done itself.
     pub(super) book: bool,
@@ -92,13 +92,7 @@ impl Engine {
     ) -> ApiResult<Answer> {
         let kind = target.kind;
         for _ in 0..ATTEMPTS {
-            // Kinds whose preparation allocates something unique must not prepare two objects at a time.
-            let (_serial, guard) = if kind.strategy.serial() {
-                let serial = kind.serial.lock().await;
-                (Some(serial), Some(kind.unchanged_since(self.store.revision())))
-            } else {
-                (None, None)
-            };
+            let seen = self.store.revision();
             let current = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
             let mut old = parse(&current);
             // What is stored in a former version is written even if nothing else changes.
@@ -108,7 +102,7 @@ impl Engine {
             let prepared = self
                 .prepare_update(request, target, options, update, (&old, former), new)
                 .await?;
-            let Some(new) = prepared else {
+            let Some((new, now)) = prepared else {
                 return Ok(Answer::Stored(current));
             };
             let finished = kind.strategy.finished(&new);
@@ -119,7 +113,17 @@ impl Engine {
             if options.dry_run {
                 return Ok(Answer::Loose(new));
             }
-            let written = self.store_update(target, &current, &new, finished, guard).await;
+            let write = || update_of(kind, &current, &new, finished);
+            // Nothing unique is given out through a subresource.
+            let written = if kind.strategy.serial() && subresource.is_empty() {
+                let still = |new: &mut Value| {
+                    let context = self.context(now, &request.user, target.namespace);
+                    kind.strategy.prepare_update(&context, new, &old).is_ok()
+                };
+                self.write_prepared(kind, &new, seen, write, still).await
+            } else {
+                self.store.write(write()).await
+            };
             if let (Some(reserved), Err(_)) = (reserved, &written) {
                 self.release(reserved).await;
             }
@@ -137,7 +141,7 @@ impl Engine {
         Err(ApiError::modified(kind, target.name))
     }
 
-    /// The object to store, or `None` if nothing changes.
+    /// The object to store and the time it was prepared at, or `None` if nothing changes.
     async fn prepare_update(
         &self,
         request: &Request,
@@ -147,9 +151,8 @@ impl Engine {
         // With whether it was stored in a version of former times.
         (old, former): (&Value, bool),
         mut new: Value,
-    ) -> ApiResult<Option<Value>> {
-        let kind = target.kind;
-        let now = Timestamp::now();
+    ) -> ApiResult<Option<(Value, Timestamp)>> {
+        let (kind, now) = (target.kind, Timestamp::now());
         let denied = |denied| ApiError::denied(kind, target.name, denied);
         meta::check_preconditions(&new, old, kind, target.name)?;
         let whole = matches!(update.subresource, "" | "status");
@@ -171,20 +174,10 @@ impl Engine {
         self.admit(request, write, &mut new).await?;
         {
             let context = self.context(now, &request.user, target.namespace);
-            match update.subresource {
-                "status" => kind.strategy.prepare_status(&context, &mut new, old).map_err(denied)?,
-                // These change one thing of the stored object, which an ordinary update may not be able to.
-                "binding" | "finalize" => {}
-                part if is_part(part) => {
-                    let prepared = kind.strategy.prepare_part(part, &context, &mut new, old);
-                    prepared.map_err(denied)?;
-                    kind.strategy.set_generation(&mut new, Some(old));
-                }
-                _ => {
-                    kind.strategy.prepare_update(&context, &mut new, old).map_err(denied)?;
-                    kind.strategy.set_generation(&mut new, Some(old));
-                }
-            }
+            prepare(kind, update.subresource, &context, &mut new, old).map_err(denied)?;
+        }
+        if !matches!(update.subresource, "status" | "binding" | "eviction" | "finalize") {
+            kind.strategy.set_generation(&mut new, Some(old));
         }
         if update.book {
             let booking = UpdateOptions {
@@ -200,10 +193,10 @@ impl Engine {
             return Ok(None);
         }
         match update.subresource {
-            part if part == "status" || is_part(part) => {
+            part if matches!(part, "status" | "eviction") || is_part(part) => {
                 let mut errors = barepod_kinds::validate_object_meta_update(&new, old);
                 errors.extend(match part {
-                    "status" => kind.strategy.validate_status(&new, old),
+                    "status" | "eviction" => kind.strategy.validate_status(&new, old),
                     _ => kind.strategy.validate_part(part, &new, old),
                 });
                 if !errors.is_empty() {
@@ -222,31 +215,31 @@ impl Engine {
             }
         }
         self.admit_result(request, write, Some(&new)).await?;
-        Ok(Some(new))
+        Ok(Some((new, now)))
     }
+}
 
-    async fn store_update(
-        &self,
-        target: Target<'_>,
-        current: &Arc<Object>,
-        new: &Value,
-        finished: bool,
-        guard: Option<Guard>,
-    ) -> Result<Arc<Object>, WriteError> {
-        let encoded = encode(new).with_cached(Head::new(target.kind, new).cached());
-        // An object that only waited for its last finalizer goes with the update that removes it.
-        let change = if finished {
-            Change::Delete { last: Some(encoded) }
-        } else {
-            Change::Put(encoded)
-        };
-        let expect = Expect::Revision(current.revision());
-        let write = Write {
-            guard,
-            ..Write::new(current.key().to_owned(), expect, change)
-        };
-        self.store.write(write).await
+/// Prepares an object that is written through an endpoint.
+fn prepare(kind: &Kind, subresource: &str, context: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
+    match subresource {
+        "status" | "eviction" => kind.strategy.prepare_status(context, new, old),
+        // These change one thing of the stored object, which an ordinary update may not be able to.
+        "binding" | "finalize" => Ok(()),
+        part if is_part(part) => kind.strategy.prepare_part(part, context, new, old),
+        _ => kind.strategy.prepare_update(context, new, old),
     }
+}
+
+fn update_of(kind: &Kind, current: &Object, new: &Value, finished: bool) -> Write {
+    let encoded = encode(new).with_cached(Head::new(kind, new).cached());
+    // An object that only waited for its last finalizer goes with the update that removes it.
+    let change = if finished {
+        Change::Delete { last: Some(encoded) }
+    } else {
+        Change::Put(encoded)
+    };
+    let expect = Expect::Revision(current.revision());
+    Write::new(current.key().to_owned(), expect, change)
 }
 
 /// Whether a subresource is a part of the object that has rules of its own.

@@ -24,6 +24,7 @@ use super::select::{Scope, Selection};
 use super::status::{ApiError, ApiResult};
 use super::table::{self, Include, ListMeta, Source};
 use super::{Engine, Target, reply};
+use crate::metrics::{Counter, labels};
 
 /// How often a watch that asked for bookmarks gets one, if anything happened.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
@@ -96,6 +97,11 @@ impl Engine {
             timeout: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
             tick: bookmarks.then(|| Box::pin(tokio::time::sleep(BOOKMARK_INTERVAL))),
             bookmark_at: None,
+            sent: self.metrics.watch_events.of(&labels(&[
+                ("group", &kind.resource.group),
+                ("resource", &kind.resource.plural),
+                ("version", &kind.resource.version),
+            ])),
         };
         Ok(reply::json(200, Body::Watch(Box::new(body))))
     }
@@ -168,6 +174,8 @@ pub struct WatchBody {
     tick: Option<Pin<Box<Sleep>>>,
     /// A bookmark for this revision is due once the queue is empty.
     bookmark_at: Option<u64>,
+    /// Counts the events.
+    sent: Arc<Counter>,
 }
 
 impl WatchBody {
@@ -195,6 +203,9 @@ impl WatchBody {
                     }
                     Poll::Pending => break,
                 }
+            }
+            if chunk.lines > 0 {
+                self.sent.add(chunk.lines);
             }
             if let Some(bytes) = chunk.take() {
                 return Poll::Ready(Some(bytes));
@@ -233,6 +244,9 @@ impl WatchBody {
         if self.initial.as_slice().is_empty() && std::mem::take(&mut self.initial_bookmark) {
             let line = self.bookmark(self.seen, true);
             chunk.push(line);
+        }
+        if chunk.lines > 0 {
+            self.sent.add(chunk.lines);
         }
         chunk.take()
     }
@@ -359,6 +373,7 @@ fn error_line(error: &ApiError) -> Bytes {
 struct Chunk {
     first: Option<Bytes>,
     all: BytesMut,
+    lines: u64,
 }
 
 impl Chunk {
@@ -367,6 +382,7 @@ impl Chunk {
     }
 
     fn push(&mut self, line: Bytes) {
+        self.lines += 1;
         if self.first.is_none() && self.all.is_empty() {
             self.first = Some(line);
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use barepod_admission::Notes;
 use barepod_admission::matching::{Asked, Matching};
@@ -213,6 +213,25 @@ impl Engine {
             let why = format!("admission webhook {:?} does not support dry run", hook.name);
             return Err(Failure::Unsupported(why));
         }
+        let began = Instant::now();
+        let verdict = self.verdict_of(hook, phase, kind, told, object).await;
+        let rejected = verdict.as_ref().is_ok_and(|verdict| verdict.refused.is_some());
+        let (metrics, took) = (&self.metrics, began.elapsed());
+        metrics.webhook(&hook.name, step(phase), told.operation, rejected, took);
+        if matches!(&verdict, Err(Failure::Call(_))) && hook.passes_on_failure {
+            metrics.webhook_failed_open(&hook.name, step(phase));
+        }
+        verdict
+    }
+
+    async fn verdict_of(
+        &self,
+        hook: &Webhook,
+        phase: Phase,
+        kind: &Kind,
+        told: Told<'_>,
+        object: &Value,
+    ) -> Result<Verdict, Failure> {
         let uid = meta::new_uid();
         let review = json!({
             "kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{}", hook.version),
@@ -235,6 +254,14 @@ impl Engine {
         let place = Place::of(self, &hook.client).map_err(|error| error.message)?;
         let seconds = hook.timeout_seconds;
         place.post(&self.extensions, "admission", seconds, review).await
+    }
+}
+
+/// The phase as the metrics of webhooks name it.
+fn step(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Mutating => "admit",
+        Phase::Validating => "validating",
     }
 }
 

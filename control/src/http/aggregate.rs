@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::proxy;
-use super::service::Service;
+use super::service::{Service, read};
 use super::tunnel;
+use crate::access::Entry;
 use crate::engine::aggregate::{Aggregated, unavailable};
 use crate::engine::body::Body;
 use crate::engine::identity::User;
 use crate::engine::request::{Query, ResourcePath};
 use crate::engine::status::{ApiError, ApiResult};
-use crate::engine::{chain, verb_of};
+use crate::engine::{chain, error_response, verb_of};
 
 /// Headers with these beginnings say who asks; those of clients are never believed.
 pub const USER: &str = "x-remote-user";
@@ -27,12 +29,33 @@ pub const GROUP: &str = "x-remote-group";
 /// With the key of something else that is known of the user.
 pub const EXTRA: &str = "x-remote-extra-";
 
-/// Passes the request on.
+/// Passes the request on when it is its turn.
 pub async fn answer(
     service: &Service,
     user: &Arc<User>,
     aggregated: &Aggregated,
+    request: Request<Incoming>,
+    entry: Option<&mut Entry>,
+) -> ApiResult<Response<Body>> {
+    let uri = request.uri();
+    let query = Query::parse(uri.query().unwrap_or(""));
+    let turn = service.engine.turn(user, request.method(), uri.path(), &query);
+    let turn = match turn.await {
+        Ok(turn) => turn,
+        Err(refused) => return Ok(refused),
+    };
+    let passed = pass_on(service, user, aggregated, request, entry).await;
+    let mut response = passed.unwrap_or_else(|error| error_response(&error));
+    turn.end(&mut response);
+    Ok(response)
+}
+
+async fn pass_on(
+    service: &Service,
+    user: &Arc<User>,
+    aggregated: &Aggregated,
     mut request: Request<Incoming>,
+    entry: Option<&mut Entry>,
 ) -> ApiResult<Response<Body>> {
     authorize(service, user, &request)?;
     if !aggregated.available {
@@ -44,8 +67,19 @@ pub async fn answer(
     let target = request.uri().path_and_query().map_or("/", |it| it.as_str()).to_owned();
     proxy::prepare(&mut request, &extension.name, &target, upgrade)?;
     introduce(user, request.headers_mut())?;
-    let call = service.engine.extensions().call(&extension, request);
-    let response = call.await.map_err(|error| unavailable(aggregated, &chain(&error)))?;
+    let extensions = service.engine.extensions();
+    let response = match entry.filter(|entry| entry.wants_request() && !upgrade) {
+        None => extensions.call(&extension, request).await,
+        Some(entry) => {
+            let (parts, body) = request.into_parts();
+            let body = read(service, user, body).await?;
+            entry.request(&body);
+            extensions
+                .call(&extension, Request::from_parts(parts, Full::new(body)))
+                .await
+        }
+    };
+    let response = response.map_err(|error| unavailable(aggregated, &chain(&error)))?;
     proxy::passed_on(service, client, "server", response)
 }
 

@@ -5,6 +5,7 @@ mod audit;
 mod compress;
 mod extension;
 mod identity;
+mod measure;
 mod proxy;
 mod route;
 mod server;
@@ -15,6 +16,7 @@ mod tunnel;
 mod upstream;
 
 pub use extension::{Extension, ExtensionError, Extensions, Identity, Trust};
+pub(crate) use measure::{measured, until_answered};
 pub use server::{Limits, Server};
 pub use tls::{ServerTls, TlsError, UpstreamTls, front_proxy};
 pub use upstream::{Peer, Security};

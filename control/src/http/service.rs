@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::{Semaphore, watch};
 
+use super::measure::{measured_of, until_answered};
 use super::server::Limits;
 use super::upstream::Upstream;
 use super::{aggregate, audit, compress, proxy, route};
@@ -66,29 +67,35 @@ pub async fn answer(
     source: Option<IpAddr>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
+    let running = measured_of(&service.engine, request.method(), request.uri(), request.headers());
     let identified = service.engine.identify(&user, request.headers());
     let mut entry = None;
     if service.engine.audit().is_some() {
+        let known = identified.is_ok();
         let acting = identified.as_ref().unwrap_or(&user).clone();
         // Who has a token is known by it, unless it acts as somebody else.
         let by = if user.is_anonymous() { &acting } else { &user };
-        entry = audit::begin(&service.engine, by, &acting, source, &request).await;
+        entry = audit::begin(&service.engine, by, &acting, source, &request, known).await;
     }
+    let mut gzip = false;
     let response = match identified {
         Err(error) => Err(error),
         Ok(user) => match route::stream(&request) {
             Some(path) => proxy::answer(&service, &user, path, request).await,
             None => match service.engine.forwarded(request.uri().path()) {
-                Some(aggregated) => aggregate::answer(&service, &user, &aggregated, request).await,
-                None => plain(&service, user, request, entry.as_mut()).await,
+                Some(aggregated) => aggregate::answer(&service, &user, &aggregated, request, entry.as_mut()).await,
+                None => plain(&service, user, request, entry.as_mut(), &mut gzip).await,
             },
         },
     };
-    let response = response.unwrap_or_else(|error| crate::engine::error_response(&error));
-    Ok(match entry {
-        Some(entry) => audit::end(entry, response).await,
-        None => response,
-    })
+    let mut response = response.unwrap_or_else(|error| crate::engine::error_response(&error));
+    if let Some(entry) = entry {
+        response = audit::end(entry, response, running.is_long()).await;
+    }
+    if gzip {
+        response = compress::compress(response);
+    }
+    Ok(until_answered(running, response))
 }
 
 async fn plain(
@@ -96,6 +103,7 @@ async fn plain(
     user: Arc<User>,
     request: Request<Incoming>,
     entry: Option<&mut Entry>,
+    gzip: &mut bool,
 ) -> ApiResult<Response<Body>> {
     let (parts, body) = request.into_parts();
     let body = read(service, &user, body).await?;
@@ -103,14 +111,13 @@ async fn plain(
         entry.request(&body);
     }
     let request = ApiRequest::new(&parts, user, body);
-    let gzip = request.accept.gzip;
-    let response = service.engine.handle_fairly(request).await;
-    Ok(if gzip { compress::compress(response) } else { response })
+    *gzip = request.accept.gzip;
+    Ok(service.engine.handle_fairly(request).await)
 }
 
 /// The whole body. What it takes beyond a little must have room, so that those who send much do not take all memory, or
 /// is to be sent again later; nobody without credentials has anything to send.
-async fn read(service: &Service, user: &User, body: Incoming) -> ApiResult<Bytes> {
+pub(super) async fn read(service: &Service, user: &User, body: Incoming) -> ApiResult<Bytes> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }

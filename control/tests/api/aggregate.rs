@@ -34,6 +34,7 @@ fn things(up: &AtomicBool, request: &Request<Incoming>) -> Response<Full<Bytes>>
         "/openapi/v3" => {
             json!({"paths": {"apis/x.example.com/v1": {"serverRelativeURL": "/openapi/v3/apis/x.example.com/v1?hash=H"}}})
         }
+        THINGS if *request.method() == http::Method::POST => json!({"kind": "Thing", "metadata": {"name": "made"}}),
         THINGS | "/openapi/v3/apis/x.example.com/v1" => json!({
             "path": path, "query": request.uri().query(), "method": request.method().as_str(),
             "host": all("host"), "user": all("x-remote-user"), "groups": all("x-remote-group"),
@@ -67,6 +68,9 @@ async fn available(cluster: &Cluster, status: &str, reason: &str) {
 async fn another_server_serves_a_group() {
     let directory = directory();
     let at = |file: &str| directory.path().join(file);
+    let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
+                  - {level: RequestResponse, verbs: [create], resources: [{group: x.example.com}]}\n";
+    std::fs::write(at("audit.yaml"), policy).unwrap();
     let mut config = crate::server::config(directory.path(), ([127, 0, 0, 1], 0).into());
     config.controllers = true;
     // The test's one authority stands for that of front proxies as well.
@@ -114,12 +118,34 @@ async fn another_server_serves_a_group() {
     let response = cluster
         .send(Some("admin"), request.body(Full::default()).unwrap())
         .await;
+    // It had its turn before.
+    assert!(response.headers().contains_key("x-kubernetes-pf-flowschema-uid"));
     let echoed = response.into_body().collect().await.unwrap().to_bytes();
     let echoed: Value = serde_json::from_slice(&echoed).unwrap();
     assert_eq!(
         echoed,
         json!({"path": THINGS, "query": "limit=5", "method": "GET", "host": ["things.default.svc"], "user": ["admin"],
             "groups": ["system:masters", "system:authenticated"], "authorization": []})
+    );
+    let thing = json!({"kind": "Thing", "metadata": {"name": "sent"}});
+    cluster.admin("POST", THINGS, thing).await;
+    let log = at("audit.log");
+    let event = async {
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            if let Some((line, _)) = text.split_once('\n') {
+                return serde_json::from_str::<Value>(line).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let event = tokio::time::timeout(Duration::from_secs(60), event)
+        .await
+        .expect("it is written down");
+    let name = |part: &str| event[part]["metadata"]["name"].clone();
+    assert_eq!(
+        (&event["stage"], name("requestObject"), name("responseObject")),
+        (&json!("ResponseComplete"), json!("sent"), json!("made"))
     );
     // And only who may ask is passed on.
     assert_eq!(cluster.call(Some("bob"), "GET", THINGS, Value::Null).await.0, 403);

@@ -169,6 +169,9 @@ async fn representations() {
     assert_eq!(bare["rows"][0].get("object"), None);
     let full = api.get_as(&format!("{PODS}/a?includeObject=Object"), TABLE).await.ok();
     assert_eq!(full["rows"][0]["object"]["kind"], "Pod");
+    let plain = api.get(PODS).await.ok();
+    let item = plain["items"][0].as_object().unwrap();
+    assert_eq!(item.keys().collect::<Vec<_>>(), ["metadata", "spec", "status"]);
     let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let list = api.get_as(PODS, partial).await.ok();
     assert_eq!(list["kind"], "PartialObjectMetadataList");
@@ -301,14 +304,53 @@ async fn discovery_and_health() {
     ];
     assert_eq!(plurals, all);
     assert_eq!(api.get("/version").await.ok()["gitVersion"], "v1.36.0+barepod");
-    assert_eq!(api.get("/healthz").await.value, "ok");
-    assert_eq!(api.get("/readyz").await.code, 500);
-    api.engine.set_ready(true);
-    assert_eq!(
-        api.get("/readyz?verbose").await.value.as_str().unwrap().lines().last(),
-        Some("readyz check passed")
+}
+
+#[tokio::test]
+async fn health_is_told_check_by_check() {
+    let api = Api::new().await;
+    let text = async |path: &str| {
+        let answer = api.get(path).await;
+        (answer.code, answer.value.as_str().unwrap_or("").to_owned())
+    };
+    let ok = || (200, "ok".to_owned());
+    let roles = "poststarthook/rbac/bootstrap-roles";
+    // Nothing has set the cluster up here.
+    let (code, lines) = text("/livez").await;
+    assert_eq!((code, lines.lines().last()), (500, Some("livez check failed")));
+    assert!(
+        lines.contains(&format!("[-]{roles} failed: reason withheld\n")),
+        "{lines}"
     );
-    assert_eq!(api.get("/livez/ping").await.value, "ok");
+    let reason = (500, "internal server error: not finished\n".to_owned());
+    assert_eq!(text(&format!("/livez/{roles}")).await, reason);
+    assert_eq!(text("/livez/ping").await, ok());
+    api.engine.set_ready();
+    for path in [
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/livez/etcd",
+        "/readyz/informer-sync",
+        "/readyz/etcd-readiness",
+    ] {
+        assert_eq!(text(path).await, ok(), "{path}");
+    }
+    assert_eq!(text(&format!("/readyz/{roles}")).await, ok());
+    for path in ["/livez/informer-sync", "/readyz/none", "/livez/poststarthook"] {
+        assert_eq!(text(path).await.0, 404, "{path}");
+    }
+    let (code, lines) = text("/readyz?verbose&exclude=etcd&exclude=none").await;
+    assert!(lines.starts_with("[+]ping ok\n[+]etcd excluded: ok\n"), "{lines}");
+    let end =
+        "[+]shutdown ok\nwarn: some health checks cannot be excluded: no matches for \"none\"\nreadyz check passed\n";
+    assert!(code == 200 && lines.ends_with(end), "{lines}");
+    api.engine.set_stopping();
+    assert_eq!(text("/livez").await, ok());
+    assert_eq!(text("/readyz").await.0, 500);
+    let reason = (500, "internal server error: process is shutting down\n".to_owned());
+    assert_eq!(text("/readyz/shutdown").await, reason);
+    assert_eq!(text("/readyz?exclude=shutdown").await, ok());
 }
 
 #[tokio::test]

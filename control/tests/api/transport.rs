@@ -19,6 +19,12 @@ async fn certificates_are_identities() {
     for path in ["/healthz", "/livez", "/readyz", "/version"] {
         assert_eq!(cluster.call(None, "GET", path, Value::Null).await.0, 200, "{path}");
     }
+    for path in ["/livez/ping", "/readyz/etcd", "/metrics", "/version/x"] {
+        assert_eq!(cluster.call(None, "GET", path, Value::Null).await.0, 401, "{path}");
+    }
+    let binding = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:public-info-viewer";
+    cluster.admin("DELETE", binding, Value::Null).await;
+    assert_eq!(cluster.call(None, "GET", "/livez", Value::Null).await.0, 403);
     let (code, status) = cluster.call(None, "GET", "/api/v1/pods", Value::Null).await;
     assert_eq!(
         (code, &status["kind"], &status["reason"]),
@@ -305,6 +311,15 @@ async fn requests_are_written_down_as_the_policy_says() {
         cluster.call(Some("bob"), "GET", "/api/v1/nodes", Value::Null).await.0,
         403
     );
+    // Who may create is allowed to, whatever admission says then; who is not known is not decided about.
+    let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": {"count/configmaps": "0"}}});
+    cluster
+        .admin("POST", "/api/v1/namespaces/default/resourcequotas", quota)
+        .await;
+    let over = json!({"metadata": {"name": "over"}});
+    assert_eq!(cluster.call(Some("admin"), "POST", MAPS, over).await.0, 403);
+    assert_eq!(cluster.call(None, "GET", "/api/v1/nodes", Value::Null).await.0, 401);
+    let list = cluster.admin("GET", MAPS, Value::Null).await;
     let watch = cluster
         .send(Some("admin"), get(&format!("{MAPS}?watch=true&resourceVersion=0")))
         .await;
@@ -313,7 +328,7 @@ async fn requests_are_written_down_as_the_policy_says() {
     drop(body);
     cluster.stop().await;
     let log = directory.path().join("audit.log");
-    let wanted = |text: &str| text.lines().count() >= 4;
+    let wanted = |text: &str| text.lines().count() >= 8;
     let text = tokio::time::timeout(std::time::Duration::from_secs(20), async {
         loop {
             let text = std::fs::read_to_string(&log).unwrap();
@@ -348,8 +363,27 @@ async fn requests_are_written_down_as_the_policy_says() {
         (&json!("bob"), &json!(403))
     );
     assert_eq!(refused["annotations"]["authorization.k8s.io/decision"], "forbid");
+    let note = |event: &Value, key: &str| event["annotations"][format!("authorization.k8s.io/{key}")].clone();
+    assert_eq!(
+        (note(made, "decision"), note(made, "reason")),
+        (json!("allow"), json!(""))
+    );
     assert!(refused["responseObject"].is_null());
-    let stages: Vec<&Value> = events[2..].iter().map(|event| &event["stage"]).collect();
+    let over = &events[3];
+    assert_eq!(
+        (&over["responseStatus"]["code"], note(over, "decision")),
+        (&json!(403), json!("allow"))
+    );
+    let unknown = &events[4];
+    assert_eq!(
+        (&unknown["responseStatus"]["code"], note(unknown, "decision")),
+        (&json!(401), Value::Null)
+    );
+    assert_eq!(
+        events[5]["responseObject"]["items"].as_array().map(Vec::len),
+        list["items"].as_array().map(Vec::len)
+    );
+    let stages: Vec<&Value> = events[6..].iter().map(|event| &event["stage"]).collect();
     assert_eq!(stages, ["ResponseStarted", "ResponseComplete"], "of the watch");
     assert!(!text.contains("\"secrets\""), "{text}");
 }

@@ -1,7 +1,12 @@
 //! Admission webhooks that run in the test.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::server::Cluster;
 use crate::support::hook::{Hook, patch};
-use crate::support::{Api, MAPS, map};
+use crate::support::{Api, MAPS, PODS, map, pod};
 use serde_json::{Value, json};
 
 const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -262,14 +267,267 @@ async fn what_is_sent_to_a_subresource_is_shown_as_it_is() {
         ),
         (&json!("Scale"), &json!("scale"), &json!(1))
     );
-    api.post(crate::support::PODS, crate::support::pod("p")).await.ok();
+    api.post(PODS, pod("p")).await.ok();
     let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
-    api.post(&format!("{}/p/binding", crate::support::PODS), binding)
-        .await
-        .ok();
+    api.post(&format!("{}/p/binding", PODS), binding).await.ok();
     let asked = hook.asked().remove(0);
     assert_eq!(
         (&asked["operation"], &asked["object"]["target"]["name"]),
         (&json!("CREATE"), &json!("n"))
     );
+}
+
+#[tokio::test]
+async fn an_eviction_is_asked_about_once() {
+    let api = Api::new().await;
+    let hook = Hook::start(Box::new(|_| yes())).await;
+    let rules =
+        json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/*"]}]);
+    api.post(PODS, pod("p")).await.ok();
+    configure(&api, VALIDATING, "a", hook.client(), rules, json!({})).await;
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    api.post(&format!("{PODS}/p/eviction"), eviction).await.ok();
+    let asked = hook.asked();
+    let seen: Vec<_> = asked
+        .iter()
+        .map(|asked| (&asked["operation"], &asked["subResource"]))
+        .collect();
+    assert_eq!(seen, [(&json!("CREATE"), &json!("eviction"))]);
+    assert_eq!(
+        asked[0]["kind"],
+        json!({"group": "policy", "version": "v1", "kind": "Eviction"})
+    );
+    assert_eq!(asked[0]["object"]["metadata"]["name"], "p");
+    assert_eq!(api.get(&format!("{PODS}/p")).await.code, 404);
+}
+
+#[tokio::test]
+async fn a_token_is_asked_about() {
+    let api = Api::new().await;
+    let hook = Hook::start(Box::new(|request| {
+        assert_eq!(request["object"]["kind"], "TokenRequest");
+        patch(&json!([{"op": "replace", "path": "/spec/audiences", "value": ["theirs"]}]))
+    }))
+    .await;
+    configure(
+        &api,
+        MUTATING,
+        "a",
+        hook.client(),
+        rule("", "v1", "serviceaccounts/token"),
+        json!({}),
+    )
+    .await;
+    let request = json!({"spec": {"audiences": ["ours"]}});
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let made = api.post(path, request).await.ok();
+    assert_eq!(made["spec"]["audiences"], json!(["theirs"]));
+    let asked = hook.asked().remove(0);
+    assert_eq!(
+        (&asked["operation"], &asked["subResource"], &asked["name"]),
+        (&json!("CREATE"), &json!("token"), &json!("default"))
+    );
+    assert_eq!(asked["resource"]["resource"], "serviceaccounts");
+}
+
+#[tokio::test]
+async fn custom_resources_are_asked_about_in_their_version() {
+    let api = Api::new().await;
+    let version = |name: &str, storage: bool| {
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        json!({"name": name, "served": true, "storage": storage, "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema": schema}})
+    };
+    let definition = json!({"metadata": {"name": "boxes.example.com"}, "spec": {"group": "example.com",
+        "scope": "Namespaced", "names": {"plural": "boxes", "kind": "Box"},
+        "versions": [version("v1", true), version("v2", false)]}});
+    api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+        .await
+        .ok();
+    let changes = Hook::start(Box::new(|request| match &*request["operation"].to_string() {
+        "\"CREATE\"" => patch(&json!([{"op": "add", "path": "/spec/by", "value": request["kind"]["version"]}])),
+        _ => yes(),
+    }))
+    .await;
+    let rules = json!([{"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v2"], "resources": ["boxes", "boxes/status"]}]);
+    configure(&api, MUTATING, "a", changes.client(), rules, json!({})).await;
+    let all = "/apis/example.com/v1/namespaces/default/boxes";
+    let made = api.post(
+        all,
+        json!({"apiVersion": "example.com/v1", "kind": "Box", "metadata": {"name": "b"}, "spec": {}}),
+    );
+    let made = made.await.ok();
+    assert_eq!(
+        (&made["apiVersion"], &made["spec"]["by"]),
+        (&json!("example.com/v1"), &json!("v2"))
+    );
+    let asked = changes.asked().remove(0);
+    assert_eq!(
+        (&asked["object"]["apiVersion"], &asked["requestKind"]["version"]),
+        (&json!("example.com/v2"), &json!("v1"))
+    );
+    let status = json!({"status": {"full": true}});
+    api.patch(&format!("{all}/b/status"), "merge-patch+json", status)
+        .await
+        .ok();
+    let asked = changes.asked().remove(0);
+    assert_eq!(
+        (
+            &asked["operation"],
+            &asked["subResource"],
+            &asked["object"]["status"]["full"]
+        ),
+        (&json!("UPDATE"), &json!("status"), &json!(true))
+    );
+    api.delete(&format!("{all}/b"), Value::Null).await.ok();
+    assert_eq!(changes.asked().remove(0)["operation"], "DELETE");
+}
+
+#[tokio::test]
+async fn a_stream_is_asked_about_before_it_is_opened() {
+    let cluster = Cluster::start().await;
+    let hook = Hook::start(Box::new(
+        |_| json!({"allowed": false, "status": {"code": 403, "message": "no commands here"}}),
+    ))
+    .await;
+    let pods = "/api/v1/namespaces/default/pods";
+    cluster
+        .admin(
+            "POST",
+            "/api/v1/namespaces/default/serviceaccounts",
+            json!({"metadata": {"name": "default"}}),
+        )
+        .await;
+    cluster.admin("POST", pods, pod("p")).await;
+    let rules =
+        json!([{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}]);
+    let hooks = json!({"metadata": {"name": "h"}, "webhooks": [{"name": "h.example.com", "sideEffects": "None",
+        "rules": rules, "admissionReviewVersions": ["v1"], "clientConfig": hook.client()}]});
+    cluster.admin("POST", VALIDATING, hooks).await;
+    let path = format!("{pods}/p/exec?command=sh&command=-c&container=c&stdout=true");
+    let (code, refused) = cluster.call(Some("admin"), "POST", &path, Value::Null).await;
+    let message = "admission webhook \"h.example.com\" denied the request: no commands here";
+    assert_eq!((code, &refused["message"]), (403, &json!(message)));
+    let asked = hook.asked().remove(0);
+    assert_eq!(
+        (&asked["operation"], &asked["subResource"], &asked["name"]),
+        (&json!("CONNECT"), &json!("exec"), &json!("p"))
+    );
+    assert_eq!(
+        asked["kind"],
+        json!({"group": "", "version": "v1", "kind": "PodExecOptions"})
+    );
+    let options = &asked["object"];
+    assert_eq!(
+        (&options["command"], &options["container"]),
+        (&json!(["sh", "-c"]), &json!("c"))
+    );
+    // Others are not its business.
+    let path = format!("{pods}/p/attach?container=c&stdout=true");
+    let (_, other) = cluster.call(Some("admin"), "POST", &path, Value::Null).await;
+    assert_ne!(other["message"], json!(message));
+    assert_eq!(hook.asked(), [] as [Value; 0]);
+}
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+fn service(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}})
+}
+
+async fn until(happened: &AtomicBool) {
+    let waiting = async {
+        while !happened.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .expect("the webhook is asked");
+}
+
+#[tokio::test]
+async fn a_slow_webhook_keeps_nobody_else_waiting() {
+    let api = Arc::new(Api::new().await);
+    let asked = Arc::new(AtomicBool::new(false));
+    let told = asked.clone();
+    let silent = Hook::start(Box::new(move |request| match request["name"].as_str() {
+        Some("slow") => {
+            told.store(true, Ordering::Release);
+            Value::Null
+        }
+        _ => yes(),
+    }))
+    .await;
+    let more = json!({"timeoutSeconds": 30});
+    configure(&api, VALIDATING, "a", silent.client(), rule("", "v1", "services"), more).await;
+    api.post(SERVICES, service("first")).await.ok();
+    let there = api.clone();
+    let slow = tokio::spawn(async move { there.post(SERVICES, service("slow")).await });
+    until(&asked).await;
+    api.post(SERVICES, service("second")).await.ok();
+    let patch = json!({"spec": {"ports": [{"port": 81}]}});
+    api.patch(&format!("{SERVICES}/first"), "merge-patch+json", patch)
+        .await
+        .ok();
+    assert!(!slow.is_finished());
+    slow.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_unique_stays_so_while_webhooks_are_asked() {
+    let api = Arc::new(Api::new().await);
+    const MANY: usize = 24;
+    let (asked, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (told, gate) = (asked.clone(), open.clone());
+    let hook = Hook::start(Box::new(move |request| {
+        if request["name"] == "early" {
+            told.store(true, Ordering::Release);
+            tokio::task::block_in_place(|| {
+                while !gate.load(Ordering::Acquire) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+        yes()
+    }))
+    .await;
+    configure(
+        &api,
+        VALIDATING,
+        "a",
+        hook.client(),
+        rule("", "v1", "services"),
+        json!({}),
+    )
+    .await;
+    let fixed = |name: &str| {
+        let mut service = service(name);
+        service["spec"]["clusterIP"] = json!("10.96.7.7");
+        service["spec"]["ports"][0]["nodePort"] = json!(30777);
+        service
+    };
+    let there = api.clone();
+    let early = fixed("early");
+    let early = tokio::spawn(async move { there.post(SERVICES, early).await });
+    until(&asked).await;
+    // Somebody else takes address and port while the webhook thinks about the first.
+    api.post(SERVICES, fixed("late")).await.ok();
+    open.store(true, Ordering::Release);
+    let refused = early.await.unwrap();
+    assert_eq!(refused.code, 422, "{}", refused.value);
+    let message = refused.status().2;
+    assert!(message.contains("provided IP is already allocated"), "{message}");
+    let tasks: Vec<_> = (0..MANY)
+        .map(|number| {
+            let api = api.clone();
+            tokio::spawn(async move { api.post(SERVICES, service(&format!("s{number}"))).await.ok() })
+        })
+        .collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for task in tasks {
+        let made = task.await.unwrap();
+        assert!(seen.insert(made["spec"]["clusterIP"].to_string()), "{made}");
+        assert!(seen.insert(made["spec"]["ports"][0]["nodePort"].to_string()), "{made}");
+    }
 }

@@ -102,7 +102,7 @@ impl Cluster {
         let store = Embedded::open(Options::new(&directory.path().join("store"))).unwrap();
         let tokens = Tokens::ephemeral().unwrap();
         let engine = Arc::new(Engine::new(Arc::new(store), Settings::default(), tokens));
-        engine.set_ready(true);
+        engine.set_ready();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let pki = pki::paths(directory.path());
         let (tls, upstream) = (ServerTls::load(&pki).unwrap(), UpstreamTls::load(&pki).unwrap());

@@ -12,6 +12,8 @@ use crate::user::{SERVICE_ACCOUNT, User};
 /// Where a request belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
+    /// The flow schema.
+    pub schema: String,
     /// The priority level.
     pub level: String,
     /// Tells flows of the level apart.
@@ -114,6 +116,7 @@ impl Flows {
                 .hash(&mut hasher),
         }
         Some(Place {
+            schema: schema.name.clone(),
             level: schema.level.clone(),
             flow: hasher.finish(),
             schema_uid: schema.uid.clone(),

@@ -52,7 +52,7 @@ impl Deployments {
             context: context.clone(),
             writer: Writer::new(context.client.clone(), NAME),
             events: context.recorder.of(NAME),
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
         });
         let this = controller.clone();
         context.deployments.on_change(move |change| {

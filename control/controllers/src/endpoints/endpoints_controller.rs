@@ -29,7 +29,7 @@ impl EndpointsController {
         let controller = Arc::new(Self {
             context: context.clone(),
             writer,
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
         });
         let this = controller.clone();
         context.services.on_change(move |change| {

@@ -32,7 +32,7 @@ impl Mirror {
         let controller = Arc::new(Self {
             context: context.clone(),
             writer,
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
         });
         let this = controller.clone();
         context.endpoints.on_change(move |change| {

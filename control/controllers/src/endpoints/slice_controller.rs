@@ -31,7 +31,7 @@ impl EndpointSlices {
         let controller = Arc::new(Self {
             context: context.clone(),
             writer,
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
         });
         let this = controller.clone();
         context.services.on_change(move |change| {

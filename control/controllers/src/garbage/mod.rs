@@ -51,7 +51,7 @@ impl Garbage {
             graph: Mutex::default(),
             kinds: Mutex::default(),
             puzzling: Mutex::default(),
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
             lost: Box::new(lost),
         })
     }

@@ -37,7 +37,7 @@ impl NodeLifecycle {
             writer: Writer::new(context.client.clone(), NAME),
             events: context.recorder.of(NAME),
             heartbeats: Mutex::default(),
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
         });
         let this = controller.clone();
         context.nodes.on_change(move |change| match (&change.old, &change.new) {

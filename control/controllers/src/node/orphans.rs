@@ -32,7 +32,7 @@ impl Orphans {
         let controller = Arc::new(Self {
             context: context.clone(),
             writer: Writer::new(context.client.clone(), NAME),
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
             missing: Mutex::default(),
         });
         let this = controller.clone();

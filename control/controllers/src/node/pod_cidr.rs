@@ -29,7 +29,7 @@ impl PodCidrs {
             context: context.clone(),
             writer: Writer::new(context.client.clone(), NAME),
             events: context.recorder.of(NAME),
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(NAME)),
         });
         let this = controller.clone();
         context.nodes.on_change(move |change| match &change.new {

@@ -45,7 +45,7 @@ impl<K: Replicated> Replicas<K> {
             owners: owners.clone(),
             writer: Writer::new(context.client.clone(), K::CONTROLLER),
             events: context.recorder.of(K::CONTROLLER),
-            queue: Queue::new(),
+            queue: Queue::new(context.options.queues.named(K::CONTROLLER)),
             siblings,
         });
         let this = controller.clone();

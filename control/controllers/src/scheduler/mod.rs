@@ -66,8 +66,8 @@ impl Scheduler {
             events: context.recorder.of(NAME),
             state: Mutex::default(),
             wake: Notify::new(),
-            reports: Queue::new(),
-            retries: Queue::new(),
+            reports: Queue::new(context.options.queues.named(NAME)),
+            retries: Queue::new(context.options.queues.named(NAME)),
         });
         let this = scheduler.clone();
         context.nodes.on_change(move |change| this.node_changed(change));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use barepod_kinds::conditions;
-use barepod_kinds::kinds::definition::{FINALIZER, accept};
+use barepod_kinds::kinds::definition::FINALIZER;
 use barepod_store::Range;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -131,22 +131,12 @@ impl Engine {
 
     /// Lets definitions that waited for names of one that is gone have them.
     async fn accept_others(&self, kind: &Arc<Kind>, gone: &Value) -> ApiResult<()> {
-        let others = || {
-            let page = self.store.range(&Range {
-                prefix: &kind.prefix,
-                ..Range::default()
-            });
-            let objects = page.unwrap_or_default().objects;
-            objects
-                .iter()
-                .map(|object| Arc::new(parse(object)))
-                .collect::<Vec<Arc<Value>>>()
-        };
-        for other in others() {
+        for other in self.stored(&kind.prefix) {
+            let other = parse(&other);
             let waits = conditions::find(&other, "NamesAccepted").is_some_and(|names| names["status"] == "False");
             if waits && other["spec"]["group"] == gone["spec"]["group"] {
-                let set = |new: &mut Value| accept(new, &others(), Timestamp::now());
-                self.write_definition(kind, meta::text(&other, "name"), "status", &set)
+                // Every update looks anew at which names are free.
+                self.write_definition(kind, meta::text(&other, "name"), "", &|_| {})
                     .await?;
             }
         }

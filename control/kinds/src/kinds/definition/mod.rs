@@ -17,7 +17,7 @@ use crate::path::{Errors, Path};
 use crate::rules::{number, text as text_default};
 use crate::value::{at, bool_at, fill_text, list_at, object_mut, str_at, strings, text};
 
-pub use accepted::accept;
+use accepted::accept;
 
 /// Holds a definition until its objects are gone.
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
