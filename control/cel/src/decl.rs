@@ -54,11 +54,34 @@ pub(crate) enum Order {
     Keys(Vec<String>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Field {
     /// In JSON.
     pub(crate) name: String,
     pub(crate) decl: Arc<Decl>,
+}
+
+/// What data is that no schema states.
+#[derive(Debug)]
+pub enum Part {
+    /// A truth value.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A number.
+    Double,
+    /// A text.
+    String,
+    /// Bytes.
+    Bytes,
+    /// A point in time.
+    Timestamp,
+    /// A list of items.
+    List(Arc<Decl>),
+    /// A map from texts.
+    Map(Arc<Decl>),
+    /// An object, by the names of its fields in JSON.
+    Object(Vec<(String, Arc<Decl>)>),
 }
 
 static DYN: LazyLock<Arc<Decl>> = LazyLock::new(|| simple(Kind::Dyn, 1));
@@ -79,6 +102,35 @@ impl Decl {
     /// Data of which nothing is known.
     pub fn unknown() -> Arc<Decl> {
         DYN.clone()
+    }
+
+    /// Data without any bounds: its expressions have types, and no worst case that means anything.
+    pub fn of(part: Part) -> Arc<Decl> {
+        let kind = match part {
+            Part::Bool => Kind::Bool,
+            Part::Int => Kind::Int,
+            Part::Double => Kind::Double,
+            Part::String => Kind::String,
+            Part::Bytes => Kind::Bytes,
+            Part::Timestamp => Kind::Timestamp,
+            Part::List(items) => Kind::List {
+                items,
+                order: Order::Index,
+            },
+            Part::Map(values) => Kind::Map(values),
+            Part::Object(fields) => Kind::Object(by_name(fields)),
+        };
+        simple(kind, 1)
+    }
+
+    /// The same object with other fields, by their names in JSON; what is no object has these alone.
+    pub fn with_fields(decl: &Decl, fields: impl IntoIterator<Item = (String, Arc<Decl>)>) -> Arc<Decl> {
+        let mut all = match &decl.kind {
+            Kind::Object(own) => own.clone(),
+            _ => BTreeMap::new(),
+        };
+        all.extend(by_name(fields));
+        simple(Kind::Object(all), decl.shortest)
     }
 
     /// What a structural schema says; `None` where expressions cannot see the value. The root of an object of the API has
@@ -149,6 +201,14 @@ impl Decl {
             _ => None,
         }
     }
+}
+
+/// Fields by the names that expressions know them by; those that cannot be named are left out.
+fn by_name(fields: impl IntoIterator<Item = (String, Arc<Decl>)>) -> BTreeMap<String, Field> {
+    let named = fields
+        .into_iter()
+        .filter_map(|(name, decl)| Some((escape(&name)?, Field { name, decl })));
+    named.collect()
 }
 
 fn object(schema: &Value, root: bool) -> Arc<Decl> {

@@ -43,7 +43,7 @@ mod types;
 mod value;
 
 pub use cost::Estimate;
-pub use decl::{Decl, LARGEST_REQUEST, escape};
+pub use decl::{Decl, LARGEST_REQUEST, Part, escape};
 pub use env::{Env, Outcome, Program};
 pub use error::{EvalError, Issue, Issues};
 pub use functions::{Attributes, Authorize, Decision, authorizer, resource};

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::invalid::Invalid;
+
 /// How objects of a version become stored ones, and back. Nothing is lost on the way there and back again.
 #[derive(Clone, Copy)]
 pub struct Conversion {
@@ -16,6 +18,9 @@ pub struct Conversion {
     /// Selectable fields by their name in this version, with their name in the stored one; none means that they are the
     /// same.
     pub selectable: &'static [(&'static str, &'static str)],
+    /// What is wrong with a stored object that was written in this version, and would not be in the stored one; with the
+    /// object before, if there is one.
+    pub rules: fn(&Value, Option<&Value>) -> Vec<Invalid>,
 }
 
 impl std::fmt::Debug for Conversion {

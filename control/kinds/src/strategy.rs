@@ -87,6 +87,15 @@ pub trait Strategy: Sync {
         Vec::new()
     }
 
+    /// As [`validate`](Strategy::validate) or, of a status, as [`validate_status`](Strategy::validate_status); tells also
+    /// what is wrong but was so before, which a client is only warned of.
+    fn judge(&self, new: &Value, old: Option<&Value>, status: bool, _warnings: &mut Vec<String>) -> Vec<Invalid> {
+        match old {
+            Some(old) if status => self.validate_status(new, old),
+            _ => self.validate(new, old),
+        }
+    }
+
     /// Makes a write to another part of the object ready, such as `ephemeralcontainers`, `resize` or `approval`.
     fn prepare_part(&self, _part: &str, cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
         self.prepare_status(cx, new, old)

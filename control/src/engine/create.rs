@@ -40,7 +40,7 @@ impl Engine {
         };
         let (mut object, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
-        kind.judge(meta::text(&object, "name"), &object, || None)?;
+        kind.judge(request, meta::text(&object, "name"), &object, || None)?;
         kind.to_stored(&mut object)?;
         let answer = self.create_object(request, target, object, &options, true).await?;
         let mut response = reply::object(request, kind, 201, &answer)?;
@@ -207,7 +207,7 @@ impl Engine {
             prepared.map_err(|denied| ApiError::denied(kind, name, denied))?;
         }
         kind.strategy.set_generation(&mut object, None);
-        validate(kind, name, &object, None)?;
+        validate(kind, name, &object, None, &mut request.notes().warnings)?;
         warn(request, kind, &object, None);
         self.admit_result(request, write, Some(&object)).await?;
         Ok(object)
@@ -243,7 +243,13 @@ fn require_name(kind: &Kind, object: &Value) -> ApiResult<()> {
 }
 
 /// All field errors of an object, as one error.
-pub(super) fn validate(kind: &Kind, name: &str, new: &Value, old: Option<&Value>) -> ApiResult<()> {
+pub(super) fn validate(
+    kind: &Kind,
+    name: &str,
+    new: &Value,
+    old: Option<&Value>,
+    warnings: &mut Vec<String>,
+) -> ApiResult<()> {
     let mut errors = match old {
         None => barepod_kinds::validate_object_meta(new, kind.strategy.name_rule()),
         Some(old) => barepod_kinds::validate_object_meta_update(new, old),
@@ -251,7 +257,8 @@ pub(super) fn validate(kind: &Kind, name: &str, new: &Value, old: Option<&Value>
     if !kind.strategy.bare_finalizers() {
         errors.extend(barepod_kinds::validate_finalizers(new));
     }
-    errors.extend(kind.strategy.validate(new, old));
+    errors.extend(kind.strategy.judge(new, old, false, warnings));
+    errors.extend(kind.own_rules(new, old));
     if errors.is_empty() && custom::is_definition(kind) {
         errors = custom::check(new);
     }

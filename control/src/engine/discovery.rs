@@ -65,7 +65,8 @@ impl Engine {
                 built.clone()
             } else {
                 let documented = customs.iter().filter_map(|kind| kind.documented()).collect();
-                let openapi = built.openapi.with(documented);
+                let parts = foreign.iter().filter_map(|foreign| foreign.openapi_v2.clone());
+                let openapi = built.openapi.with(documented, parts.collect());
                 let kinds = built.served.kinds.iter().cloned().chain(customs).collect();
                 Arc::new(Documents::new(Served { kinds, foreign }, openapi))
             };

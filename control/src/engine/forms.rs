@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use barepod_kinds::Conversion;
+use barepod_admission::policy::declared;
+use barepod_kinds::{Conversion, Invalid};
 use barepod_schema::fields::{self, ApplyError, ApplyOptions, UpdateOptions};
 use barepod_schema::openapi::Custom;
 use barepod_schema::{Resource, Shape, TypeRef};
@@ -16,6 +17,7 @@ use super::encode::to_bytes;
 use super::head::parse;
 use super::meta;
 use super::registry::{Kind, Structure};
+use super::request::Request;
 use super::status::{ApiError, ApiResult};
 
 /// The versions of a kind, seen from one of them.
@@ -99,6 +101,15 @@ impl Kind {
         Some(versions.documented(&self.resource))
     }
 
+    /// What expressions know of its objects; `None` of a custom kind whose definition says nothing.
+    pub fn declared(&self) -> Option<Arc<barepod_cel::Decl>> {
+        match (&self.structure, self.documented()) {
+            (_, Some(custom)) => declared::of_schema(&custom.schema),
+            (Structure::Table(ty), None) => Some(declared::of_type(*ty)),
+            (Structure::Custom(_), None) => None,
+        }
+    }
+
     /// Whether objects are stored in another version than this one.
     pub fn converts(&self) -> bool {
         self.forms.conversion.is_some() || self.forms.custom.is_some()
@@ -164,6 +175,7 @@ impl Kind {
     /// Checks an object of this version, as a client wrote it, where that cannot be told of the stored one.
     pub(super) fn judge(
         &self,
+        request: &Request,
         name: &str,
         object: &Value,
         current: impl FnOnce() -> Option<Arc<Object>>,
@@ -175,7 +187,7 @@ impl Kind {
         let current = current.as_ref().map(|current| self.shown(current)).transpose()?;
         let mut filled = object.clone();
         versions.schema_fill(&mut filled);
-        let errors = versions.check(&filled, current.as_deref());
+        let errors = versions.check(&filled, current.as_deref(), &mut request.notes().warnings);
         match errors.is_empty() {
             true => Ok(()),
             false => Err(ApiError::invalid(
@@ -185,6 +197,14 @@ impl Kind {
                 &errors,
             )),
         }
+    }
+
+    /// What this version asks of a stored object beyond what the stored one does.
+    pub(super) fn own_rules(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
+        self.forms
+            .conversion
+            .map(|conversion| (conversion.rules)(new, old))
+            .unwrap_or_default()
     }
 
     /// Whether stored objects may look otherwise than they are shown, and their columns with them.
@@ -332,7 +352,7 @@ impl Kind {
         };
         if let Some(versions) = self.forms.custom.as_ref().filter(|versions| versions.reshapes()) {
             versions.schema_fill(&mut object);
-            let errors = versions.check(&object, live.as_deref());
+            let errors = versions.check(&object, live.as_deref(), &mut Vec::new());
             if !errors.is_empty() {
                 let (group, kind) = (&self.resource.group, &self.resource.kind);
                 return Err(ApiError::invalid(group, kind, meta::text(&object, "name"), &errors));

@@ -100,7 +100,7 @@ impl Engine {
             warnings = decode::judge_patch(problems, options.validation, &patch)?;
             // A version in the patched object is the stored one, unless the patch itself sets one.
             check_name(&new, target)?;
-            kind.judge(target.name, &new, || self.store.get(&target.key()))?;
+            kind.judge(request, target.name, &new, || self.store.get(&target.key()))?;
             kind.to_stored(&mut new)?;
             Ok(new)
         };

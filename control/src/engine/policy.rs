@@ -307,15 +307,20 @@ impl Engine {
         Ok(matching.selects(namespace.as_ref(), object, told.old))
     }
 
+    /// The kind of a name, served in a version.
+    pub fn kind_named(&self, api_version: &str, kind: &str) -> Option<Arc<Kind>> {
+        let is_it = |known: &&Arc<Kind>| known.api_version == api_version && known.resource.kind == kind;
+        let built = self.registry.kinds().iter().find(is_it).cloned();
+        built.or_else(|| self.custom_kinds().1.iter().find(is_it).cloned())
+    }
+
     /// The parameters that a binding names: one null if the policy takes none.
     fn params(&self, policy: &Policy, binding: &Binding, told: Told<'_>) -> Result<Vec<Value>, String> {
         let (Some((api_version, kind)), Some(wanted)) = (&policy.param_kind, &binding.param_ref) else {
             return Ok(vec![Value::Null]);
         };
-        let is_it = |known: &&Arc<Kind>| known.api_version == *api_version && known.resource.kind == kind.as_str();
-        let known = self.registry.kinds().iter().find(is_it).cloned();
-        let known = known.or_else(|| self.custom_kinds().1.iter().find(is_it).cloned());
-        let known = known
+        let known = self
+            .kind_named(api_version, kind)
             .ok_or_else(|| format!("failed to find resource referenced by paramKind: '{api_version}, Kind={kind}'"))?;
         let text = |key: &str| wanted[key].as_str().unwrap_or("");
         let namespace = match (known.resource.namespaced, text("namespace")) {

@@ -53,7 +53,7 @@ impl Engine {
         let (mut body, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
         check_name(&body, target)?;
         meta::set_namespace(&mut body, target)?;
-        kind.judge(target.name, &body, || self.store.get(&target.key()))?;
+        kind.judge(request, target.name, &body, || self.store.get(&target.key()))?;
         kind.to_stored(&mut body)?;
         let create =
             subresource.is_empty() && kind.strategy.create_on_update() && self.store.get(&target.key()).is_none();
@@ -196,7 +196,10 @@ impl Engine {
             part if matches!(part, "status" | "eviction") || is_part(part) => {
                 let mut errors = barepod_kinds::validate_object_meta_update(&new, old);
                 errors.extend(match part {
-                    "status" | "eviction" => kind.strategy.validate_status(&new, old),
+                    "status" | "eviction" => {
+                        let warnings = &mut request.notes().warnings;
+                        kind.strategy.judge(&new, Some(old), true, warnings)
+                    }
                     _ => kind.strategy.validate_part(part, &new, old),
                 });
                 if !errors.is_empty() {
@@ -210,7 +213,7 @@ impl Engine {
             }
             "binding" | "finalize" => {}
             _ => {
-                validate(kind, target.name, &new, Some(old))?;
+                validate(kind, target.name, &new, Some(old), &mut request.notes().warnings)?;
                 warn(request, kind, &new, Some(old));
             }
         }

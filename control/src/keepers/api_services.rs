@@ -201,7 +201,19 @@ async fn discover(engine: &Engine, of: &Aggregated, extension: &Extension) -> an
         .unwrap_or_else(|| Discovered::plain(of, &plain));
     // Not every server has documents of version 3.
     let index = get(engine, extension, "/openapi/v3", "application/json").await;
-    Ok(found.documented(&index.unwrap_or_default()))
+    let found = found.documented(&index.unwrap_or_default());
+    let before = engine.discovered_before(&of.name);
+    match before.filter(|before| !found.openapi.is_empty() && before.openapi == found.openapi) {
+        // The whole document is large: it is read again only when version 3 says that something changed.
+        Some(before) => Ok(Discovered {
+            openapi_v2: before.openapi_v2.clone(),
+            ..found
+        }),
+        None => {
+            let document = get(engine, extension, "/openapi/v2", "application/json").await;
+            Ok(found.documented_v2(&document.unwrap_or_default()))
+        }
+    }
 }
 
 async fn get(engine: &Engine, extension: &Extension, path: &str, accept: &str) -> anyhow::Result<Value> {

@@ -8,6 +8,7 @@ mod certificates;
 mod cluster_roles;
 mod flow_schemas;
 mod legacy_tokens;
+mod policy_types;
 mod storage_protection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,12 +52,13 @@ pub async fn run(engine: Arc<Engine>, store: Arc<dyn Store>) {
             "not all groups are listed as APIServices"
         );
     }
-    let keepers: [&dyn Keeper; 6] = [
+    let keepers: [&dyn Keeper; 7] = [
         &api_services::ApiServices,
         &certificates::Certificates,
         &cluster_roles::ClusterRoles,
         &flow_schemas::FlowSchemas,
         &legacy_tokens::LegacyTokens,
+        &policy_types::PolicyTypes,
         &storage_protection::StorageProtection::default(),
     ];
     futures_util::future::join_all(keepers.map(|keeper| drive(keeper, &engine, &*store))).await;

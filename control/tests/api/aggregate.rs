@@ -34,6 +34,11 @@ fn things(up: &AtomicBool, request: &Request<Incoming>) -> Response<Full<Bytes>>
         "/openapi/v3" => {
             json!({"paths": {"apis/x.example.com/v1": {"serverRelativeURL": "/openapi/v3/apis/x.example.com/v1?hash=H"}}})
         }
+        "/openapi/v2" => json!({
+            "paths": {THINGS: {"get": {"responses": {"200": {"description": "OK",
+                "schema": {"$ref": "#/definitions/com.example.x.v1.Thing"}}}}}, "/apis/y.example.com/v1/": {}},
+            "definitions": {"com.example.x.v1.Thing": {"type": "object"}, "com.example.y.v1.Other": {}},
+        }),
         THINGS if *request.method() == http::Method::POST => json!({"kind": "Thing", "metadata": {"name": "made"}}),
         THINGS | "/openapi/v3/apis/x.example.com/v1" => json!({
             "path": path, "query": request.uri().query(), "method": request.method().as_str(),
@@ -183,6 +188,15 @@ async fn another_server_serves_a_group() {
         (&document["query"], &document["user"]),
         (&json!("hash=H"), &json!(["admin"]))
     );
+
+    // Of its document of version 2 what is about the group is a part of the one document.
+    let document = cluster.admin("GET", "/openapi/v2", Value::Null).await;
+    let answers = &document["paths"][THINGS]["get"]["responses"]["200"]["schema"]["$ref"];
+    assert_eq!(answers, "#/definitions/com.example.x.v1.Thing");
+    assert_eq!(document["definitions"]["com.example.x.v1.Thing"]["type"], "object");
+    assert!(document["definitions"].get("com.example.y.v1.Other").is_none());
+    assert!(document["paths"].get("/apis/y.example.com/v1/").is_none());
+    assert!(document["paths"].get("/api/v1/pods").is_some());
 
     // What is built in is listed beside it, and stays what it is.
     let all = cluster.admin("GET", SERVICES, Value::Null).await;

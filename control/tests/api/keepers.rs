@@ -153,3 +153,32 @@ async fn flow_schemas_without_a_level_dangle() {
         .ok();
     until(&api, &path, is("False")).await;
 }
+
+#[tokio::test]
+async fn policies_are_told_what_does_not_fit_the_kinds_they_name() {
+    let api = api().await;
+    let definition = json!({"metadata": {"name": "boxes.example.com"}, "spec": {"group": "example.com",
+        "scope": "Namespaced", "names": {"plural": "boxes", "kind": "Box"}, "versions": [{"name": "v1", "served": true,
+        "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object",
+            "properties": {"size": {"type": "integer"}}}}}}}]}});
+    api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+        .await
+        .ok();
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let rule = |group: &str, resource: &str| json!({"operations": ["*"], "apiGroups": [group], "apiVersions": ["v1"], "resources": [resource]});
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": [rule("apps", "deployments"), rule("example.com", "boxes")]},
+        "validations": [{"expression": "object.spec.size < 3"}, {"expression": "object.metadata.name != ''"}]}});
+    api.post(policies, policy).await.ok();
+    let path = format!("{policies}/p");
+    let generation = |number: i64| move |answer: &Answer| answer.value["status"]["observedGeneration"] == number;
+    let told = until(&api, &path, generation(1)).await.ok();
+    let warning = "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'size'\n | object.spec.size < 3\n | ...........^\n";
+    let expected = json!([{"fieldRef": "spec.validations[0].expression", "warning": warning}]);
+    assert_eq!(told["status"]["typeChecking"]["expressionWarnings"], expected);
+    // What is told is of the policy as it is now.
+    let fixed = json!({"spec": {"validations": [{"expression": "object.metadata.name != 'x'"}]}});
+    api.patch(&path, "merge-patch+json", fixed).await.ok();
+    let told = until(&api, &path, generation(2)).await.ok();
+    assert_eq!(told["status"]["typeChecking"]["expressionWarnings"], Value::Null);
+}

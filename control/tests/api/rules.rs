@@ -161,9 +161,20 @@ async fn what_was_there_before_a_rule_may_stay() {
     let stricter = json!({"spec": definition(spec())["spec"]});
     api.patch(&path, "merge-patch+json", stricter).await.ok();
     let path = format!("{WIDGETS}/a");
-    api.patch(&path, "merge-patch+json", json!({"spec": {"size": 4}}))
-        .await
-        .ok();
+    let changed = api.patch(&path, "merge-patch+json", json!({"spec": {"size": 4}})).await;
+    // But who writes it is told.
+    let told = "spec.names: Invalid value: \\\"array\\\": failed rule: self.all(n, n.startsWith('a'))";
+    assert_eq!(changed.warnings, [format!("299 - \"{told}\"")]);
+    changed.ok();
+    let status = api
+        .patch(
+            &format!("{path}/status"),
+            "merge-patch+json",
+            json!({"status": {"ready": 1}}),
+        )
+        .await;
+    assert_eq!(status.warnings.len(), 1);
+    status.ok();
     let refused = api
         .patch(&path, "merge-patch+json", json!({"spec": {"names": ["b", "c"]}}))
         .await;

@@ -85,14 +85,15 @@ async fn owners_know_their_fields_by_the_names_of_their_version() {
     assert_eq!(of("other")["fieldsV1"], json!({"f:message": {}, "f:count": {}}));
     let path = format!("{EVENTS}/a?fieldManager=applier");
     let config = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "note": "it sleeps"});
-    let conflict = api.patch(&path, "apply-patch+yaml", config.clone()).await;
+    let conflict = api.patch(&path, "apply-patch+yaml", config).await;
     let message = "Apply failed with 1 conflict: conflict with \"other\" using v1: .message";
     assert_eq!(conflict.status(), (409, "Conflict", message));
-    let applied = api
-        .patch(&format!("{path}&force=true"), "apply-patch+yaml", config)
-        .await
-        .ok();
-    assert_eq!(applied["note"], "it sleeps");
+    // Through the older version the message may still be changed.
+    let path = format!("{CORE}/a?fieldManager=applier&force=true");
+    let config = json!({"apiVersion": "v1", "kind": "Event", "message": "it sleeps"});
+    let applied = api.patch(&path, "apply-patch+yaml", config).await.ok();
+    assert_eq!(applied["message"], "it sleeps");
+    assert_eq!(api.get(&format!("{EVENTS}/a")).await.ok()["note"], "it sleeps");
     let core = api.get(&format!("{CORE}/a")).await.ok();
     assert_eq!(core["message"], "it sleeps");
     let books = core["metadata"]["managedFields"].as_array().unwrap();
@@ -114,14 +115,15 @@ async fn an_update_through_one_version_keeps_what_the_other_wrote() {
     assert_eq!(core["metadata"]["managedFields"][0]["apiVersion"], "v1");
     let mut shown = api.get(&format!("{EVENTS}/c")).await.ok();
     assert_eq!(shown["deprecatedSource"]["component"], "x");
-    shown["deprecatedCount"] = json!(2);
+    shown["metadata"]["labels"] = json!({"a": "b"});
     let written = api.put(&format!("{EVENTS}/c"), shown).await.ok();
     assert_eq!(
         (&written["deprecatedCount"], &written["note"]),
-        (&json!(2), &json!("m"))
+        (&json!(1), &json!("m"))
     );
     let core = api.get(&format!("{CORE}/c")).await.ok();
-    assert_eq!((&core["count"], &core["source"]["component"]), (&json!(2), &json!("x")));
+    assert_eq!((&core["count"], &core["source"]["component"]), (&json!(1), &json!("x")));
+    assert_eq!(core["metadata"]["labels"]["a"], "b");
 }
 
 #[tokio::test]
@@ -174,4 +176,25 @@ async fn autoscalers_speak_both_versions() {
     let group = groups.iter().find(|group| group["name"] == "autoscaling").unwrap();
     assert_eq!(group["preferredVersion"]["version"], "v2");
     assert_eq!(group["versions"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_newer_version_of_events_is_strict() {
+    let api = Api::new().await;
+    let mut counted = event("a");
+    counted["deprecatedCount"] = json!(2);
+    let refused = api.post(EVENTS, counted).await;
+    let message = "Event.events.k8s.io \"a\" is invalid: count: Invalid value: \"\": needs to be unset";
+    assert_eq!((refused.code, refused.status().2), (422, message));
+    // What is said through the older one may be, and stays what it is.
+    let counted = json!({"metadata": {"name": "b"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "reason": "Started", "type": "Normal", "count": 2, "firstTimestamp": "2026-01-01T00:00:00Z"});
+    api.post(CORE, counted).await.ok();
+    let again = json!({"deprecatedCount": 3});
+    let refused = api.patch(&format!("{EVENTS}/b"), "merge-patch+json", again).await;
+    let message = "Event.events.k8s.io \"b\" is invalid: count: Invalid value: 3: field is immutable";
+    assert_eq!((refused.code, refused.status().2), (422, message));
+    api.patch(&format!("{CORE}/b"), "merge-patch+json", json!({"count": 3}))
+        .await
+        .ok();
 }

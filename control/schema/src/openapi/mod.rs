@@ -5,6 +5,7 @@
 
 mod custom;
 mod descriptions;
+mod foreign;
 mod messages;
 mod operations;
 mod protobuf;
@@ -23,6 +24,7 @@ use self::write::{JsonWriter, Sink};
 use crate::{Resource, TypeRef, resources};
 
 pub use self::custom::Custom;
+pub use self::foreign::Foreign;
 
 /// A rendered document.
 #[derive(Clone, Debug)]
@@ -67,8 +69,9 @@ pub struct Documents {
     etag: String,
     rendered: Arc<Cache>,
     customs: Vec<Custom>,
-    /// Those in which there are custom resources.
-    with_customs: Cache,
+    foreign: Vec<Arc<Foreign>>,
+    /// Those in which there is more than what is built in.
+    with_more: Cache,
 }
 
 type Cache = Mutex<HashMap<String, Document>>;
@@ -90,18 +93,21 @@ impl Documents {
             etag: hash.text(),
             rendered: Arc::default(),
             customs: Vec::new(),
-            with_customs: Mutex::default(),
+            foreign: Vec::new(),
+            with_more: Mutex::default(),
         }
     }
 
-    /// The same documents with these custom resources. What is rendered already stays so.
-    pub fn with(&self, customs: Vec<Custom>) -> Self {
+    /// The same documents with these custom resources and, in version 2, with what other servers serve. What is rendered
+    /// already stays so.
+    pub fn with(&self, customs: Vec<Custom>, foreign: Vec<Arc<Foreign>>) -> Self {
         Self {
             served: self.served.clone(),
             etag: self.etag.clone(),
             rendered: self.rendered.clone(),
             customs,
-            with_customs: Mutex::default(),
+            foreign,
+            with_more: Mutex::default(),
         }
     }
 
@@ -114,8 +120,8 @@ impl Documents {
     }
 
     /// Changes when the document of these does.
-    fn etag(&self, customs: &[&Custom]) -> String {
-        if customs.is_empty() {
+    fn etag(&self, customs: &[&Custom], foreign: &[&Foreign]) -> String {
+        if customs.is_empty() && foreign.is_empty() {
             return self.etag.clone();
         }
         let mut hash = Fnv::default();
@@ -124,6 +130,9 @@ impl Documents {
             hash.add(custom.resource.plural.as_bytes());
             hash.add(custom.resource.group_path().as_bytes());
             hash.add(custom.revision.as_bytes());
+        }
+        for part in foreign {
+            hash.add(part.revision.as_bytes());
         }
         hash.text()
     }
@@ -135,7 +144,7 @@ impl Documents {
         for resource in self.served.iter().copied().chain(customs) {
             let path = resource.group_path();
             if !paths.contains_key(&path) {
-                let url = format!("/openapi/v3/{path}?hash={}", self.etag(&self.customs(Some(&path))));
+                let url = format!("/openapi/v3/{path}?hash={}", self.etag(&self.customs(Some(&path)), &[]));
                 paths.insert(path, json!({ "serverRelativeURL": url }));
             }
         }
@@ -154,41 +163,49 @@ impl Documents {
         if of_path.is_empty() && customs.is_empty() {
             None
         } else {
-            Some(self.cached(path, &customs, || {
-                render(Version::V3, Box::new(JsonWriter::new()), &of_path, &customs)
+            Some(self.cached(path, &customs, &[], || {
+                render(Version::V3, Box::new(JsonWriter::new()), &of_path, &customs, &[])
             }))
         }
     }
 
     /// What `/openapi/v2` shows.
     pub fn v2(&self) -> Document {
-        let customs = self.customs(None);
-        self.cached("", &customs, || {
-            render(Version::V2, Box::new(JsonWriter::new()), &self.served, &customs)
-        })
+        self.v2_by("", || Box::new(JsonWriter::new()))
     }
 
     /// What `/openapi/v2` shows to who wants protobuf: gnostic's `openapi.v2.Document`.
     pub fn v2_protobuf(&self) -> Document {
-        let customs = self.customs(None);
-        let mut document = self.cached("protobuf", &customs, || {
-            render(Version::V2, Box::new(ProtobufWriter::new()), &self.served, &customs)
-        });
+        let mut document = self.v2_by("protobuf", || Box::new(ProtobufWriter::new()));
         // It stands at the same path as the one in JSON.
         document.etag.push_str("-PB");
         document
     }
 
-    fn cached(&self, key: &str, customs: &[&Custom], render: impl FnOnce() -> Vec<u8>) -> Document {
-        let cache = if customs.is_empty() {
+    fn v2_by(&self, key: &str, writer: impl FnOnce() -> Box<dyn Sink>) -> Document {
+        let customs = self.customs(None);
+        let foreign: Vec<&Foreign> = self.foreign.iter().map(|part| &**part).collect();
+        self.cached(key, &customs, &foreign, || {
+            render(Version::V2, writer(), &self.served, &customs, &foreign)
+        })
+    }
+
+    fn cached(
+        &self,
+        key: &str,
+        customs: &[&Custom],
+        foreign: &[&Foreign],
+        render: impl FnOnce() -> Vec<u8>,
+    ) -> Document {
+        let cache = if customs.is_empty() && foreign.is_empty() {
             &*self.rendered
         } else {
-            &self.with_customs
+            &self.with_more
         };
         let mut rendered = cache.lock().expect("rendering a document does not panic");
         let document = rendered.entry(key.to_owned()).or_insert_with(|| Document {
             gzip: render().into(),
-            etag: self.etag(customs),
+            etag: self.etag(customs, foreign),
         });
         document.clone()
     }
@@ -216,7 +233,13 @@ impl Fnv {
 }
 
 /// Writes the document of these resources, compressed.
-fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource], customs: &[&Custom]) -> Vec<u8> {
+fn render(
+    version: Version,
+    mut writer: Box<dyn Sink>,
+    of: &[&'static Resource],
+    customs: &[&Custom],
+    foreign: &[&Foreign],
+) -> Vec<u8> {
     let of: Vec<&Resource> = of
         .iter()
         .copied()
@@ -239,6 +262,12 @@ fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource],
         .iter()
         .flat_map(|resource| operations::paths(version, resource))
         .collect();
+    let types: Vec<TypeRef> = schemas::closure(&of).collect();
+    let own = customs.iter().flat_map(|custom| custom::schemas(version, custom));
+    let own: Vec<(String, Value)> = own.collect();
+    let has = |name: &str| types.iter().any(|ty| ty.name() == name) || own.iter().any(|(own, _)| own == name);
+    let (foreign_paths, foreign_schemas) = foreign::merged(foreign, &has);
+    paths.extend(foreign_paths);
     paths.sort_by(|a, b| a.0.cmp(&b.0));
     for (path, item) in &paths {
         writer.entry(path, item);
@@ -252,16 +281,14 @@ fn render(version: Version, mut writer: Box<dyn Sink>, of: &[&'static Resource],
     } else {
         "definitions"
     });
-    for ty in schemas::closure(&of) {
+    for ty in types {
         writer.entry(
             ty.name(),
             &schemas::schema(version, ty, &descriptions, group_version(version, &of)),
         );
     }
-    for custom in customs {
-        for (name, schema) in custom::schemas(version, custom) {
-            writer.entry(&name, &schema);
-        }
+    for (name, schema) in own.into_iter().chain(foreign_schemas) {
+        writer.entry(&name, &schema);
     }
     writer.close();
     if version == Version::V3 {

@@ -219,7 +219,7 @@ fn widgets() -> Custom {
 #[test]
 fn custom_resources_are_in_documents_of_both_versions() {
     let plain = documents();
-    let documents = plain.with(vec![widgets()]);
+    let documents = plain.with(vec![widgets()], Vec::new());
     let index = documents.v3_index();
     assert!(index["apis/example.com/v1"].is_object());
     assert_eq!(
@@ -230,7 +230,11 @@ fn custom_resources_are_in_documents_of_both_versions() {
     let mut newer = widgets();
     newer.revision = "8".to_owned();
     assert_ne!(
-        documents.with(vec![newer]).v3("apis/example.com/v1").unwrap().etag,
+        documents
+            .with(vec![newer], Vec::new())
+            .v3("apis/example.com/v1")
+            .unwrap()
+            .etag,
         document.etag
     );
     let widgets = parse(&document);

@@ -1,5 +1,8 @@
 //! What another server says that it serves.
 
+use std::sync::Arc;
+
+use barepod_schema::openapi::Foreign;
 use serde_json::{Value, json};
 
 use super::Aggregated;
@@ -19,6 +22,8 @@ pub struct Discovered {
     pub resources: Value,
     /// The query that names the state of its OpenAPI document, with its question mark; empty if it has none.
     pub openapi: String,
+    /// Its part of the server's OpenAPI document of version 2.
+    pub openapi_v2: Option<Arc<Foreign>>,
 }
 
 impl Discovered {
@@ -88,6 +93,7 @@ impl Discovered {
             version_priority: of.version_priority,
             resources,
             openapi: String::new(),
+            openapi_v2: None,
         }
     }
 
@@ -97,6 +103,14 @@ impl Discovered {
         let url = &index["paths"][self.path()]["serverRelativeURL"];
         let query = url.as_str().and_then(|url| url.split_once('?'));
         self.openapi = query.map(|(_, query)| format!("?{query}")).unwrap_or_default();
+        self
+    }
+
+    /// With its part of the server's OpenAPI document of version 2.
+    #[must_use]
+    pub fn documented_v2(mut self, document: &Value) -> Self {
+        let part = Foreign::of(document, &format!("/{}/", self.path()));
+        self.openapi_v2 = (!part.is_empty()).then(|| Arc::new(part));
         self
     }
 

@@ -129,6 +129,11 @@ impl Engine {
         self.aggregated(group, version)
     }
 
+    /// What another server said last that it serves.
+    pub fn discovered_before(&self, name: &str) -> Option<Arc<Discovered>> {
+        self.discovered().get(name).cloned()
+    }
+
     /// Notes what another server serves; `None` if that is nothing any more.
     pub fn set_discovered(&self, name: &str, found: Option<Discovered>) {
         let mut discovered = self.discovered();

@@ -29,13 +29,14 @@ pub(super) struct Custom {
 }
 
 impl Custom {
-    pub(super) fn check(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
+    /// What is wrong with an object; what was wrong before as well is told in `warnings`.
+    pub(super) fn check(&self, new: &Value, old: Option<&Value>, warnings: &mut Vec<String>) -> Vec<Invalid> {
         if self.judged {
             return Vec::new();
         }
         let problems = self.schema.validate(new, old);
         let mut errors: Vec<Invalid> = problems.into_iter().map(invalid).collect();
-        errors.extend(self.rules_broken(new, old, &errors));
+        errors.extend(self.rules_broken(new, old, &errors, warnings));
         let paths = self.scale.as_ref();
         for path in paths
             .into_iter()
@@ -60,7 +61,13 @@ impl Custom {
 
 impl Custom {
     /// What the rules say, which may rely on the object's structure.
-    fn rules_broken(&self, new: &Value, old: Option<&Value>, errors: &[Invalid]) -> Vec<Invalid> {
+    fn rules_broken(
+        &self,
+        new: &Value,
+        old: Option<&Value>,
+        errors: &[Invalid],
+        warnings: &mut Vec<String>,
+    ) -> Vec<Invalid> {
         if self.rules.is_empty() {
             return Vec::new();
         }
@@ -80,7 +87,9 @@ impl Custom {
                     .into(),
             }];
         }
-        self.rules.judge(new, old).failures.into_iter().map(broken).collect()
+        let verdict = self.rules.judge(new, old);
+        warnings.extend(verdict.warnings.into_iter().map(|failure| broken(failure).to_string()));
+        verdict.failures.into_iter().map(broken).collect()
     }
 }
 
@@ -144,12 +153,8 @@ impl Strategy for Custom {
         true
     }
 
-    fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
-        self.check(new, old)
-    }
-
-    fn validate_status(&self, new: &Value, old: &Value) -> Vec<Invalid> {
-        self.check(new, Some(old))
+    fn judge(&self, new: &Value, old: Option<&Value>, _: bool, warnings: &mut Vec<String>) -> Vec<Invalid> {
+        self.check(new, old, warnings)
     }
 
     fn deprecation(&self) -> Option<&str> {

@@ -83,9 +83,11 @@ impl Versions {
     }
 
     /// What is wrong with an object of this version, where that cannot be told of the stored one.
-    pub fn check(&self, object: &Value, old: Option<&Value>) -> Vec<Invalid> {
+    pub fn check(&self, object: &Value, old: Option<&Value>, warnings: &mut Vec<String>) -> Vec<Invalid> {
         let judge = self.judge.as_ref();
-        judge.map(|judge| judge.check(object, old)).unwrap_or_default()
+        judge
+            .map(|judge| judge.check(object, old, warnings))
+            .unwrap_or_default()
     }
 
     /// Makes an object of this version a stored one.

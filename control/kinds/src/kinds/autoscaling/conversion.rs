@@ -21,6 +21,7 @@ pub static CONVERSION: Conversion = Conversion {
     to_stored,
     from_stored,
     selectable: &[],
+    rules: |_, _| Vec::new(),
 };
 
 /// Takes JSON out of an annotation; what is no JSON is lost, as nobody could read it.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::strict;
 use crate::conversion::{Conversion, rename};
 
 /// Names in `events.k8s.io/v1` and in the stored core version.
@@ -48,6 +49,7 @@ pub static CONVERSION: Conversion = Conversion {
         ("reportingController", "reportingComponent"),
         ("type", "type"),
     ],
+    rules: strict::rules,
 };
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Events, stored as core/v1 has them.
 
 mod conversion;
+mod strict;
 
 pub use conversion::CONVERSION;
 
@@ -22,15 +23,17 @@ use crate::{table, time};
 pub struct Event;
 
 impl Strategy for Event {
-    fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
+    fn validate(&self, new: &Value, _: Option<&Value>) -> Vec<Invalid> {
         let mut errors = Errors::new();
         let own = str_at(new, &["metadata", "namespace"]).unwrap_or("");
         let involved = str_at(new, &["involvedObject", "namespace"]).unwrap_or("");
         // Events about cluster-scoped objects live in the namespace default.
-        let matches = if involved.is_empty() {
-            own.is_empty() || own == "default"
-        } else {
-            own == involved
+        let dated = at(new, &["eventTime"]).is_some();
+        let matches = match (involved, dated) {
+            ("", false) => own.is_empty() || own == "default",
+            ("", true) => matches!(own, "default" | "kube-system"),
+            (involved, false) => own == involved,
+            (_, true) => true,
         };
         if !matches {
             errors.invalid(
@@ -40,7 +43,7 @@ impl Strategy for Event {
             );
         }
         // Only events of the newer style carry a time with microseconds, and only they are checked closely.
-        if old.is_none() && at(new, &["eventTime"]).is_some() {
+        if dated {
             detailed(new, &mut errors);
         }
         errors.into_vec()
