@@ -88,6 +88,17 @@ fn from_creation_to_deletion() {
 
     bundle.good(&["kill", id, "SIGKILL"]);
     until("it has stopped", || (bundle.status() == "stopped").then_some(()));
+    let state = bundle.good(&["state", id]);
+    assert_eq!(serde_json::from_str::<Value>(&state).unwrap()["pid"], 0);
+    let keys: Vec<&str> = state
+        .split("\n  \"")
+        .skip(1)
+        .filter_map(|line| line.split('"').next())
+        .collect();
+    assert_eq!(
+        keys,
+        ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created"]
+    );
     assert!(bundle.bad(&["kill", id]).contains("not running"));
     bundle.good(&["delete", id]);
     assert!(bundle.bad(&["delete", id]).contains("does not exist"));

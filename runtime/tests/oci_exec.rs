@@ -102,6 +102,9 @@ fn an_exec_is_what_its_container_is() {
     let grep = ["grep", "CapEff", "/proc/self/status"];
     let more = bundle.good(&[&["exec", "--cap", "CAP_SYS_ADMIN", id][..], &grep].concat());
     assert_eq!(more, "CapEff:\t0000000000202020\n");
+    let unknown = bundle.command(&[&["exec", "--cap", "CAP_FLY", "-c", "CAP_SYS_ADMIN", id][..], &grep].concat());
+    assert_eq!(text(&unknown.stdout), more);
+    assert!(text(&unknown.stderr).contains("unknown or unavailable capabilities: [CAP_FLY]"));
     let more = bundle.good(&[&["exec", "--cap", "net_admin", "--user", "9:9", id][..], &grep].concat());
     assert_eq!(
         more, "CapEff:\t0000000000000000\n",
@@ -170,7 +173,24 @@ fn descriptors_and_cgroups_that_are_asked_for() {
         "5 is the directory that is listed: {}",
         text(&passed.stderr)
     );
-    let missing = through_shell("3>&- 4>&-", &["exec", "--preserve-fds=2", id, "true"]);
+    let list = ["sh", "-c", "ls /proc/self/fd | tr '\\n' ' '"];
+    let redirect = format!("3>&- 4<{}", file.display());
+    let some = through_shell(&redirect, &[&["exec", "--preserve-fds=2", id][..], &list[..]].concat());
+    assert_eq!(
+        text(&some.stdout),
+        "0 1 2 3 4 ",
+        "3 is the directory that is listed: {}",
+        text(&some.stderr)
+    );
+    bundle.good(&["exec", "--preserve-fds=4000000000", id, "true"]);
+    let sockets = ["-c", "exec env LISTEN_PID=$$ LISTEN_FDS=1 \"$@\" 3>&-", "sh"];
+    let mut command = Command::new("sh");
+    command.args(sockets).arg(runtime());
+    command
+        .arg("--root")
+        .arg(bundle.dir.join("state"))
+        .args(["exec", id, "true"]);
+    let missing = bundle.run(command);
     assert!(
         text(&missing.stderr).contains("descriptor 3 is to be passed on"),
         "{}",

@@ -93,6 +93,25 @@ fn options_before_and_after_the_id() {
 }
 
 #[test]
+fn a_configuration_of_another_name() {
+    let bundle = Bundle::new("config", |document| {
+        document["process"]["args"] = json!(["echo", "another"])
+    });
+    let other = bundle.dir.join("other.json");
+    fs::copy(bundle.dir.join("config.json"), &other).unwrap();
+    fs::write(bundle.dir.join("config.json"), "{}").unwrap();
+    for option in [&["--config", "other.json"][..], &["-f", other.to_str().unwrap()]] {
+        let run = [&["run", "--bundle", bundle.path()][..], option, &[&bundle.id]].concat();
+        assert_eq!(bundle.good(&run), "another\n");
+    }
+    assert!(
+        bundle
+            .bad(&["run", "--bundle", bundle.path(), "-f=none", &bundle.id])
+            .contains("none")
+    );
+}
+
+#[test]
 fn the_root_is_moved_where_it_cannot_be_exchanged() {
     let script =
         "ls -d /bin/busybox; grep -c . /proc/self/mountinfo; readlink /proc/self/cwd; cat /proc/1/cgroup | wc -l";
@@ -343,6 +362,9 @@ fn a_configuration_to_begin_with() {
     assert!(text(&spec(&[]).stderr).contains("exists already"));
     let read = || -> Value { serde_json::from_slice(&fs::read(dir.join("config.json")).unwrap()).unwrap() };
     assert_eq!(read()["root"]["path"], "rootfs");
+    // The specification's schema has a name for each architecture, and none for all.
+    let native = format!("SCMP_ARCH_{}", std::env::consts::ARCH.to_uppercase());
+    assert_eq!(read()["linux"]["seccomp"]["architectures"], json!([native]));
     fs::remove_file(dir.join("config.json")).unwrap();
     assert!(spec(&["--rootless", "-b", dir.to_str().unwrap()]).status.success());
     let rootless = read();

@@ -56,7 +56,7 @@ fn every_kind_at_its_time() {
         )
     };
     bundle.good(&["create", "--bundle", bundle.path(), id]);
-    let mut expected = line("prestart", "creating")
+    let mut expected = line("prestart", "created")
         + "second\n"
         + &line("createRuntime", "creating")
         + &line("createContainer", "creating");

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -101,6 +101,37 @@ fn mounts_are_made_in_their_order() {
     fs::write(bundle.dir.join("volume/in"), "").unwrap();
     fs::write(bundle.dir.join("file"), "of the bundle\n").unwrap();
     assert_eq!(run(&bundle), "/a/b/in\n/a/from\nof the bundle\n");
+}
+
+#[test]
+fn links_to_what_is_missing() {
+    let bundle = bundle("dangling", "cat /etc/named /run/made/named; ls /d/e", |document| {
+        add(
+            document,
+            json!({ "destination": "/etc/named", "source": "file", "options": ["bind"] }),
+        );
+        add(
+            document,
+            json!({ "destination": "/d/e", "source": "volume", "options": ["bind"] }),
+        );
+    });
+    let root = own_root(&bundle);
+    symlink("../run/made/named", root.join("etc/named")).unwrap();
+    symlink("/not/there", root.join("d")).unwrap();
+    fs::write(bundle.dir.join("file"), "text\n").unwrap();
+    fs::create_dir(bundle.dir.join("volume")).unwrap();
+    fs::write(bundle.dir.join("volume/in"), "").unwrap();
+    assert_eq!(run(&bundle), "text\ntext\nin\n");
+    assert!(root.join("not/there/e").is_dir() && !Path::new("/not").exists());
+    // Not for what is to be the kernel's own.
+    fs::remove_dir(root.join("proc")).unwrap();
+    symlink("other", root.join("proc")).unwrap();
+    let said = bundle.bad(&["run", "--bundle", bundle.path(), &bundle.id]);
+    assert!(
+        said.contains("proc must be mounted on ordinary directory /proc"),
+        "{said}"
+    );
+    assert!(!root.join("other").exists());
 }
 
 #[test]
@@ -363,7 +394,7 @@ fn propagation_of_the_root() {
 #[test]
 fn a_tmpfs_begins_with_what_it_covers() {
     let script = "ls -ln /etc/passwd | cut -c 1-10; wc -l </etc/passwd; readlink /etc/link; stat -c %a:%u /etc /etc/dir; \
-        touch /etc/new && echo new; ls /empty; touch /ro/x 2>/dev/null || echo ro; cat /ro/file";
+        stat -c %a /empty /none /said; touch /etc/new && echo new; ls /empty; touch /ro/x 2>/dev/null || echo ro; cat /ro/file";
     let bundle = bundle("copyup", script, |document| {
         add(
             document,
@@ -377,18 +408,29 @@ fn a_tmpfs_begins_with_what_it_covers() {
             document,
             json!({ "destination": "/empty", "type": "tmpfs", "source": "tmpfs" }),
         );
+        add(document, json!({ "destination": "/none", "type": "tmpfs" }));
+        add(
+            document,
+            json!({ "destination": "/said", "type": "tmpfs", "options": ["mode=0700"] }),
+        );
         document["root"]["readonly"] = json!(false);
     });
     let root = own_root(&bundle);
     fs::create_dir_all(root.join("etc/dir")).unwrap();
     fs::create_dir(root.join("ro")).unwrap();
     fs::write(root.join("ro/file"), "kept\n").unwrap();
-    fs::create_dir(root.join("empty")).unwrap();
+    for (name, mode) in [("empty", 0o3741), ("said", 0o711)] {
+        fs::create_dir(root.join(name)).unwrap();
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
     fs::write(root.join("empty/covered"), "").unwrap();
-    std::os::unix::fs::symlink("passwd", root.join("etc/link")).unwrap();
+    symlink("passwd", root.join("etc/link")).unwrap();
     fs::set_permissions(root.join("etc/dir"), fs::Permissions::from_mode(0o1770)).unwrap();
     chown(root.join("etc/dir"), Some(7), Some(7)).unwrap();
-    assert_eq!(run(&bundle), "-rw-r--r--\n2\npasswd\n755:0\n1770:7\nnew\nro\nkept\n");
+    assert_eq!(
+        run(&bundle),
+        "-rw-r--r--\n2\npasswd\n755:0\n1770:7\n3741\n1777\n700\nnew\nro\nkept\n"
+    );
     assert!(!root.join("etc/new").exists());
 }
 

@@ -302,20 +302,26 @@ fn users_of_a_user_namespace() {
     };
     let joins = self::bundle(
         "users-join",
-        "for n in user net ipc; do readlink /proc/self/ns/$n; done; id -u; ls /dev/null",
+        "for n in user net ipc; do readlink /proc/self/ns/$n; done; stat -c %u /v/file; id -u; ls /dev/null",
         |document| {
             for (kind, file) in [("user", "user"), ("network", "net"), ("ipc", "ipc")] {
                 set(document, kind, Some(&format!("/proc/{pid}/ns/{file}")));
             }
             document["root"]["readonly"] = json!(false);
+            // It is mapped as the namespace that is joined.
+            let volume = json!({ "destination": "/v", "source": "volume", "options": ["bind", "idmap"] });
+            document["mounts"].as_array_mut().unwrap().push(volume);
         },
     );
     owned_root(&joins, 100_000);
+    fs::create_dir(joins.dir.join("volume")).unwrap();
+    fs::write(joins.dir.join("volume/file"), "").unwrap();
+    std::os::unix::fs::chown(joins.dir.join("volume/file"), Some(5), None).unwrap();
     let out = joins.good(&["run", "--bundle", joins.path(), &joins.id]);
     let net = fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
     assert_eq!(out.lines().next().unwrap(), lines[7]);
     assert_eq!(out.lines().nth(1).unwrap(), net.to_string_lossy());
-    assert!(out.ends_with("0\n/dev/null\n"), "{out}");
+    assert!(out.ends_with("5\n0\n/dev/null\n"), "{out}");
 }
 
 #[test]

@@ -301,11 +301,20 @@ fn notifications_go_to_the_listener() {
         document["annotations"] = json!({ "a": "b" });
     });
     let id = bundle.id.as_str();
-    bundle.good(&["create", "--bundle", bundle.path(), id]);
-    let starting = bundle.prepare(&["start", id]).spawn().unwrap();
+    let creating = bundle
+        .prepare(&["create", "--bundle", bundle.path(), id])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     let (told, fds) = listen(&listener);
-    assert!(starting.wait_with_output().unwrap().status.success());
+    assert!(creating.wait_with_output().unwrap().status.success());
     let state: Value = serde_json::from_str(&bundle.good(&["state", id])).unwrap();
+    assert_eq!(
+        (&told["state"]["status"], &state["status"]),
+        (&json!("creating"), &json!("created"))
+    );
+    bundle.good(&["start", id]);
     assert_eq!(told["fds"], json!(["seccompFd"]));
     assert_eq!(
         (&told["metadata"], &told["pid"], &told["ociVersion"]),
@@ -368,7 +377,12 @@ fn notifications_that_nobody_takes() {
     let (code, out, err) = run(&bundle);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("connect to the seccomp listener /no/such/socket"), "{err}");
-    bundle.good(&["create", "--bundle", bundle.path(), &bundle.id]);
+    let create = ["create", "--bundle", bundle.path(), &bundle.id];
+    assert!(bundle.bad(&create).contains("/no/such/socket"));
+    // Hooks of the start are not executed under the filter: it comes after them then.
+    let hook = json!([{ "path": "/bin/true" }]);
+    bundle.change(|document| document["hooks"] = json!({ "startContainer": hook }));
+    bundle.good(&create);
     assert!(bundle.bad(&["start", &bundle.id]).contains("/no/such/socket"));
     until("it has stopped", || (bundle.status() == "stopped").then_some(()));
     // Where nothing is notified the path is of no interest.

@@ -9,8 +9,8 @@
 //!   │ ────── go on ─────────────────────►│
 //!   │ ◄───── Ready ──────────────────────│  everything is made
 //!   │ ────── start ─────────────────────►│  unless told to go on at once
-//!   │ ◄───── Notifications + descriptor ─│  if its filter notifies somebody
-//!   │ ────── go on ─────────────────────►│
+//!   │ ◄───── Notifications + descriptor ─│  if its filter notifies somebody; before Ready where a command starts it,
+//!   │ ────── go on ─────────────────────►│  unless hooks of the start come in between
 //!   │ ────── refuse(why) ───────────────►│  instead of going on
 //!   │ ◄───── Executing ──────────────────│  if the maker is no parent, who would find the process as it was when it ended
 //!   │ ◄───── end of file ────────────────│  executed: the socket is close-on-exec; or dead, see `has_executed`
@@ -130,7 +130,8 @@ impl Child {
     }
 
     /// Hands the descriptor of a filter's notifications over, and waits until somebody has it. The filter is in place
-    /// already: nothing but `sendmsg` and `recvfrom` is called, so the descriptor is left to the execution to be closed.
+    /// already: nothing but `sendmsg`, `recvfrom` and, for a start that comes later, `accept4` has to be allowed, so the
+    /// descriptor is left to the execution to be closed.
     ///
     /// # Errors
     /// The maker is gone, as it is when nobody takes the descriptor.

@@ -175,12 +175,20 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         // Whoever makes a container hears of a program that is not there before it is started.
         program.look_ahead(process)?;
     }
-    match plan.gate {
-        Gate::Open => {}
-        Gate::Maker => channel.wait_for_start()?,
-        Gate::Socket(listener) => channel.wait_for_connection(&listener)?,
-    }
-    fault::point("init.started");
+    let notifies = filter.as_ref().is_some_and(Filter::notifies) && spec.hooks.start_container.is_empty();
+    let late = match plan.gate {
+        // Whoever is notified hears of it before the start. Hooks are not executed under the filter.
+        Gate::Socket(listener) if notifies && process.is_some() => Some(listener),
+        gate => {
+            match gate {
+                Gate::Open => {}
+                Gate::Maker => channel.wait_for_start()?,
+                Gate::Socket(listener) => channel.wait_for_connection(&listener)?,
+            }
+            fault::point("init.started");
+            None
+        }
+    };
     let (Some(process), Some(program), Some(labels)) = (process, program, labels) else {
         return Err(Error::Invalid("there is no process to be started".to_owned()));
     };
@@ -208,6 +216,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         runtime: plan.runtime,
         keyring: plan.keyring,
         preserved: plan.preserved,
+        gate: late,
     };
     finish.run(channel)
 }
@@ -276,6 +285,7 @@ fn file_system(plan: &mut Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> 
     let sources = Sources {
         base: Some(plan.told.bundle()),
         users: Mappings::of(spec),
+        namespace: None,
         label: linux.mount_label.as_deref(),
     };
     let prepared = mounts::prepare(&spec.mounts, sources, shared_memory)?;

@@ -98,6 +98,7 @@ impl Shared {
             document: None,
             seccomp: self.linux.seccomp.as_ref(),
             told: told.at("running", Some(pid)),
+            status: "running",
             pid,
         }
     }
@@ -127,7 +128,7 @@ impl Shared {
 ///
 /// # Errors
 /// The first step that failed.
-pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Child) -> Result<Infallible> {
+pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &mut Child) -> Result<Infallible> {
     super::default_signals();
     let inherited_umask = umask(FileMode::empty());
     // A process that leads a session already is as good.
@@ -195,6 +196,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &Chil
         runtime: joined.runtime,
         keyring: joined.keyring,
         preserved: joined.preserved,
+        gate: None,
     };
     finish.run(channel)
 }

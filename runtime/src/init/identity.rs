@@ -118,6 +118,9 @@ fn user(user: &User) -> Result<()> {
     }
 }
 
+/// How the warning about capabilities that cannot be given begins.
+pub const UNAVAILABLE: &str = "ignoring unknown or unavailable capabilities";
+
 /// The five sets, without what this process does not have itself and therefore cannot give.
 #[derive(Debug)]
 pub struct Sets {
@@ -153,7 +156,7 @@ impl Sets {
 
     /// What was asked for and cannot be given, in words: the specification wants it warned about, and nothing more.
     #[must_use]
-    pub fn left_out(&self, asked: &CapabilitySets) -> Vec<String> {
+    pub fn left_out(&self, asked: &CapabilitySets) -> Option<String> {
         let given = [
             self.bounding,
             self.others.effective,
@@ -161,23 +164,21 @@ impl Sets {
             self.others.permitted,
             self.ambient,
         ];
-        let mut words = Vec::new();
+        let mut all: Vec<String> = Vec::new();
+        let mut sets = Vec::new();
         for ((set, names), given) in asked.named().into_iter().zip(given) {
-            words.extend(
-                names
-                    .unknown
-                    .iter()
-                    .map(|name| format!("there is no capability {name}, it is left out of the {set} set")),
-            );
-            let missing = (0..64).filter(|bit| names.mask & !given & 1 << bit != 0);
-            words.extend(missing.map(|bit| {
-                format!(
-                    "{} cannot be given, it is left out of the {set} set",
-                    capability_name(bit)
-                )
-            }));
+            let missing = (0..64)
+                .filter(|bit| names.mask & !given & 1 << bit != 0)
+                .map(capability_name);
+            let missing: Vec<String> = names.unknown.iter().cloned().chain(missing).collect();
+            if !missing.is_empty() {
+                sets.push(format!("{set}: {}", missing.join(" ")));
+            }
+            all.extend(missing);
         }
-        words
+        all.sort_unstable();
+        all.dedup();
+        (!all.is_empty()).then(|| format!("{UNAVAILABLE}: [{}] ({})", all.join(" "), sets.join(", ")))
     }
 
     fn bound(&self) -> Result<()> {
@@ -239,13 +240,10 @@ mod tests {
                 .unwrap();
         let sets = Sets::new(Some(&asked));
         assert_eq!(
-            sets.left_out(&asked),
-            [
-                "there is no capability CAP_FLY, it is left out of the bounding set",
-                "CAP_CHOWN cannot be given, it is left out of the inheritable set",
-                "CAP_KILL cannot be given, it is left out of the ambient set",
-            ]
+            sets.left_out(&asked).unwrap(),
+            "ignoring unknown or unavailable capabilities: [CAP_CHOWN CAP_FLY CAP_KILL] \
+             (bounding: CAP_FLY, inheritable: CAP_CHOWN, ambient: CAP_KILL)"
         );
-        assert!(Sets::new(None).left_out(&CapabilitySets::default()).is_empty());
+        assert_eq!(Sets::new(None).left_out(&CapabilitySets::default()), None);
     }
 }

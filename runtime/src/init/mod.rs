@@ -49,12 +49,12 @@ use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality};
 
-use crate::broken;
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::seccomp::Filter;
 use crate::sys::process::{close_on_exec_from, default_signal, unblock_signals};
 use crate::sys::terminal::make_controlling;
+use crate::{broken, fault};
 
 /// What a monitor ignores, on top of what its own start reset to the defaults.
 pub const IGNORED: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGPIPE, libc::SIGQUIT];
@@ -106,10 +106,12 @@ struct Finish<'a> {
     keyring: Keyring<'a>,
     /// How many descriptors after the standard ones the program gets.
     preserved: u32,
+    /// Where the start is waited for, if the filter comes before it.
+    gate: Option<OwnedFd>,
 }
 
 impl Finish<'_> {
-    fn run(self, channel: &Child) -> Result<Infallible> {
+    fn run(self, channel: &mut Child) -> Result<Infallible> {
         let Self {
             process,
             program,
@@ -124,6 +126,7 @@ impl Finish<'_> {
             runtime,
             keyring,
             preserved,
+            gate,
         } = self;
         keyring::join(keyring)?;
         // From here on all other descriptors are closed by the execution, whatever they are.
@@ -168,6 +171,13 @@ impl Finish<'_> {
                 install(filter, channel)?;
             }
             sets.assume()?;
+        }
+        if let Some(listener) = gate {
+            channel.wait_for_connection(&listener)?;
+            fault::point("init.started");
+            channel.executing();
+            // The filter may forbid it; the execution does it as well.
+            std::mem::forget(listener);
         }
         Err(program.execute(&found))
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MsFlags, mount as mount_call};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{fchdir, symlinkat};
 use oci_spec::runtime::Mount;
 
@@ -44,6 +44,8 @@ pub struct Sources<'a> {
     pub base: Option<&'a Path>,
     /// The users of the container, if it has a user namespace of its own.
     pub users: Mappings<'a>,
+    /// The user namespace that it joins.
+    pub namespace: Option<BorrowedFd<'a>>,
     /// The context of what SELinux labels.
     pub label: Option<&'a str>,
 }
@@ -122,10 +124,14 @@ fn id_map<'a>(
     };
     if !seen.iter().any(|(mappings, _)| *mappings == own) {
         let mappings = if own.is_empty() { sources.users } else { own };
-        if mappings.is_empty() {
-            return refuse("it has no mappings, and the container no user namespace whose it could have");
-        }
-        seen.push((own, mappings.namespace()?));
+        let namespace = match sources.namespace.filter(|_| own.is_empty()) {
+            Some(joined) => joined.try_clone_to_owned().during("copy", "a namespace")?,
+            None if mappings.is_empty() => {
+                return refuse("it has no mappings, and the container no user namespace whose it could have");
+            }
+            None => mappings.namespace()?,
+        };
+        seen.push((own, namespace));
     }
     let Some((_, namespace)) = seen.iter().find(|(mappings, _)| *mappings == own) else {
         return Ok(());
@@ -238,11 +244,7 @@ pub fn attach_all(
                 control_groups(root, prepared, shown)?;
             }
             Some(kind @ ("proc" | "sysfs")) => {
-                // A link here would make the container's own files look like the kernel's (CVE-2019-19921).
-                root.make_dir(destination, dir_mode())?;
-                let target = root.open_plain(destination, libc::O_PATH | libc::O_DIRECTORY);
-                let target = target.during("open as an ordinary directory", destination.display())?;
-                file_system(target.as_fd(), kind, prepared)?;
+                file_system(in_place(root, destination, kind)?.as_fd(), kind, prepared, None)?;
             }
             Some("tmpfs") if options.copy_up => {
                 let target = root.make_dir(destination, dir_mode())?;
@@ -265,9 +267,11 @@ pub fn attach_all(
                 }
             }
             Some(kind) => {
+                let covered = root.open(destination, libc::O_PATH | libc::O_DIRECTORY).ok();
                 let target = root.make_dir(destination, dir_mode())?;
                 refuse_procfs(&target, destination)?;
-                file_system(target.as_fd(), kind, prepared)?;
+                let mode = covered.filter(|_| kind == "tmpfs").as_ref().and_then(mode_of);
+                file_system(target.as_fd(), kind, prepared, mode)?;
             }
             None => {
                 return Err(Error::Invalid(format!(
@@ -330,15 +334,43 @@ pub fn refuse_procfs(target: &OwnedFd, destination: &Path) -> Result<()> {
     Ok(())
 }
 
-fn file_system(target: BorrowedFd<'_>, kind: &str, prepared: &Prepared<'_>) -> Result<()> {
+/// Opens, or makes, the directory for a file system of the kernel's own. With a link on the way the container's files
+/// would look like the kernel's (CVE-2019-19921).
+fn in_place(root: &Root, destination: &Path, kind: &str) -> Result<OwnedFd> {
+    let open = || root.open_plain(destination, libc::O_PATH | libc::O_DIRECTORY);
+    let opened = match open() {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            root.make_dir(destination, dir_mode())?;
+            open()
+        }
+        opened => opened,
+    };
+    match opened {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Err(Error::Invalid(format!(
+            "{kind} must be mounted on ordinary directory {}: there is a link",
+            destination.display()
+        ))),
+        opened => opened.during("open as an ordinary directory", destination.display()),
+    }
+}
+
+/// The permissions of an open file.
+fn mode_of(file: &OwnedFd) -> Option<u32> {
+    fstat(file).ok().map(|stat| stat.st_mode & 0o7777)
+}
+
+/// Mounts a file system; its root has a mode if the options do not give it another.
+fn file_system(target: BorrowedFd<'_>, kind: &str, prepared: &Prepared<'_>, mode: Option<u32>) -> Result<()> {
     let source = prepared.mount.source().as_deref().unwrap_or(Path::new(kind));
     let destination = &prepared.destination;
-    let data = if broken::lacks("tmpfs-size") {
-        String::new()
-    } else {
-        prepared.options.data.join(",")
-    };
-    mount_at(target, source, kind, prepared.options.flags, &data).during("mount on", destination.display())
+    let mut data = prepared.options.data.clone();
+    if let Some(mode) = mode.filter(|_| !data.iter().any(|word| word.starts_with("mode="))) {
+        data.push(format!("mode={mode:o}"));
+    }
+    if broken::lacks("tmpfs-size") {
+        data.clear();
+    }
+    mount_at(target, source, kind, prepared.options.flags, &data.join(",")).during("mount on", destination.display())
 }
 
 /// `mount(2)` on an open directory: it is entered, and `.` is not resolved again.

@@ -30,11 +30,11 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Opens and makes all of it, if the container is to have a user namespace.
+    /// Opens and makes all of it, if the container is to have a user namespace: one of its own, or `namespace`.
     ///
     /// # Errors
     /// Something is not there, or the kernel refuses.
-    pub fn new(document: &'a Document, bundle: &Path) -> Result<Option<Self>> {
+    pub fn new(document: &'a Document, bundle: &Path, namespace: Option<BorrowedFd<'_>>) -> Result<Option<Self>> {
         let linux = &document.linux;
         if linux.namespace(LinuxNamespaceType::User).is_none() {
             return Ok(None);
@@ -47,6 +47,7 @@ impl<'a> Prepared<'a> {
         let sources = Sources {
             base: Some(bundle),
             users,
+            namespace,
             label: linux.mount_label.as_deref(),
         };
         Ok(Some(Self {
@@ -72,18 +73,21 @@ pub struct Outside<'a> {
     pub seccomp: Option<&'a LinuxSeccomp>,
     /// What hooks and others are told.
     pub told: Told<'a>,
+    /// What it is when its filter begins to notify.
+    pub status: &'static str,
     /// The process.
     pub pid: i32,
 }
 
 impl<'a> Outside<'a> {
-    /// A container's first process.
+    /// The first process of a container that has a status.
     #[must_use]
-    pub fn new(document: &'a Document, told: Told<'a>, pid: i32) -> Self {
+    pub fn new(document: &'a Document, told: Told<'a>, status: &'static str, pid: i32) -> Self {
         Self {
             document: Some(document),
             seccomp: document.linux.seccomp.as_ref(),
             told,
+            status,
             pid,
         }
     }
@@ -171,11 +175,12 @@ impl<'a> Outside<'a> {
         match message {
             Message::Hooks => {
                 let hooks = self.document.map(|document| &document.hooks);
-                let told = self.told.at("creating", Some(self.pid));
-                for (kind, hooks) in [
-                    ("prestart", hooks.map(|hooks| &hooks.prestart)),
-                    ("createRuntime", hooks.map(|hooks| &hooks.create_runtime)),
+                // Those of old versions of the specification came after the creation.
+                for (kind, status, hooks) in [
+                    ("prestart", "created", hooks.map(|hooks| &hooks.prestart)),
+                    ("createRuntime", "creating", hooks.map(|hooks| &hooks.create_runtime)),
                 ] {
+                    let told = self.told.at(status, Some(self.pid));
                     hooks::run(kind, hooks.map_or(&[], Vec::as_slice), &told, self.place())?;
                 }
             }
@@ -192,8 +197,8 @@ impl<'a> Outside<'a> {
     /// # Errors
     /// Nobody does; the process is to be ended then.
     pub fn notify(&self, channel: &Maker, listener: &OwnedFd) -> Result<()> {
-        let status = if self.document.is_some() { "created" } else { "running" };
-        notify::deliver(self.seccomp, listener, &self.told.at(status, Some(self.pid)), self.pid)?;
+        let told = self.told.at(self.status, Some(self.pid));
+        notify::deliver(self.seccomp, listener, &told, self.pid)?;
         // A child that is gone has said why, or its end will be noticed.
         let _ = channel.go_on();
         Ok(())

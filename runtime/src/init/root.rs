@@ -1,16 +1,18 @@
 //! A container's root file system as an open directory. Nothing below it is ever reached by a path from outside.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::readlinkat;
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 
 use crate::broken;
 use crate::error::{During, Error, Result};
-use crate::sys::path::{Scope, open_beneath};
+use crate::sys::path::{Scope, is_procfs, open_beneath};
 
 /// The directory that will be `/`.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl Root {
         open_beneath(self.0.as_fd(), path, flags, 0, Scope::NoLinks)
     }
 
-    /// Opens a directory, making it and its parents where they are missing.
+    /// Opens a directory, making it and its parents where they are missing. A link to what is missing makes that.
     ///
     /// # Errors
     /// Something that is no directory is in the way.
@@ -55,6 +57,7 @@ impl Root {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             other => return other.during("open", path.display()),
         }
+        let path = &self.settle(path).during("follow", path.display())?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::Invalid(format!("{} is no path of a directory", path.display())));
         };
@@ -66,7 +69,8 @@ impl Root {
         open_beneath(parent.as_fd(), Path::new(name), flags, 0, Scope::NoLinks).during("open", path.display())
     }
 
-    /// Opens a file as a place to mount on, making it empty, and its parents, where it is missing.
+    /// Opens a file as a place to mount on, making it empty, and its parents, where it is missing. A link to what is
+    /// missing makes that.
     ///
     /// # Errors
     /// A directory is in the way, or it cannot be made.
@@ -75,12 +79,59 @@ impl Root {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             other => return other.during("open", path.display()),
         }
+        let path = &self.settle(path).during("follow", path.display())?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::Invalid(format!("{} is no path of a file", path.display())));
         };
         let parent = self.make_dir(parent, Mode::from_bits_truncate(0o755))?;
         let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDONLY;
         open_beneath(parent.as_fd(), Path::new(name), flags, 0o644, Scope::NoLinks).during("make", path.display())
+    }
+
+    /// Where a path leads below the root, of which something is missing: without links and `..`. Whoever goes there must
+    /// not trust it to be so still.
+    fn settle(&self, path: &Path) -> io::Result<PathBuf> {
+        // As the kernel's: path_resolution(7).
+        const LINKS: u32 = 40;
+        let parts = |path: &Path| -> Vec<OsString> {
+            let parts = path.components().rev();
+            parts.map(|part| part.as_os_str().to_owned()).collect()
+        };
+        let mut settled = PathBuf::from("/");
+        let mut left = parts(path);
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            if part == ".." {
+                settled.pop();
+                continue;
+            }
+            // The root's name replaces what is before it.
+            let place = settled.join(&part);
+            match self.link(&place)? {
+                Some(_) if links == LINKS => return Err(Errno::ELOOP.into()),
+                Some(target) => {
+                    links += 1;
+                    left.extend(parts(Path::new(&target)));
+                }
+                None => settled = place,
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Where a link leads, if there is one. None of procfs is read: what they lead to is not what they say.
+    fn link(&self, place: &Path) -> io::Result<Option<OsString>> {
+        let opened = match self.open(place, libc::O_PATH | libc::O_NOFOLLOW) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            opened => opened?,
+        };
+        if !is_link(&opened) {
+            return Ok(None);
+        }
+        if is_procfs(opened.as_fd()) {
+            return Err(Errno::ELOOP.into());
+        }
+        Ok(Some(readlinkat(&opened, c"")?))
     }
 }
 
@@ -101,6 +152,11 @@ pub fn is_dir(file: impl AsFd) -> bool {
     fstat(file).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
+/// Whether an open file is a link.
+fn is_link(file: impl AsFd) -> bool {
+    fstat(file).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFLNK)
+}
+
 fn is_character(stat: &FileStat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFCHR
 }
@@ -115,7 +171,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::fd::AsRawFd;
-    use std::path::PathBuf;
+    use std::os::unix::fs::symlink;
 
     fn root(name: &str) -> (PathBuf, Root) {
         let dir = std::env::temp_dir().join(format!("barepodtest-root-{name}-{}", std::process::id()));
@@ -132,8 +188,8 @@ mod tests {
     #[test]
     fn links_never_lead_out() {
         let (dir, root) = root("links");
-        std::os::unix::fs::symlink("/etc", dir.join("absolute")).unwrap();
-        std::os::unix::fs::symlink("../../../../..", dir.join("up")).unwrap();
+        symlink("/etc", dir.join("absolute")).unwrap();
+        symlink("../../../../..", dir.join("up")).unwrap();
         fs::create_dir(dir.join("etc")).unwrap();
         let mode = Mode::from_bits_truncate(0o755);
         assert_eq!(
@@ -149,9 +205,24 @@ mod tests {
             root.open_plain(Path::new("/absolute"), libc::O_PATH | libc::O_DIRECTORY)
                 .is_err()
         );
-        std::os::unix::fs::symlink("/nowhere", dir.join("dangling")).unwrap();
-        assert!(root.make_dir(Path::new("/dangling/x"), mode).is_err());
-        assert!(!Path::new("/nowhere").exists());
+        symlink("/nowhere", dir.join("dangling")).unwrap();
+        assert_eq!(
+            place(&root.make_dir(Path::new("/dangling/x"), mode).unwrap()),
+            dir.join("nowhere/x")
+        );
+        symlink("../../../nowhere/../some/./file", dir.join("etc/file")).unwrap();
+        assert_eq!(
+            place(&root.make_file(Path::new("/etc/file")).unwrap()),
+            dir.join("some/file")
+        );
+        assert!(!Path::new("/nowhere").exists() && !Path::new("/some").exists());
+        symlink("round/x", dir.join("round")).unwrap();
+        for path in ["/round", "/missing/../round"] {
+            assert_eq!(
+                root.make_dir(Path::new(path), mode).unwrap_err().errno(),
+                Some(libc::ELOOP)
+            );
+        }
         fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -43,7 +43,7 @@ impl Monitor {
             let config: Config<'_> = parse("the container's configuration", &container.config)?;
             let document: Document = parse("the container's OCI configuration", config.spec.get())?;
             let told = Told::new(&config.id, Path::new("/"), &document.annotations);
-            if let Err(error) = Outside::new(&document, told, pid).answer(channel, message) {
+            if let Err(error) = Outside::new(&document, told, "created", pid).answer(channel, message) {
                 // The process tells it on, as why it could not be made; it may be gone.
                 let _ = channel.refuse(&error);
             }

@@ -98,7 +98,7 @@ impl Monitor {
         }
         let leaf = Leaf::make(&cgroup.tracker())?;
         let directory = File::open(leaf.dir()).during("open", leaf.dir().display())?;
-        let (maker, child) = channel::pair()?;
+        let (maker, mut child) = channel::pair()?;
         let born = (self.layout.mode != Mode::V1).then(|| directory.as_fd());
         let pid_namespace = (self.state.config.pid != NamespaceMode::Node).then_some(process);
         let started_at = time::now_text();
@@ -110,7 +110,7 @@ impl Monitor {
             Ok(Side::Parent { pid, pidfd }) => (pid, pidfd),
             Ok(Side::Child) => {
                 let stdio = if body.tty { Stdio::Terminal } else { Stdio::Files(files) };
-                self.become_exec(&container.config, process, &cgroup, leaf.dir(), text, stdio, &child)
+                self.become_exec(&container.config, process, &cgroup, leaf.dir(), text, stdio, &mut child)
             }
             Err(error) => {
                 leaf.remove();
@@ -152,9 +152,9 @@ impl Monitor {
         leaf: &Path,
         text: &str,
         stdio: Stdio,
-        channel: &Child,
+        channel: &mut Child,
     ) -> ! {
-        let run = || {
+        let run = |channel: &mut Child| {
             let mut keep = vec![channel.as_fd(), target.as_fd()];
             if let Stdio::Files(files) = &stdio {
                 keep.extend(files.iter().flatten().map(AsFd::as_fd));
@@ -178,7 +178,7 @@ impl Monitor {
             };
             init::exec(&joined, &process, stdio, channel)
         };
-        let Err(error) = run();
+        let Err(error) = run(channel);
         channel.failed(&error);
         exit_now(1)
     }

@@ -18,8 +18,9 @@ use crate::systemd::Scope;
 use crate::{fault, sealed, time};
 
 /// `no-subreaper` is for runtimes that take the orphans of a container in; this one does not.
-const OPTIONS: [Known; 10] = [
+const OPTIONS: [Known; 11] = [
     ("bundle", Some('b'), true),
+    ("config", Some('f'), true),
     ("pid-file", None, true),
     ("pidfd-socket", None, true),
     ("console-socket", None, true),
@@ -86,16 +87,17 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
         .value("bundle")
         .map_or_else(std::env::current_dir, fs::canonicalize)
         .during("find", "the bundle")?;
-    let (text, mut document) = read_document(&bundle.join("config.json"))?;
+    let config = given.value("config").filter(|file| !file.is_empty());
+    let (text, mut document) = read_document(&bundle.join(config.unwrap_or("config.json")))?;
     document.check()?;
     document.check_namespaces()?;
     if let Some(asked) = document
         .process
         .as_ref()
         .and_then(|process| process.capabilities.as_ref())
+        && let Some(warning) = Sets::new(Some(asked)).left_out(asked)
     {
-        let left_out = Sets::new(Some(asked)).left_out(asked);
-        left_out.iter().for_each(|warning| global.warn(warning));
+        global.warn(&warning);
     }
     let root = document
         .root

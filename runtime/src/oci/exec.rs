@@ -70,7 +70,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
         object: "the container's configuration".to_owned(),
         source,
     })?;
-    let mut process = process::asked_for(&shared, &given, command)?;
+    let mut process = process::asked_for(global, &shared, &given, command)?;
     process.env.extend(preserved.environment());
     let detached = given.has("detach");
     let receiver = Receiver::open(&given, process.terminal, !detached)?;
@@ -90,7 +90,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     let place = Place::new(&stored, given.value("cgroup"))?;
     let cgroup = Cgroup::new(&layout, &place.cgroup);
     stored.resctrl.as_ref().map_or(Ok(()), Group::join)?;
-    let (maker, child) = channel::pair()?;
+    let (maker, mut child) = channel::pair()?;
     let single = SingleThread::claim().during("count", "threads")?;
     setns(&target, CloneFlags::CLONE_NEWPID).during("join", "the PID namespace of the container")?;
     if layout.mode == Mode::V2 {
@@ -109,7 +109,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
             at: &at,
             preserved: &preserved,
         };
-        become_exec(&made, stdio, &child)
+        become_exec(&made, stdio, &mut child)
     };
     fault::point("oci.exec-cloned");
     drop((child, stdio));
@@ -260,9 +260,9 @@ struct Made<'a> {
     preserved: &'a Preserved,
 }
 
-fn become_exec(made: &Made<'_>, stdio: Stdio, channel: &Child) -> ! {
+fn become_exec(made: &Made<'_>, stdio: Stdio, channel: &mut Child) -> ! {
     let runtime = fs::metadata("/proc/self/exe").ok();
-    let run = || {
+    let run = |channel: &mut Child| {
         let mut keep = vec![channel.as_fd(), made.target.as_fd()];
         if let Stdio::Files(files) = &stdio {
             keep.extend(files.iter().flatten().map(AsFd::as_fd));
@@ -288,7 +288,7 @@ fn become_exec(made: &Made<'_>, stdio: Stdio, channel: &Child) -> ! {
         };
         init::exec(&joined, made.process, stdio, channel)
     };
-    let Err(error) = run();
+    let Err(error) = run(channel);
     channel.failed(&error);
     exit_now(1)
 }

@@ -20,6 +20,8 @@ pub struct Global {
     pub root: PathBuf,
     /// Cgroups are systemd's scopes.
     pub systemd_cgroup: bool,
+    /// The exit code when something goes wrong.
+    pub failure: i32,
     /// Where an error is written as well.
     log: Option<PathBuf>,
     /// As JSON.
@@ -48,6 +50,7 @@ impl Default for Global {
         Self {
             root: PathBuf::from(ROOT),
             systemd_cgroup: false,
+            failure: 1,
             log: None,
             log_json: false,
             debug: false,

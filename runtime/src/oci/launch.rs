@@ -106,7 +106,7 @@ pub fn launch(
     let (maker, child) = channel::pair()?;
     let single = SingleThread::claim().during("count", "threads")?;
     let born = (layout.mode != Hierarchies::V1).then(|| born_in.as_fd());
-    let prepared = Prepared::new(document, &stored.bundle)?;
+    let prepared = Prepared::new(document, &stored.bundle, namespaces.user.as_ref().map(AsFd::as_fd))?;
     if let Some((group, asked)) = stored.resctrl.as_ref().zip(classes) {
         group.make(asked)?;
         group.join()?;
@@ -135,7 +135,7 @@ pub fn launch(
     stored.pid = pid;
     stored.start_ticks = records::start_ticks(pid).unwrap_or(0);
     stored.unique = unique_number(pidfd.as_fd());
-    let outside = Outside::new(document, stored.told(), pid);
+    let outside = Outside::new(document, stored.told(), "creating", pid);
     let finish = || {
         entered.leave()?;
         directory.write(&stored)?;

@@ -58,7 +58,7 @@ pub fn list(global: &Global, arguments: Vec<String>) -> Result<i32> {
         println!(
             "{:<40} {:<8} {:<10} {:<32} {}",
             container.id,
-            state.pid.unwrap_or(0),
+            state.pid,
             state.status,
             container.bundle.display().to_string(),
             container.created

@@ -34,7 +34,8 @@ use global::Global;
 const USAGE: &str = "\
 usage: barepod-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND
 
-  create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] [--preserve-fds N] [--no-pivot] [--no-new-keyring] ID
+  create [--bundle DIR] [--config FILE] [--pid-file FILE] [--console-socket SOCKET] [--preserve-fds N] [--no-pivot]
+         [--no-new-keyring] ID
   start ID
   run [--detach] [--keep] [as create] ID
   state ID
@@ -68,7 +69,7 @@ pub fn main(arguments: Vec<String>) -> i32 {
             let message = chain(&error);
             eprintln!("barepod-runtime: {message}");
             global.log("error", &message);
-            1
+            global.failure
         }
     }
 }
@@ -102,7 +103,11 @@ fn run(arguments: Vec<String>, global: &mut Global) -> Result<i32> {
         "run" => create::run(global, rest),
         "start" => start::start(global, rest),
         "state" => state::print(global, rest),
-        "exec" => exec::exec(global, rest),
+        "exec" => {
+            // Not what programs usually say.
+            global.failure = 255;
+            exec::exec(global, rest)
+        }
         "kill" => kill::kill(global, rest),
         "delete" => delete::delete(global, rest),
         "pause" => pause::pause(global, rest),

@@ -3,17 +3,19 @@
 use std::fs;
 
 use super::arguments::Arguments;
+use super::global::Global;
 use crate::broken;
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::init::Shared;
+use crate::init::identity::UNAVAILABLE;
 use crate::spec::capability_by_name;
 
 /// The process asked for. What it leaves out is as the container has it.
 ///
 /// # Errors
 /// The document is none, or an option makes no sense.
-pub fn asked_for(shared: &Shared, given: &Arguments, command: &[String]) -> Result<Process> {
+pub fn asked_for(global: &Global, shared: &Shared, given: &Arguments, command: &[String]) -> Result<Process> {
     let mut process = match given.value("process").filter(|file| !file.is_empty()) {
         Some(file) => read_process(file)?,
         None => {
@@ -59,7 +61,7 @@ pub fn asked_for(shared: &Shared, given: &Arguments, command: &[String]) -> Resu
         let all: Vec<u32> = all.chain(groups).collect();
         process.user.set_additional_gids(Some(all));
     }
-    add_capabilities(&mut process, given)?;
+    add_capabilities(global, &mut process, given);
     Ok(process)
 }
 
@@ -71,11 +73,14 @@ fn read_process(file: &str) -> Result<Process> {
     })
 }
 
-/// Adds `--cap` to the sets that make a capability effective for the program.
-fn add_capabilities(process: &mut Process, given: &Arguments) -> Result<()> {
+/// Adds `--cap` to the sets that make a capability effective for the program. Those that nobody knows are warned about, as
+/// in a configuration.
+fn add_capabilities(global: &Global, process: &mut Process, given: &Arguments) {
     for name in given.values("cap") {
-        let number = capability_by_name(&name.to_uppercase());
-        let number = number.ok_or_else(|| Error::Invalid(format!("there is no capability {name}")))?;
+        let Some(number) = capability_by_name(&name.to_uppercase()) else {
+            global.warn(&format!("{UNAVAILABLE}: [{name}]"));
+            continue;
+        };
         let sets = process.capabilities.get_or_insert_default();
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.mask |= 1 << number;
@@ -86,5 +91,4 @@ fn add_capabilities(process: &mut Process, given: &Arguments) -> Result<()> {
             sets.inheritable.mask |= 1 << number;
         }
     }
-    Ok(())
 }

@@ -24,7 +24,7 @@ pub fn start(global: &Global, arguments: Vec<String>) -> Result<i32> {
     let attended = directory.attended(&stored)?;
     let outside = attended
         .as_ref()
-        .map(|document| Outside::new(document, stored.told(), stored.pid));
+        .map(|document| Outside::new(document, stored.told(), "created", stored.pid));
     let waiting = launch::connect(&directory)?;
     fault::point("oci.start-connected");
     let started = wait::until_made(&waiting, stored.pid, true, &Receiver::Nobody, outside.as_ref());

@@ -109,11 +109,10 @@ impl std::fmt::Display for Status {
 pub struct State<'a> {
     oci_version: &'static str,
     id: &'a str,
+    /// 0 when it has stopped.
+    pub pid: i32,
     /// What the kernel said.
     pub status: Status,
-    /// Absent when it has stopped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<i32>,
     bundle: &'a Path,
     rootfs: &'a Path,
     created: &'a str,
@@ -319,8 +318,8 @@ impl Stored {
         State {
             oci_version: OCI_VERSION,
             id: &self.id,
+            pid: if status == Status::Stopped { 0 } else { self.pid },
             status,
-            pid: (status != Status::Stopped && self.pid > 0).then_some(self.pid),
             bundle: &self.bundle,
             rootfs: &self.rootfs,
             created: &self.created,

@@ -5,6 +5,13 @@ use oci_spec::runtime::{
     LinuxSeccompBuilder, LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
 };
 
+/// What this was built for.
+const NATIVE: Arch = if cfg!(target_arch = "aarch64") {
+    Arch::ScmpArchAarch64
+} else {
+    Arch::ScmpArchX86_64
+};
+
 /// The default profile for a container with these capabilities: what is not listed fails with `EPERM`, and `clone3`
 /// with `ENOSYS`, so that C libraries fall back to `clone`, whose flags can be seen by a filter.
 #[must_use]
@@ -42,7 +49,7 @@ pub fn default_seccomp(capabilities: &Capabilities) -> LinuxSeccomp {
     LinuxSeccompBuilder::default()
         .default_action(LinuxSeccompAction::ScmpActErrno)
         .default_errno_ret(libc::EPERM.cast_unsigned())
-        .architectures(vec![Arch::ScmpArchNative])
+        .architectures(vec![NATIVE])
         .syscalls(syscalls)
         .build()
         .expect("the default action is given")
