@@ -112,6 +112,20 @@ fn a_configuration_of_another_name() {
 }
 
 #[test]
+fn sockets_are_told_of() {
+    let bundle = Bundle::new("sockets", |document| {
+        document["process"]["args"] = json!(["sh", "-c", "echo $LISTEN_FDS:$LISTEN_PID"])
+    });
+    for (meant_for, told) in [(None, "2:1\n"), (Some("1"), ":\n")] {
+        let mut run = bundle.prepare(&["run", "--bundle", bundle.path(), &bundle.id]);
+        run.env("LISTEN_FDS", "2").env_remove("LISTEN_PID");
+        meant_for.map(|pid| run.env("LISTEN_PID", pid));
+        let output = bundle.run(run);
+        assert_eq!(text(&output.stdout), told, "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn the_root_is_moved_where_it_cannot_be_exchanged() {
     let script =
         "ls -d /bin/busybox; grep -c . /proc/self/mountinfo; readlink /proc/self/cwd; cat /proc/1/cgroup | wc -l";

@@ -41,7 +41,13 @@ pub fn set<'a>(parameters: impl IntoIterator<Item = (&'a String, &'a String)>, o
 fn path(name: &str, own: Own) -> Result<PathBuf> {
     let name = normalise(name);
     let (namespaced, owned) = match name.as_str() {
-        "kernel.domainname" | "kernel.hostname" => (true, own.uts),
+        // It would be at odds with what the configuration and the state tell.
+        "kernel.hostname" => {
+            return Err(Error::Invalid(
+                "kernel.hostname is not set as a sysctl: give the container a hostname".to_owned(),
+            ));
+        }
+        "kernel.domainname" => (true, own.uts),
         "kernel.sem"
         | "kernel.shm_rmid_forced"
         | "kernel.shmall"
@@ -101,7 +107,7 @@ mod tests {
     const OWN: Own = Own {
         network: true,
         ipc: true,
-        uts: false,
+        uts: true,
         user: false,
     };
 
@@ -117,6 +123,7 @@ mod tests {
             file("net.ipv4.conf.eth0/100.rp_filter").unwrap(),
             "sys/net/ipv4/conf/eth0.100/rp_filter"
         );
+        assert_eq!(file("kernel.domainname").unwrap(), "sys/kernel/domainname");
         assert_eq!(file("kernel.shmmax").unwrap(), "sys/kernel/shmmax");
         for refused in [
             "kernel.panic",

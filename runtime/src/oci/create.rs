@@ -79,8 +79,7 @@ pub fn protect() -> Result<()> {
 
 /// Makes a container. When it fails nothing is left of it.
 fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Launched> {
-    // First of all, while no descriptor of ours can be taken for one of the caller's.
-    let preserved = Preserved::check(given)?;
+    let preserved = Preserved::new(given)?;
     let directory = Directory::new(global, id)?;
     protect()?;
     let bundle = given

@@ -59,8 +59,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     let Some((id, command)) = positional.split_first() else {
         return Err(Error::Invalid("a container's id is needed".to_owned()));
     };
-    // First of all, while no descriptor of ours can be taken for one of the caller's.
-    let preserved = Preserved::check(&given)?;
+    let preserved = Preserved::new(&given)?;
     let directory = Directory::new(global, id)?;
     protect()?;
     let stored = directory.read()?;

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::arguments::Arguments;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sys::process::inherited;
 
 /// More are not open in any process, unless the machine has been told to allow it: proc_sys_fs(5), `nr_open`.
@@ -19,22 +19,17 @@ pub struct Preserved {
 }
 
 impl Preserved {
-    /// Looks whether the sockets that the program is told of are there; of the others those are passed on that are. To be
-    /// called before this process opens anything.
+    /// Reads how many are asked for; those of them that are open are passed on. Sockets are meant for this process if
+    /// nobody else is named.
     ///
     /// # Errors
-    /// A socket is not open.
-    pub fn check(given: &Arguments) -> Result<Self> {
+    /// The option is no number.
+    pub fn new(given: &Arguments) -> Result<Self> {
         let own = std::process::id();
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let listening = number("LISTEN_FDS")
-            .filter(|_| number("LISTEN_PID") == Some(own))
+            .filter(|_| number("LISTEN_PID").is_none_or(|pid| pid == own))
             .unwrap_or(0);
-        if let Some(missing) = (3..3_u32.saturating_add(listening)).find(|fd| inherited(*fd).is_none()) {
-            return Err(Error::Invalid(format!(
-                "descriptor {missing} is to be passed on (LISTEN_FDS) and is not open"
-            )));
-        }
         let count = listening.saturating_add(given.number("preserve-fds")?.unwrap_or(0));
         Ok(Self {
             count: count.min(MOST),
@@ -44,7 +39,7 @@ impl Preserved {
 
     /// The descriptors, to be kept open.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        (3..3 + self.count).filter_map(|fd| inherited(fd)).collect()
+        (3..3 + self.count).filter_map(inherited).collect()
     }
 
     /// What the program is told of them.

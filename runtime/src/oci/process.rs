@@ -29,7 +29,9 @@ pub fn asked_for(global: &Global, shared: &Shared, given: &Arguments, command: &
     shared.complete(&mut process);
     process.terminal |= given.has("tty");
     process.no_new_privileges |= given.has("no-new-privs");
-    process.env.extend(given.values("env").map(str::to_owned));
+    given
+        .values("env")
+        .for_each(|variable| set_variable(&mut process.env, variable));
     if let Some(cwd) = given.value("cwd") {
         process.cwd = cwd.into();
     }
@@ -63,6 +65,13 @@ pub fn asked_for(global: &Global, shared: &Shared, given: &Arguments, command: &
     }
     add_capabilities(global, &mut process, given);
     Ok(process)
+}
+
+/// Sets a variable, which may be there with another value: most programs see the first one only.
+fn set_variable(environment: &mut Vec<String>, variable: &str) {
+    let name = |variable: &str| variable.split('=').next().map(str::to_owned);
+    environment.retain(|other| name(other) != name(variable));
+    environment.push(variable.to_owned());
 }
 
 fn read_process(file: &str) -> Result<Process> {
