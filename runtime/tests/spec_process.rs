@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -328,4 +329,19 @@ fn versions_and_paths() {
     says("unknown", "true", |document| {
         document["linux"]["later"] = json!({ "x": [1] })
     });
+}
+
+#[test]
+fn a_null_device_keeps_its_owner() {
+    let bundle = Bundle::new("null-owner", |document| {
+        document["process"]["args"] = json!(["true"]);
+        document["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    });
+    let null = bundle.dir.join("null");
+    let made = Command::new("mknod").arg(&null).args(["c", "1", "3"]).status();
+    assert!(made.unwrap().success());
+    let mut run = bundle.prepare(&["run", "--bundle", bundle.path(), &bundle.id]);
+    run.stdin(fs::File::open(&null).unwrap());
+    assert!(bundle.run(run).status.success());
+    assert_eq!(fs::metadata(null).unwrap().uid(), 0);
 }

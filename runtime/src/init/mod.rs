@@ -203,7 +203,8 @@ fn install(filter: Option<Filter>, channel: &Child) -> Result<()> {
 fn standard_files(stdio: Stdio3, terminal: bool, process: &Process) -> Result<()> {
     let uid = process.user.uid();
     if uid != 0 {
-        for fd in &stdio {
+        // The null device may be the machine's.
+        for fd in stdio.iter().filter(|fd| !root::is_null(fd)) {
             // Some files, as sockets or those of a user namespace, have owners that cannot be changed.
             let _ = fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>);
         }
