@@ -11,7 +11,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) group: String,
-    version: String,
+    pub(crate) version: String,
     pub(crate) plural: String,
     pub(crate) kind: String,
     pub(crate) namespaced: bool,
