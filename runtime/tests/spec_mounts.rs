@@ -135,6 +135,19 @@ fn links_to_what_is_missing() {
 }
 
 #[test]
+fn a_read_only_dev_has_everything() {
+    let script =
+        "ls /dev/null /dev/pts/ptmx /dev/made; touch /dev/x 2>/dev/null || echo ro; touch /dev/shm/x && echo rw";
+    let out = says("dev-ro", script, |document| {
+        let mounts = document["mounts"].as_array_mut().unwrap();
+        let dev = mounts.iter_mut().find(|mount| mount["destination"] == "/dev").unwrap();
+        dev["options"].as_array_mut().unwrap().push(json!("ro"));
+        document["linux"]["devices"] = json!([{ "path": "/dev/made", "type": "c", "major": 1, "minor": 5 }]);
+    });
+    assert_eq!(out, "/dev/made\n/dev/null\n/dev/pts/ptmx\nro\nrw\n");
+}
+
+#[test]
 fn options_of_file_systems() {
     let bundle = bundle(
         "options",

@@ -147,6 +147,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
     hooks::run("createContainer", &spec.hooks.create_container, &told, place)?;
     paths::mask(&root, &linux.masked_paths)?;
     paths::make_read_only(&root, &linux.readonly_paths)?;
+    mounts::close_devices(&root, &spec.mounts)?;
     if let Some(process) = process {
         make_working_directory(&root, process)?;
     }

@@ -370,7 +370,30 @@ fn file_system(target: BorrowedFd<'_>, kind: &str, prepared: &Prepared<'_>, mode
     if broken::lacks("tmpfs-size") {
         data.clear();
     }
-    mount_at(target, source, kind, prepared.options.flags, &data.join(",")).during("mount on", destination.display())
+    let flags = match prepared.options.flags {
+        flags if holds_devices(prepared.mount) => flags - MsFlags::MS_RDONLY,
+        flags => flags,
+    };
+    mount_at(target, source, kind, flags, &data.join(",")).during("mount on", destination.display())
+}
+
+/// Whether a mount is where devices and other mounts are put, so that it becomes read-only when all of them are there.
+fn holds_devices(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("tmpfs") && Path::new("/").join(mount.destination()) == Path::new("/dev")
+}
+
+/// Makes a `/dev` read-only that is to be: everything is in it.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn close_devices(root: &Root, mounts: &[Mount]) -> Result<()> {
+    let options = |mount: &Mount| Options::parse(mount.options().as_deref().unwrap_or_default());
+    match mounts.iter().rfind(|mount| holds_devices(mount)).map(options) {
+        Some(options) if !options.remount && options.flags.contains(MsFlags::MS_RDONLY) => {
+            super::remount::set(root, Path::new("/dev"), false, READ_ONLY)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `mount(2)` on an open directory: it is entered, and `.` is not resolved again.
