@@ -89,19 +89,23 @@ impl Bus {
 
     /// The mechanism EXTERNAL: the socket tells the other side who this is, and this says the same in hexadecimal
     /// digits of decimal digits. D-Bus specification, "Authentication Protocol".
+    ///
+    /// `BEGIN` does not wait for the answer. systemd reads up to 256 bytes at a time until it has it, and does not look
+    /// at what it has read beyond it before more comes: a short call right behind it would never be answered.
     fn authenticate(&mut self) -> io::Result<()> {
         let user: String = nix::unistd::geteuid()
             .to_string()
             .bytes()
             .map(|digit| format!("{digit:02x}"))
             .collect();
-        self.send(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
+        self.send(format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\n").as_bytes())?;
         let mut line = String::new();
         (&mut self.stream).take(1024).read_line(&mut line)?;
-        if !line.starts_with("OK ") {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, line.trim_end()));
+        if line.starts_with("OK ") {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, line.trim_end()))
         }
-        self.send(b"BEGIN\r\n")
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -251,23 +255,36 @@ mod tests {
         dir
     }
 
-    #[test]
-    fn who_is_not_let_in_is_told() {
-        let dir = directory("refusing");
+    /// A server that has heard all before it answers, and then says one line.
+    fn greeted_with(name: &str, answer: &'static str) -> (io::Result<Bus>, Vec<u8>) {
+        let dir = directory(name);
         let path = dir.join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         let server = std::thread::spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            let mut stream = BufReader::new(stream);
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            stream.get_mut().write_all(b"REJECTED EXTERNAL\r\n").unwrap();
-            line
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = vec![0; 256];
+            let length = stream.read(&mut heard).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            heard.truncate(length);
+            heard
         });
-        let error = Bus::connect(path.to_str().unwrap()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-        let said = server.join().unwrap();
-        assert!(said.starts_with("\0AUTH EXTERNAL 3"), "{said:?}");
+        let bus = Bus::connect(path.to_str().unwrap());
+        let heard = server.join().unwrap();
         std::fs::remove_dir_all(dir).unwrap();
+        (bus, heard)
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told() {
+        let (bus, heard) = greeted_with("refusing", "REJECTED EXTERNAL\r\n");
+        assert_eq!(bus.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(heard.starts_with(b"\0AUTH EXTERNAL 3"), "{heard:?}");
+    }
+
+    #[test]
+    fn no_call_follows_begin_at_once() {
+        let (bus, heard) = greeted_with("answering", "OK 0\r\n");
+        bus.unwrap();
+        assert!(heard.ends_with(b"\r\nBEGIN\r\n"), "{heard:?}");
     }
 }
