@@ -14,7 +14,7 @@ use crate::sys::bpf::{Instruction, attach_device_filter, detach_device_filter, d
 
 /// The rules with those for the devices that every container has, which OCI runtimes allow whatever a document says: it
 /// mostly says nothing but that all is denied.
-fn complete(rules: &[LinuxDeviceCgroup]) -> Cow<'_, [LinuxDeviceCgroup]> {
+pub(crate) fn complete(rules: &[LinuxDeviceCgroup]) -> Cow<'_, [LinuxDeviceCgroup]> {
     let default = default_devices();
     if rules == default || rules.iter().any(|rule| rule.allow() && is_everything(rule)) {
         return Cow::Borrowed(rules);
@@ -52,7 +52,8 @@ fn is_everything(rule: &LinuxDeviceCgroup) -> bool {
     kind(rule) == LinuxDeviceType::A
 }
 
-fn kind(rule: &LinuxDeviceCgroup) -> LinuxDeviceType {
+/// What kind of device a rule is about.
+pub(crate) fn kind(rule: &LinuxDeviceCgroup) -> LinuxDeviceType {
     // An unbuffered character device is a character device: mknod(1).
     match rule.typ().unwrap_or_default() {
         LinuxDeviceType::U => LinuxDeviceType::C,
@@ -99,9 +100,9 @@ const RESULT: u8 = 0;
 
 const BPF_DEVCG_DEV_BLOCK: i32 = 1;
 const BPF_DEVCG_DEV_CHAR: i32 = 2;
-const BPF_DEVCG_ACC_MKNOD: i32 = 1;
-const BPF_DEVCG_ACC_READ: i32 = 2;
-const BPF_DEVCG_ACC_WRITE: i32 = 4;
+pub(crate) const BPF_DEVCG_ACC_MKNOD: i32 = 1;
+pub(crate) const BPF_DEVCG_ACC_READ: i32 = 2;
+pub(crate) const BPF_DEVCG_ACC_WRITE: i32 = 4;
 
 /// `R0 = 1` allows. The context is `struct bpf_cgroup_dev_ctx { access << 16 | type, major, minor }`.
 ///
@@ -131,7 +132,8 @@ fn program(rules: &[LinuxDeviceCgroup]) -> Vec<Instruction> {
             ahead(&[], jump_unless_equal(MAJOR, major), &mut block);
         }
         let access = access(rule.access().as_deref());
-        if access != BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE {
+        let whole = access == BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE;
+        if !whole {
             // A rule that allows must cover all that is asked; one that denies matches if it covers any of it.
             if rule.allow() {
                 let rest = [copy(SCRATCH, ACCESS), alu32(AND, SCRATCH, !access)];
@@ -147,7 +149,7 @@ fn program(rules: &[LinuxDeviceCgroup]) -> Vec<Instruction> {
             _ => {}
         }
         code.append(&mut block);
-        if is_everything(rule) && number(rule.major()).is_none() && number(rule.minor()).is_none() {
+        if whole && is_everything(rule) && number(rule.major()).is_none() && number(rule.minor()).is_none() {
             // Nothing before this rule can matter, and the verifier refuses code that cannot be reached.
             return code;
         }
@@ -160,7 +162,8 @@ fn number(number: Option<i64>) -> Option<i32> {
     number.filter(|n| *n >= 0).and_then(|n| i32::try_from(n).ok())
 }
 
-fn access(text: Option<&str>) -> i32 {
+/// What a rule allows or denies, as bits.
+pub(crate) fn access(text: Option<&str>) -> i32 {
     let text = text.filter(|text| !text.is_empty()).unwrap_or("rwm");
     text.chars().fold(0, |mask, letter| {
         mask | match letter {
@@ -309,6 +312,8 @@ mod tests {
             run(&program(&[rule(true, A, None, None, "rwm")]), block, read, 1, 1),
             "privileged"
         );
+        let reading = program(&[rule(true, A, None, None, "r")]);
+        assert!(run(&reading, block, read, 1, 1) && !run(&reading, block, read | write, 1, 1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::error::{During, Error, Result};
 
@@ -45,6 +45,8 @@ pub struct Layout {
     pub v1: Vec<Hierarchy>,
     /// The one every process of a pod is in.
     pub tracker: Hierarchy,
+    /// The v1 one without controllers that systemd has its units in, alone or beside the v2 one.
+    pub named: Option<Hierarchy>,
 }
 
 impl Layout {
@@ -67,6 +69,7 @@ impl Layout {
                 mode: Mode::V2,
                 v1: Vec::new(),
                 tracker,
+                named: None,
             });
         }
         let outside = root.metadata().during("look at", root.display())?.dev();
@@ -92,6 +95,13 @@ impl Layout {
             }
         }
         let v1: Vec<Hierarchy> = v1.into_iter().map(|(_, hierarchy)| hierarchy).collect();
+        let named = root.join("systemd");
+        let named = statfs(&named)
+            .is_ok_and(|stat| stat.filesystem_type() == CGROUP_SUPER_MAGIC)
+            .then(|| Hierarchy {
+                mount: named,
+                controllers: Vec::new(),
+            });
         let unified = root.join("unified");
         if is_v2(&unified) {
             let tracker = Hierarchy {
@@ -102,6 +112,7 @@ impl Layout {
                 mode: Mode::Hybrid,
                 v1,
                 tracker,
+                named,
             });
         }
         let tracker = v1
@@ -119,6 +130,7 @@ impl Layout {
             mode: Mode::V1,
             v1,
             tracker,
+            named,
         })
     }
 
@@ -173,6 +185,25 @@ impl Layout {
         let path = self.tracker.mount.join("cgroup.controllers");
         let text = std::fs::read_to_string(&path).during("read", path.display())?;
         Ok(text.split_whitespace().any(|controller| controller == name))
+    }
+
+    /// The hierarchy in which systemd sees whether a unit has processes.
+    #[must_use]
+    pub fn units(&self) -> &Hierarchy {
+        let named = self.named.as_ref().filter(|_| self.mode == Mode::V1);
+        named.unwrap_or(&self.tracker)
+    }
+
+    /// Whether systemd makes and removes directories in a hierarchy: the v2 one, and those of the v1 controllers that it
+    /// has limits of. systemd.resource-control(5).
+    #[must_use]
+    pub fn is_systemds(&self, hierarchy: &Hierarchy) -> bool {
+        const CONTROLLERS: [&str; 6] = ["cpu", "cpuacct", "memory", "pids", "devices", "blkio"];
+        hierarchy == self.units()
+            || hierarchy
+                .controllers
+                .iter()
+                .any(|controller| CONTROLLERS.contains(controller))
     }
 
     /// Every hierarchy, the tracker first.

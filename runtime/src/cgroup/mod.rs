@@ -9,7 +9,7 @@
 //! (v2, `CLONE_INTO_CGROUP`) or writes `0` into the v1 `tasks` file itself.
 
 mod adopt;
-mod devices;
+pub(crate) mod devices;
 mod events;
 mod freeze;
 mod kill;
@@ -27,6 +27,7 @@ pub use kill::{kill, populated, procs, signal, wait_empty};
 pub use layout::{Hierarchy, Layout, Mode};
 pub use leaf::Leaf;
 pub use limits::check;
+pub(crate) use unified::io_weight;
 pub use unified::weight_from_shares;
 
 use std::fs;
@@ -137,6 +138,18 @@ impl<'a> Cgroup<'a> {
         }
     }
 
+    /// Moves a process to where systemd looks for those of a unit, which ends with the last: on v2 it was born there, on
+    /// v1 it will join the other hierarchies itself.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn take_into_unit(&self, pid: i32) -> Result<()> {
+        match &self.layout.named {
+            Some(named) if self.layout.mode == Mode::V1 => write_number(&self.dir(named), "cgroup.procs", pid),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes limits of an existing cgroup; what is absent stays as it is.
     ///
     /// # Errors
@@ -206,14 +219,20 @@ impl<'a> Cgroup<'a> {
         remove_tree(&dir).during("remove cgroup", dir.display())
     }
 
-    /// Removes the directories of the cgroup above this one where they are empty.
-    pub fn remove_empty_parent(&self) {
-        let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-            return;
-        };
-        for hierarchy in self.layout.all() {
-            // Others may be in there.
-            let _ = fs::remove_dir(hierarchy.mount.join(parent));
+    /// Removes the directories of the cgroups above this one, where they are empty, from some hierarchies.
+    pub fn remove_empty_parents(&self, from: impl Fn(&Hierarchy) -> bool) {
+        for hierarchy in self.layout.all().filter(|hierarchy| from(hierarchy)) {
+            let above = self
+                .path
+                .ancestors()
+                .skip(1)
+                .filter(|path| !path.as_os_str().is_empty());
+            for path in above {
+                // Others may be in there.
+                if fs::remove_dir(hierarchy.mount.join(path)).is_err() {
+                    break;
+                }
+            }
         }
     }
 

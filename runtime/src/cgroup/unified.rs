@@ -244,7 +244,7 @@ pub(super) fn block_io(dir: &Path, io: &LinuxBlockIo) -> Result<()> {
 }
 
 /// The v2 weight for a v1 one: 10 to 1000 become 1 to 10000 in a straight line, as OCI runtimes have agreed on.
-fn io_weight(weight: u16) -> u64 {
+pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight.max(10)) - 10) * 9999 / 990
 }
 

@@ -25,7 +25,9 @@ pub(super) fn make(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>, pare
 /// Moves the calling process in. `0` is the writer; `tasks` moves one thread and therefore needs no global lock, which
 /// writing `cgroup.procs` would wait an RCU grace period for.
 pub(super) fn join(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>) -> Result<()> {
-    for hierarchy in hierarchies(cgroup, resources) {
+    // There only if systemd has made it.
+    let unit = cgroup.layout.named.iter().filter(|named| cgroup.dir(named).exists());
+    for hierarchy in hierarchies(cgroup, resources).chain(unit) {
         write(&cgroup.dir(hierarchy), "tasks", "0")?;
     }
     Ok(())

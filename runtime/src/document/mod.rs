@@ -24,6 +24,9 @@ pub const OCI_VERSION: &str = "1.3.0";
 /// The annotation that wants all of a container killed when one of its processes is killed for memory.
 pub const OOM_GROUP: &str = "io.barepod.memory.oom.group";
 
+/// What annotations begin with that are properties of the scope which systemd makes, as runc and crun know them.
+pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+
 /// Whether the value of an annotation switches it on.
 #[must_use]
 pub fn is_yes(value: &str) -> bool {

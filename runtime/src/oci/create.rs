@@ -120,6 +120,9 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
             Scope::named(path.map(Path::to_string_lossy).as_deref(), id)
         })
         .transpose()?;
+    if let Some(scope) = &scope {
+        scope.check(&layout, document.linux.resources.as_ref(), &document.annotations)?;
+    }
     let stored = stored(id, bundle, &document, scope, &layout, given)?;
     let _lock = directory.make()?;
     fault::point("oci.directory-made");

@@ -67,14 +67,16 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
         fault::point("oci.delete-killed");
         unmount(&stored)?;
         if let Some(scope) = &stored.scope {
-            systemd::remove(scope, &tracker)?;
+            systemd::remove(scope, &layout)?;
         }
         records::remove_patiently(|| cgroup.remove())
             .into_iter()
             .next()
             .map_or(Ok(()), Err)?;
-        if stored.cgroup.starts_with(PARENT) {
-            cgroup.remove_empty_parent();
+        if stored.scope.is_some() {
+            cgroup.remove_empty_parents(|hierarchy| !layout.is_systemds(hierarchy));
+        } else if stored.cgroup.starts_with(PARENT) {
+            cgroup.remove_empty_parents(|_| true);
         }
         stored.resctrl.as_ref().map_or(Ok(()), Group::remove)?;
         fault::point("oci.delete-cgroup-removed");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::document::{OCI_VERSION, OOM_GROUP};
+use crate::document::{OCI_VERSION, OOM_GROUP, SYSTEMD_PROPERTY};
 use crate::error::Result;
 use crate::{init, seccomp, spec};
 
@@ -60,6 +60,6 @@ fn features() -> Value {
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true }
         },
-        "potentiallyUnsafeConfigAnnotations": [OOM_GROUP]
+        "potentiallyUnsafeConfigAnnotations": [OOM_GROUP, SYSTEMD_PROPERTY]
     })
 }

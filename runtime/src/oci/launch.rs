@@ -79,11 +79,11 @@ pub fn launch(
     directory.write(&stored)?;
     fault::point("oci.recorded");
     let cgroup = Cgroup::new(layout, &stored.cgroup);
-    // Until the container is born into the scope.
+    // Until the container is in the scope.
     let holder = match &stored.scope {
         Some(scope) => {
             let holder = Holder::new(SingleThread::claim().during("count", "threads")?)?;
-            scope.start(&holder, layout, &stored.id)?;
+            scope.start(&holder, layout, &stored.id, &stored.annotations)?;
             Some(holder)
         }
         None => None,
@@ -128,6 +128,7 @@ pub fn launch(
         become_container(&made, prepared, files, listener, child)
     };
     fault::point("oci.cloned");
+    let in_unit = stored.scope.as_ref().map_or(Ok(()), |_| cgroup.take_into_unit(pid));
     // Before the limits, which it might not leave room under.
     drop(holder);
     drop(prepared);
@@ -138,6 +139,7 @@ pub fn launch(
     let outside = Outside::new(document, stored.told(), "creating", pid);
     let finish = || {
         entered.leave()?;
+        in_unit?;
         directory.write(&stored)?;
         fault::point("oci.pid-recorded");
         outside.move_interfaces(namespaces.network())?;

@@ -238,7 +238,7 @@ mod tests {
         super::super::scope::write_start(
             &mut body,
             "a.scope",
-            &[("Delegate", super::super::wire::Value::Bool(true))],
+            &[("Delegate".into(), super::super::wire::Value::Bool(true))],
         );
         let refused = bus
             .manager("StartTransientUnit", super::super::scope::START, body)

@@ -5,6 +5,8 @@
 //! nothing holds the scope until the container is in it ([`Holder`]).
 
 mod bus;
+mod devices;
+mod gvariant;
 mod holder;
 mod properties;
 mod scope;

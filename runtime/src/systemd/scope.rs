@@ -1,6 +1,7 @@
 //! A container's scope: its name, how it is made, changed and ended.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxResources;
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::Holder;
 use super::bus::{Bus, PATIENCE};
 use super::properties;
-use super::wire::{Value, Writer};
-use crate::cgroup::{Layout, Mode};
+use super::wire::{Property, Value, Writer};
+use crate::cgroup::{Cgroup, Layout};
 use crate::error::{During, Error, Result};
 
 /// Types of the arguments of `StartTransientUnit`: name, mode, properties, auxiliary units.
@@ -62,12 +63,12 @@ impl Scope {
             unit,
             slice: slice.to_owned(),
         };
-        scope.check()?;
+        scope.check_names()?;
         Ok(scope)
     }
 
     /// Names of units: systemd.unit(5).
-    fn check(&self) -> Result<()> {
+    fn check_names(&self) -> Result<()> {
         let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         let is_name = |name: &str| name.len() < 256 && name.chars().all(plain);
         let stem = self.slice.strip_suffix(".slice").unwrap_or_default();
@@ -102,32 +103,56 @@ impl Scope {
         path.join(&self.unit)
     }
 
-    /// Has systemd make it, with a process in it.
+    /// Its directory in the hierarchy that systemd watches its units in.
+    #[must_use]
+    pub fn dir(&self, layout: &Layout) -> PathBuf {
+        Cgroup::new(layout, &self.cgroup()).dir(layout.units())
+    }
+
+    /// Refuses what systemd cannot be asked for, before anything is made.
+    ///
+    /// # Errors
+    /// A limit that it would undo, an annotation that is none of its properties.
+    pub fn check(
+        &self,
+        layout: &Layout,
+        resources: Option<&LinuxResources>,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        properties::annotated(annotations)?;
+        resources.map_or(Ok(()), |resources| {
+            properties::of(layout, &self.dir(layout), resources).map(drop)
+        })
+    }
+
+    /// Has systemd make it, with a process in it and the properties that annotations ask for.
     ///
     /// # Errors
     /// systemd is not there or refuses; the scope is not where it should be.
-    pub fn start(&self, holder: &Holder, layout: &Layout, id: &str) -> Result<()> {
-        if layout.mode == Mode::V1 {
-            return Err(Error::State(
-                "cgroups made by systemd need the v2 hierarchy, which systemd mounts unless it is booted with \
-                 systemd.unified_cgroup_hierarchy=0 and systemd.legacy_systemd_cgroup_controller"
-                    .to_owned(),
-            ));
-        }
+    pub fn start(
+        &self,
+        holder: &Holder,
+        layout: &Layout,
+        id: &str,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<()> {
         let pid = u32::try_from(holder.pid).unwrap_or_default();
-        let all = [
+        let own = [
             ("Description", Value::Text(format!("OCI container {id}"))),
-            ("Slice", Value::Text(self.slice.clone())),
-            ("PIDs", Value::Numbers(vec![pid])),
+            ("Slice", Value::text(&self.slice)),
+            ("PIDs", Value::pids(&[pid])),
             ("Delegate", Value::Bool(true)),
             ("DefaultDependencies", Value::Bool(false)),
             // A container that was killed has not failed for good: nobody would ever reset it.
-            ("CollectMode", Value::Text("inactive-or-failed".to_owned())),
+            ("CollectMode", Value::text("inactive-or-failed")),
             ("CPUAccounting", Value::Bool(true)),
             ("MemoryAccounting", Value::Bool(true)),
             ("IOAccounting", Value::Bool(true)),
             ("TasksAccounting", Value::Bool(true)),
         ];
+        let mut all: Vec<Property> = own.map(|(name, value)| (name.into(), value)).into();
+        // Later ones win.
+        all.extend(properties::annotated(annotations)?);
         let mut bus = Bus::systemd()?;
         let mut body = Writer::default();
         write_start(&mut body, &self.unit, &all);
@@ -141,10 +166,7 @@ impl Scope {
         if result != "done" {
             return Err(Error::State(format!("systemd could not start {}: {result}", self.unit)));
         }
-        let dir = layout
-            .tracker
-            .mount
-            .join(self.cgroup().strip_prefix("/").unwrap_or(&self.cgroup()));
+        let dir = self.dir(layout);
         if dir.is_dir() {
             return Ok(());
         }
@@ -157,38 +179,65 @@ impl Scope {
 }
 
 /// The arguments of `StartTransientUnit`.
-pub(super) fn write_start(body: &mut Writer, unit: &str, properties: &[(&str, Value)]) {
+pub(super) fn write_start(body: &mut Writer, unit: &str, properties: &[Property]) {
     body.text(unit);
     body.text("replace");
     body.properties(properties);
     body.array(8, |_| {});
 }
 
+/// The argument of methods that take a unit.
+fn named(unit: &str) -> Writer {
+    let mut body = Writer::default();
+    body.text(unit);
+    body
+}
+
 /// Tells systemd of limits that change, so that it does not write the former ones again. They last as long as the scope.
 ///
 /// # Errors
-/// systemd is not there or refuses.
+/// systemd is not there or refuses, or would undo a limit.
 pub fn update(scope: &Scope, layout: &Layout, resources: &LinuxResources) -> Result<()> {
-    let changed = properties::of(layout, resources);
-    if changed.is_empty() {
+    let mut properties = properties::of(layout, &scope.dir(layout), resources)?;
+    if properties.is_empty() {
         return Ok(());
     }
-    let mut body = Writer::default();
-    body.text(&scope.unit);
-    body.u32(1);
-    body.properties(&changed);
-    Bus::systemd()?
-        .manager("SetUnitProperties", "sba(sv)", body)
-        .map(drop)
-        .during("have systemd change", &scope.unit)
+    let mut bus = Bus::systemd()?;
+    let set = |bus: &mut Bus, properties: &[Property]| {
+        let mut body = named(&scope.unit);
+        // Until the machine is started again.
+        body.u32(1);
+        body.properties(properties);
+        bus.manager("SetUnitProperties", "sba(sv)", body)
+    };
+    while let Err(error) = set(&mut bus, &properties) {
+        // What an older systemd has no name for it does not write either.
+        let before = properties.len();
+        properties.retain(|(name, _)| unknown(&error).is_none_or(|unknown| *name != unknown));
+        if properties.len() == before {
+            return Err(error).during("have systemd change", &scope.unit);
+        }
+    }
+    // It answers first and writes then. When it answers something else it has written, and will not write over what is
+    // written from here on.
+    let _ = bus.manager("GetUnit", "s", named(&scope.unit));
+    Ok(())
+}
+
+/// The property that systemd says it does not have.
+fn unknown(error: &std::io::Error) -> Option<String> {
+    let text = error.to_string();
+    let (_, name) = text.split_once("Cannot set property ")?;
+    Some(name.split_once(',')?.0.to_owned())
 }
 
 /// Has systemd forget it; gone already is fine. Its processes are dead by then, with which it ends by itself and takes its
-/// cgroup `dir` along.
+/// cgroups along.
 ///
 /// # Errors
 /// systemd is not there or refuses.
-pub fn remove(scope: &Scope, dir: &Path) -> Result<()> {
+pub fn remove(scope: &Scope, layout: &Layout) -> Result<()> {
+    let dir = scope.dir(layout);
     let deadline = Instant::now() + END;
     while dir.exists() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -202,32 +251,37 @@ pub fn remove(scope: &Scope, dir: &Path) -> Result<()> {
         Err(error) => Err(error),
         Ok(told) => Ok(told.into_iter().next()),
     };
-    let named = |more: &[&str]| {
-        let mut body = Writer::default();
-        std::iter::once(scope.unit.as_str())
-            .chain(more.iter().copied())
-            .for_each(|text| body.text(text));
-        body
-    };
     let operation = "have systemd stop";
-    let stopping = bus.manager("StopUnit", "ss", named(&["replace"]));
+    let mut body = named(&scope.unit);
+    body.text("replace");
+    let stopping = bus.manager("StopUnit", "ss", body);
     if let Some(job) = known(stopping).during(operation, &scope.unit)? {
         let deadline = Instant::now() + PATIENCE;
         // Of a scope that ends by itself this moment the job may not be told.
         while bus.job(&job, MOMENT).during(operation, &scope.unit)?.is_none() {
-            let found = known(bus.manager("GetUnit", "s", named(&[]))).during("find", &scope.unit)?;
+            let found = known(bus.manager("GetUnit", "s", named(&scope.unit))).during("find", &scope.unit)?;
             if found.is_none() || Instant::now() > deadline {
                 break;
             }
         }
     }
-    let reset = bus.manager("ResetFailedUnit", "s", named(&[]));
+    let reset = bus.manager("ResetFailedUnit", "s", named(&scope.unit));
     known(reset).map(drop).during("have systemd forget", &scope.unit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_older_systemd_does_not_know() {
+        let said = "org.freedesktop.DBus.Error.PropertyReadOnly: Cannot set property AllowedCPUs, or unknown property.";
+        assert_eq!(unknown(&std::io::Error::other(said)).as_deref(), Some("AllowedCPUs"));
+        assert_eq!(
+            unknown(&std::io::Error::other("org.freedesktop.systemd1.NoSuchUnit: no")),
+            None
+        );
+    }
 
     #[test]
     fn names_and_places() {

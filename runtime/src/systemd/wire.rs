@@ -1,7 +1,9 @@
 //! D-Bus messages as bytes: D-Bus specification, "Marshaling (Wire Format)" and "Message Format". Little-endian, and only
 //! what calls of systemd need.
 
+use std::borrow::Cow;
 use std::io;
+use std::ops::RangeInclusive;
 
 /// Most bytes of a message that are read. systemd's are hundreds.
 const MAX: usize = 1 << 20;
@@ -20,31 +22,83 @@ pub enum Kind {
 }
 
 /// A value in a variant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `b`
     Bool(bool),
-    /// `t`
-    U64(u64),
+    /// A whole number of the type with this letter, see [`Value::range`].
+    Integer(char, i128),
+    /// `d`
+    Double(f64),
     /// `s`
     Text(String),
-    /// `au`
-    Numbers(Vec<u32>),
-    /// `ay`
-    Bytes(Vec<u8>),
+    /// `a`, of elements with this signature.
+    Array(String, Vec<Value>),
+    /// `(…)`
+    Structure(Vec<Value>),
 }
 
 impl Value {
-    fn signature(&self) -> &'static str {
+    /// `t`
+    pub fn u64(number: u64) -> Self {
+        Self::Integer('t', number.into())
+    }
+
+    /// `s`
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// `au`
+    pub fn pids(pids: &[u32]) -> Self {
+        let pids = pids.iter().map(|pid| Self::Integer('u', (*pid).into()));
+        Self::Array("u".to_owned(), pids.collect())
+    }
+
+    /// `ay`
+    pub fn bytes(bytes: &[u8]) -> Self {
+        let bytes = bytes.iter().map(|byte| Self::Integer('y', (*byte).into()));
+        Self::Array("y".to_owned(), bytes.collect())
+    }
+
+    /// What a type of whole numbers holds, and in how many bytes. `None` if the letter is none.
+    pub fn range(letter: char) -> Option<(RangeInclusive<i128>, usize)> {
+        Some(match letter {
+            'y' => (0..=u8::MAX.into(), 1),
+            'n' => (i16::MIN.into()..=i16::MAX.into(), 2),
+            'q' => (0..=u16::MAX.into(), 2),
+            'i' => (i32::MIN.into()..=i32::MAX.into(), 4),
+            'u' => (0..=u32::MAX.into(), 4),
+            'x' => (i64::MIN.into()..=i64::MAX.into(), 8),
+            't' => (0..=u64::MAX.into(), 8),
+            _ => return None,
+        })
+    }
+
+    /// Its type.
+    pub fn signature(&self) -> String {
         match self {
-            Self::Bool(_) => "b",
-            Self::U64(_) => "t",
-            Self::Text(_) => "s",
-            Self::Numbers(_) => "au",
-            Self::Bytes(_) => "ay",
+            Self::Bool(_) => "b".to_owned(),
+            Self::Integer(letter, _) => letter.to_string(),
+            Self::Double(_) => "d".to_owned(),
+            Self::Text(_) => "s".to_owned(),
+            Self::Array(element, _) => format!("a{element}"),
+            Self::Structure(parts) => format!("({})", parts.iter().map(Self::signature).collect::<String>()),
         }
     }
 }
+
+/// What the values of a type are aligned to.
+fn alignment(signature: &str) -> usize {
+    match signature.chars().next() {
+        Some('(' | 'd') => 8,
+        Some(letter) => Value::range(letter).map_or(4, |(_, size)| size),
+        None => 1,
+    }
+}
+
+/// A name and a value.
+pub type Property = (Cow<'static, str>, Value);
 
 /// Writes values one after the other. Alignment counts from the beginning.
 #[derive(Debug, Default)]
@@ -97,21 +151,35 @@ impl Writer {
 
     /// `v`
     fn variant(&mut self, value: &Value) {
-        self.signature(value.signature());
+        self.signature(&value.signature());
+        self.value(value);
+    }
+
+    fn value(&mut self, value: &Value) {
         match value {
             Value::Bool(value) => self.u32(u32::from(*value)),
-            Value::U64(value) => {
+            Value::Integer(letter, number) => {
+                let size = Value::range(*letter).map_or(0, |(_, size)| size);
+                self.align(size.max(1));
+                self.0.extend(&number.to_le_bytes()[..size]);
+            }
+            Value::Double(number) => {
                 self.align(8);
-                self.0.extend(value.to_le_bytes());
+                self.0.extend(number.to_le_bytes());
             }
             Value::Text(text) => self.text(text),
-            Value::Numbers(numbers) => self.array(4, |w| numbers.iter().for_each(|number| w.u32(*number))),
-            Value::Bytes(bytes) => self.array(1, |w| w.0.extend(bytes)),
+            Value::Array(element, values) => {
+                self.array(alignment(element), |w| values.iter().for_each(|value| w.value(value)));
+            }
+            Value::Structure(parts) => {
+                self.structure();
+                parts.iter().for_each(|part| self.value(part));
+            }
         }
     }
 
     /// `a(sv)`
-    pub fn properties(&mut self, properties: &[(&str, Value)]) {
+    pub fn properties(&mut self, properties: &[Property]) {
         self.array(8, |w| {
             for (name, value) in properties {
                 w.structure();
@@ -352,10 +420,10 @@ mod tests {
     fn values_are_aligned() {
         let mut writer = Writer::default();
         writer.properties(&[
-            ("A", Value::Bool(true)),
-            ("Bc", Value::U64(5)),
-            ("D", Value::Numbers(vec![1, 2])),
-            ("E", Value::Bytes(vec![9])),
+            ("A".into(), Value::Bool(true)),
+            ("Bc".into(), Value::u64(5)),
+            ("D".into(), Value::pids(&[1, 2])),
+            ("E".into(), Value::bytes(&[9])),
         ]);
         let expected = [
             // The length of all that follows the padding.
@@ -367,6 +435,36 @@ mod tests {
         ]
         .concat();
         assert_eq!(writer.into_bytes(), expected);
+    }
+
+    #[test]
+    fn values_in_values_are_aligned() {
+        let pair = |a: &str, b: &str| Value::Structure(vec![Value::text(a), Value::text(b)]);
+        let list = Value::Array("(ss)".to_owned(), vec![pair("a", "r"), pair("b", "")]);
+        assert_eq!(list.signature(), "a(ss)");
+        let mut writer = Writer::default();
+        writer.variant(&list);
+        let expected = [
+            &b"\x05a(ss)\x00\x00\x1d\x00\x00\x00\x00\x00\x00\x00"[..],
+            b"\x01\x00\x00\x00a\x00\x00\x00\x01\x00\x00\x00r\x00\x00\x00",
+            b"\x01\x00\x00\x00b\x00\x00\x00\x00\x00\x00\x00\x00",
+        ];
+        assert_eq!(writer.into_bytes(), expected.concat());
+        let mut writer = Writer::default();
+        for value in [
+            Value::Integer('n', -2),
+            Value::Integer('y', 7),
+            Value::Double(1.0),
+            Value::Integer('x', -1),
+        ] {
+            writer.value(&value);
+        }
+        let expected = [
+            &b"\xfe\xff\x07\x00\x00\x00\x00\x00"[..],
+            b"\x00\x00\x00\x00\x00\x00\xf0\x3f",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff",
+        ];
+        assert_eq!(writer.into_bytes(), expected.concat());
     }
 
     #[test]
