@@ -83,7 +83,8 @@ pub fn launch(
     let holder = match &stored.scope {
         Some(scope) => {
             let holder = Holder::new(SingleThread::claim().during("count", "threads")?)?;
-            scope.start(&holder, layout, &stored.id, &stored.annotations)?;
+            let resources = document.linux.resources.as_ref();
+            scope.start(&holder, layout, &stored.id, resources, &stored.annotations)?;
             Some(holder)
         }
         None => None,

@@ -10,7 +10,7 @@ use super::devices::Allowed;
 use super::gvariant;
 use super::wire::{Property, Value};
 use crate::cgroup::{Layout, Mode, io_weight, weight_from_shares};
-use crate::document::SYSTEMD_PROPERTY;
+use crate::document::{OOM_GROUP, SYSTEMD_PROPERTY, is_yes};
 use crate::error::{Error, Result};
 
 /// What systemd calls no limit.
@@ -90,6 +90,14 @@ pub fn of(layout: &Layout, dir: &Path, resources: &LinuxResources) -> Result<Vec
         }
     }
     Ok(all)
+}
+
+/// The properties that a scope is made with and keeps.
+pub fn lasting(resources: Option<&LinuxResources>, annotations: &BTreeMap<String, String>) -> Option<Property> {
+    let file = resources.and_then(|resources| resources.unified().as_ref()?.get("memory.oom.group"));
+    let annotation = annotations.get(OOM_GROUP).map(|value| is_yes(value));
+    let group = file.map(|value| value.trim() == "1").or(annotation)?;
+    Some(("OOMPolicy".into(), Value::text(if group { "kill" } else { "continue" })))
 }
 
 fn memory(memory: &LinuxMemory, v2: bool, all: &mut Vec<Property>) {
@@ -343,6 +351,20 @@ mod tests {
             ("MemorySwapMax".into(), Value::u64(INFINITY)),
         ];
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn who_is_killed_together() {
+        let lasting = |file: Option<&str>, annotation: Option<&str>| {
+            let files: Json = file.map_or(json!({}), |file| json!({ "memory.oom.group": file }));
+            let resources: LinuxResources = serde_json::from_value(json!({ "unified": files })).unwrap();
+            let annotations = annotation.map(|value| (OOM_GROUP.to_owned(), value.to_owned()));
+            super::lasting(Some(&resources), &annotations.into_iter().collect()).map(|(_, value)| value)
+        };
+        assert_eq!(lasting(None, None), None);
+        assert_eq!(lasting(Some("1"), None), Some(Value::text("kill")));
+        assert_eq!(lasting(Some("0"), Some("yes")), Some(Value::text("continue")));
+        assert_eq!(lasting(None, Some("yes")), Some(Value::text("kill")));
     }
 
     #[test]

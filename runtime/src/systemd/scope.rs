@@ -1,6 +1,7 @@
 //! A container's scope: its name, how it is made, changed and ended.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -125,7 +126,8 @@ impl Scope {
         })
     }
 
-    /// Has systemd make it, with a process in it and the properties that annotations ask for.
+    /// Has systemd make it, with a process in it and the properties that annotations ask for. Limits come later, but for
+    /// those that it takes only now.
     ///
     /// # Errors
     /// systemd is not there or refuses; the scope is not where it should be.
@@ -134,6 +136,7 @@ impl Scope {
         holder: &Holder,
         layout: &Layout,
         id: &str,
+        resources: Option<&LinuxResources>,
         annotations: &BTreeMap<String, String>,
     ) -> Result<()> {
         let pid = u32::try_from(holder.pid).unwrap_or_default();
@@ -151,15 +154,18 @@ impl Scope {
             ("TasksAccounting", Value::Bool(true)),
         ];
         let mut all: Vec<Property> = own.map(|(name, value)| (name.into(), value)).into();
+        all.extend(properties::lasting(resources, annotations));
+        let asked = properties::annotated(annotations)?;
         // Later ones win.
-        all.extend(properties::annotated(annotations)?);
+        all.extend(asked.iter().cloned());
         let mut bus = Bus::systemd()?;
-        let mut body = Writer::default();
-        write_start(&mut body, &self.unit, &all);
+        let start = |bus: &mut Bus, properties: &[Property]| {
+            let mut body = Writer::default();
+            write_start(&mut body, &self.unit, properties);
+            bus.manager("StartTransientUnit", START, body)
+        };
         let operation = "have systemd start";
-        let job = bus
-            .manager("StartTransientUnit", START, body)
-            .during(operation, &self.unit)?;
+        let job = set(&mut bus, all, &asked, start).during(operation, &self.unit)?;
         let job = job.first().map_or("", String::as_str);
         let result = bus.job(job, PATIENCE).during(operation, &self.unit)?;
         let result = result.unwrap_or_else(|| "it does not say how it ended".to_owned());
@@ -198,34 +204,45 @@ fn named(unit: &str) -> Writer {
 /// # Errors
 /// systemd is not there or refuses, or would undo a limit.
 pub fn update(scope: &Scope, layout: &Layout, resources: &LinuxResources) -> Result<()> {
-    let mut properties = properties::of(layout, &scope.dir(layout), resources)?;
+    let properties = properties::of(layout, &scope.dir(layout), resources)?;
     if properties.is_empty() {
         return Ok(());
     }
     let mut bus = Bus::systemd()?;
-    let set = |bus: &mut Bus, properties: &[Property]| {
+    let change = |bus: &mut Bus, properties: &[Property]| {
         let mut body = named(&scope.unit);
         // Until the machine is started again.
         body.u32(1);
         body.properties(properties);
         bus.manager("SetUnitProperties", "sba(sv)", body)
     };
-    while let Err(error) = set(&mut bus, &properties) {
-        // What an older systemd has no name for it does not write either.
-        let before = properties.len();
-        properties.retain(|(name, _)| unknown(&error).is_none_or(|unknown| *name != unknown));
-        if properties.len() == before {
-            return Err(error).during("have systemd change", &scope.unit);
-        }
-    }
+    set(&mut bus, properties, &[], change).during("have systemd change", &scope.unit)?;
     // It answers first and writes then. When it answers something else it has written, and will not write over what is
     // written from here on.
     let _ = bus.manager("GetUnit", "s", named(&scope.unit));
     Ok(())
 }
 
+/// Has a method set properties. What an older systemd has no name for is left out, but for what was asked for by name.
+fn set(
+    bus: &mut Bus,
+    mut properties: Vec<Property>,
+    asked: &[Property],
+    method: impl Fn(&mut Bus, &[Property]) -> io::Result<Vec<String>>,
+) -> io::Result<Vec<String>> {
+    let has = |properties: &[Property], unknown: &str| properties.iter().any(|(name, _)| name == unknown);
+    loop {
+        let outcome = method(bus, &properties);
+        let unknown = outcome.as_ref().err().and_then(unknown);
+        let Some(unknown) = unknown.filter(|name| has(&properties, name) && !has(asked, name)) else {
+            return outcome;
+        };
+        properties.retain(|(name, _)| *name != unknown);
+    }
+}
+
 /// The property that systemd says it does not have.
-fn unknown(error: &std::io::Error) -> Option<String> {
+fn unknown(error: &io::Error) -> Option<String> {
     let text = error.to_string();
     let (_, name) = text.split_once("Cannot set property ")?;
     Some(name.split_once(',')?.0.to_owned())
@@ -246,7 +263,7 @@ pub fn remove(scope: &Scope, layout: &Layout) -> Result<()> {
         return Ok(());
     }
     let mut bus = Bus::systemd()?;
-    let known = |outcome: std::io::Result<Vec<String>>| match outcome {
+    let known = |outcome: io::Result<Vec<String>>| match outcome {
         Err(error) if error.to_string().starts_with("org.freedesktop.systemd1.NoSuchUnit") => Ok(None),
         Err(error) => Err(error),
         Ok(told) => Ok(told.into_iter().next()),
@@ -276,9 +293,9 @@ mod tests {
     #[test]
     fn what_an_older_systemd_does_not_know() {
         let said = "org.freedesktop.DBus.Error.PropertyReadOnly: Cannot set property AllowedCPUs, or unknown property.";
-        assert_eq!(unknown(&std::io::Error::other(said)).as_deref(), Some("AllowedCPUs"));
+        assert_eq!(unknown(&io::Error::other(said)).as_deref(), Some("AllowedCPUs"));
         assert_eq!(
-            unknown(&std::io::Error::other("org.freedesktop.systemd1.NoSuchUnit: no")),
+            unknown(&io::Error::other("org.freedesktop.systemd1.NoSuchUnit: no")),
             None
         );
     }
