@@ -1,4 +1,5 @@
-//! What runs on pure cgroup v2, in virtual machines under software emulation. All that goes into them is made here.
+//! What runs in virtual machines under software emulation: on pure cgroup v2 each time, on a newer kernel and on other
+//! cgroups in the nightly mode. All that goes into the machines is made here.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,18 +14,18 @@ struct Machine {
 }
 
 impl Machine {
-    /// Packs files (from here, to there) and makes an empty disk.
-    fn new(name: &str, files: &[(PathBuf, String)]) -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let out = std::env::var_os("BAREPOD_TEST_VM").map_or_else(|| here.join("../target/vm"), PathBuf::from);
+    /// Packs files (from here, to there) with a kernel and makes an empty disk.
+    fn new(name: &str, kernel: &str, files: &[(PathBuf, String)]) -> Self {
+        let (here, out) = (Path::new(env!("CARGO_MANIFEST_DIR")), directory());
+        let name = format!("{name}-{}", std::process::id());
         let mut pack = Command::new(here.join("vm/initrd"));
-        pack.arg(&out).arg(name);
+        pack.arg(&out).arg(&name).arg(kernel);
         for (from, to) in files {
             pack.arg(format!("{}:{to}", from.display()));
         }
         good("tests/vm/initrd", &mut pack);
         let dir = out.join(name);
-        let disk = dir.join(format!("disk-{}", std::process::id()));
+        let disk = dir.join("disk");
         good(
             "mke2fs",
             Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(&disk).arg("1G"),
@@ -32,13 +33,14 @@ impl Machine {
         Self { dir, disk }
     }
 
-    /// Boots it for a command, which has to end well and has to have written its last line.
-    fn run(&self, seconds: u32, command: &[&str], last: &str) {
+    /// Boots it with such cgroups for a command, which has to end well and has to have written its last line.
+    fn run(&self, cgroups: &str, seconds: u32, command: &[&str], last: &str) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm/run");
         let mut run = Command::new(script);
         run.arg(&self.dir)
             .arg(&self.disk)
             .arg(seconds.to_string())
+            .arg(cgroups)
             .args(command);
         let ran = Ran::of(&mut run);
         println!("{}", ran.stdout);
@@ -49,16 +51,22 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.disk);
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Where machines are, and what they have in common.
+fn directory() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::var_os("BAREPOD_TEST_VM").map_or_else(|| here.join("../target/vm"), PathBuf::from)
 }
 
 fn good(what: &str, command: &mut Command) -> String {
     Ran::of(command).ok().unwrap_or_else(|e| panic!("{what}: {e}"))
 }
 
-#[test]
-fn node_on_pure_cgroup_v2() {
+/// A node, which is rebooted.
+fn node(kernel: &str) {
     let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     // It may be a name on the search path.
     let found = good(
@@ -74,15 +82,18 @@ fn node_on_pure_cgroup_v2() {
         (own, "/usr/local/bin/node"),
         (images().join("tools.oci"), "/var/images/tools.oci"),
     ];
-    let machine = Machine::new("node", &files.map(|(from, to)| (from, to.to_owned())));
-    machine.run(900, &["guest", "first"], "ok missing controllers");
-    machine.run(600, &["guest", "again"], "ok no file either");
+    let machine = Machine::new(
+        &format!("node-{kernel}"),
+        kernel,
+        &files.map(|(from, to)| (from, to.to_owned())),
+    );
+    machine.run("v2", 900, &["guest", "first"], "ok missing controllers");
+    machine.run("v2", 600, &["guest", "again"], "ok no file either");
 }
 
-/// The runtime's own tests, which look at the files of whichever cgroup version they find.
-#[test]
-fn runtime_on_pure_cgroup_v2() {
-    let programs = runtime_tests();
+/// A machine with the runtime's own tests, which look at the files of whichever cgroup version they find.
+fn runtime(name: &str, kernel: &str) -> Machine {
+    let programs = runtime_tests(name);
     for needed in ["barepod-runtime", "spec_resources", "escape", "soak"] {
         assert!(programs.iter().any(|(name, _)| name == needed), "{programs:?}");
     }
@@ -97,12 +108,59 @@ fn runtime_on_pure_cgroup_v2() {
     for guest in ["guest-runtime", "guest-systemd"] {
         files.push((vm.join(guest), format!("/usr/local/bin/{guest}")));
     }
-    let machine = Machine::new("runtime", &files);
-    // Where systemd is the first process it makes the cgroups that the command line is told to have made by it.
-    machine.run(600, &["systemd", "guest-systemd"], "ok nothing is left behind");
+    Machine::new(name, kernel, &files)
+}
+
+/// Where systemd is the first process it makes the cgroups that the command line is told to have made by it.
+const SYSTEMD: [&str; 2] = ["systemd", "guest-systemd"];
+/// The last check of both.
+const LAST: &str = "ok nothing is left behind";
+
+#[test]
+fn node_on_pure_cgroup_v2() {
+    node("stable");
+}
+
+#[test]
+fn runtime_on_pure_cgroup_v2() {
+    let machine = runtime("runtime", "stable");
+    machine.run("v2", 600, &SYSTEMD, LAST);
     let nightly = std::env::var_os("BAREPOD_NIGHTLY").map(|_| "nightly");
     let tests: Vec<&str> = ["guest-runtime"].into_iter().chain(nightly).collect();
-    machine.run(3600, &tests, "ok nothing is left behind");
+    machine.run("v2", 3600, &tests, LAST);
+}
+
+#[test]
+#[ignore = "many minutes of emulation: BAREPOD_NIGHTLY=1"]
+fn node_on_a_newer_kernel() {
+    node("backports");
+}
+
+#[test]
+#[ignore = "many minutes of emulation: BAREPOD_NIGHTLY=1"]
+fn runtime_on_a_newer_kernel() {
+    let machine = runtime("runtime-new", "backports");
+    machine.run("v2", 600, &SYSTEMD, LAST);
+    machine.run("v2", 3600, &["guest-runtime"], LAST);
+}
+
+#[test]
+#[ignore = "many minutes of emulation: BAREPOD_NIGHTLY=1"]
+fn runtime_on_cgroup_v1() {
+    let machine = runtime("runtime-v1", "stable");
+    for cgroups in ["v1", "hybrid"] {
+        machine.run(cgroups, 600, &SYSTEMD, LAST);
+    }
+    // Limits are what differs; the rest is tried where v1 has v2 beside it, which is this machine.
+    machine.run("v1", 600, &["guest-runtime", "spec_resources"], LAST);
+}
+
+#[test]
+#[ignore = "many minutes of emulation: BAREPOD_NIGHTLY=1"]
+fn machines_of_the_vagrantfile_come_up() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm/vagrant");
+    let said = good("tests/vm/vagrant", Command::new(script).arg(directory()));
+    assert!(said.contains("both machines came up"), "{said}");
 }
 
 /// Chosen by name and not by package: so they are the programs that are there already.
@@ -117,8 +175,8 @@ fn runtime_test_names() -> impl Iterator<Item = String> {
     names.flat_map(|name| ["--test".to_owned(), name])
 }
 
-/// The runtime and its test programs, by name, small.
-fn runtime_tests() -> Vec<(String, PathBuf)> {
+/// The runtime and its test programs, by name, small, in a directory with this name.
+fn runtime_tests(name: &str) -> Vec<(String, PathBuf)> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["test", "--quiet", "--locked", "--workspace", "--no-run"])
@@ -129,7 +187,7 @@ fn runtime_tests() -> Vec<(String, PathBuf)> {
         cargo.arg("--release");
     }
     let told = good("the runtime's tests cannot be built", &mut cargo);
-    let small = Path::new(env!("CARGO_TARGET_TMPDIR")).join("runtime-tests");
+    let small = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tests-{name}"));
     std::fs::create_dir_all(&small).expect("a directory for programs");
     let artifacts = told.lines().filter_map(|line| {
         let artifact: Value = serde_json::from_str(line).ok()?;
