@@ -127,14 +127,15 @@ impl<'a> Cgroup<'a> {
         resources.map_or(Ok(()), |resources| limits::apply(self, resources))
     }
 
-    /// Moves the calling process into the v1 directories. In v2 it was born where it belongs.
+    /// Moves the calling process into the v1 directories, in the tracker into a leaf if it has one and was not born there.
+    /// In v2 it was born where it belongs.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn join(&self, resources: Option<&LinuxResources>) -> Result<()> {
+    pub fn join(&self, resources: Option<&LinuxResources>, leaf: Option<&Path>) -> Result<()> {
         match self.layout.mode {
             Mode::V2 => Ok(()),
-            Mode::V1 | Mode::Hybrid => v1::join(self, resources),
+            Mode::V1 | Mode::Hybrid => v1::join(self, resources, leaf),
         }
     }
 

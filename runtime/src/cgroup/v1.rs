@@ -8,6 +8,9 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxMemory,
 use super::{Cgroup, Hierarchy, limits::wanted, write, write_number};
 use crate::error::{Error, Result};
 
+/// How often a leaf is made again.
+const ATTEMPTS: usize = 100;
+
 /// Makes the directories a container with these resources needs.
 pub(super) fn make(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>, parent: bool) -> Result<()> {
     // Nearly every container has device rules, and then finds the parent of its directory there.
@@ -24,13 +27,31 @@ pub(super) fn make(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>, pare
 
 /// Moves the calling process in. `0` is the writer; `tasks` moves one thread and therefore needs no global lock, which
 /// writing `cgroup.procs` would wait an RCU grace period for.
-pub(super) fn join(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>) -> Result<()> {
+pub(super) fn join(cgroup: &Cgroup<'_>, resources: Option<&LinuxResources>, leaf: Option<&Path>) -> Result<()> {
     // There only if systemd has made it.
     let unit = cgroup.layout.named.iter().filter(|named| cgroup.dir(named).exists());
     for hierarchy in hierarchies(cgroup, resources).chain(unit) {
-        write(&cgroup.dir(hierarchy), "tasks", "0")?;
+        match leaf {
+            Some(leaf) if *hierarchy == cgroup.layout.tracker => join_leaf(leaf)?,
+            _ => write(&cgroup.dir(hierarchy), "tasks", "0")?,
+        }
     }
     Ok(())
+}
+
+/// Whoever executes something at the same moment may have taken the empty leaf for one that is over.
+fn join_leaf(leaf: &Path) -> Result<()> {
+    let mut joined = write(leaf, "tasks", "0");
+    for _ in 0..ATTEMPTS {
+        match &joined {
+            Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV)) => {
+                super::make(leaf)?;
+                joined = write(leaf, "tasks", "0");
+            }
+            _ => break,
+        }
+    }
+    joined
 }
 
 /// The v1 hierarchies in which such a container has a directory. The tracker is not among them in a hybrid: the

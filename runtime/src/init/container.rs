@@ -114,7 +114,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
     let mut limited = |channel: &mut Child| {
         if std::mem::take(&mut waiting) {
             channel.wait_for_cgroup()?;
-            cgroup.join(linux.resources.as_ref())?;
+            cgroup.join(linux.resources.as_ref(), None)?;
             if cgroup_namespace && !broken::lacks("cgroup-namespace") {
                 // Its root is what the process is in now.
                 unshare(CloneFlags::CLONE_NEWCGROUP).during("make", "a cgroup namespace")?;

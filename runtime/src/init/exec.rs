@@ -19,7 +19,7 @@ use super::hooks::Told;
 use super::labels::Labels;
 use super::outside::Outside;
 use super::{Finish, HARMLESS, Keyring, Stdio, Unset, console, identity, rootfs, scheduling, thrice, users};
-use crate::cgroup::{self, Cgroup, Mode};
+use crate::cgroup::{Cgroup, Mode};
 use crate::document::Process;
 use crate::error::{During, Error, Result};
 use crate::seccomp::Filter;
@@ -144,10 +144,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &mut 
         // Born into a v2 cgroup it has passed the moment for the initial one, which its maker has seen to.
         scheduling::initial_affinity(affinity)?;
     }
-    joined.cgroup.join(joined.linux.resources.as_ref())?;
-    if let Some(leaf) = joined.leaf {
-        cgroup::join_leaf(leaf)?;
-    }
+    joined.cgroup.join(joined.linux.resources.as_ref(), joined.leaf)?;
     scheduling::final_affinity(affinity)?;
     match setns(joined.process, joined.namespaces) {
         Err(_) if broken::lacks("exec-inside") => {}
