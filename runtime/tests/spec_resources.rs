@@ -387,6 +387,16 @@ fn disks() {
         };
         weighted.says("", ("", ""), (file, weight));
         refused("io-leaf", "leafWeight", json!({ "blockIO": { "leafWeight": 500 } }));
+    } else if ["blkio.weight", "blkio.bfq.weight"]
+        .iter()
+        .all(|file| !limited.file("blkio", file, "").exists())
+    {
+        // Whose schedulers know none.
+        refused(
+            "blkio-no-weight",
+            "this kernel does not support the limit blkio.weight",
+            json!({ "blockIO": { "weight": 500 } }),
+        );
     } else {
         let weighted = Limited::new("blkio-weight", json!({ "blockIO": { "weight": 500 } }));
         let old = weighted.file("blkio", "blkio.weight", "").exists();
