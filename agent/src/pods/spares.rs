@@ -43,13 +43,14 @@ impl Spares {
         if !fits(config) {
             return None;
         }
-        let spare = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        fill(shared);
-        if spare.events.is_closed() {
+        loop {
+            let spare = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+            fill(shared);
+            if !spare.events.is_closed() {
+                return Some(spare);
+            }
             spawn(spare.remove(Arc::clone(shared)));
-            return None;
         }
-        Some(spare)
     }
 }
 
