@@ -359,7 +359,7 @@ mod tests {
             let files: Json = file.map_or(json!({}), |file| json!({ "memory.oom.group": file }));
             let resources: LinuxResources = serde_json::from_value(json!({ "unified": files })).unwrap();
             let annotations = annotation.map(|value| (OOM_GROUP.to_owned(), value.to_owned()));
-            super::lasting(Some(&resources), &annotations.into_iter().collect()).map(|(_, value)| value)
+            lasting(Some(&resources), &annotations.into_iter().collect()).map(|(_, value)| value)
         };
         assert_eq!(lasting(None, None), None);
         assert_eq!(lasting(Some("1"), None), Some(Value::text("kill")));
