@@ -46,6 +46,16 @@ impl User {
         user
     }
 
+    /// Notes the certificate (DER) that named the user, so that logs and `kubectl auth whoami` can tell it from others.
+    #[must_use]
+    pub fn with_certificate(mut self, der: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, der);
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = "authentication.kubernetes.io/credential-id".to_owned();
+        self.extra.push((key, vec![format!("X509SHA256={hex}")]));
+        self
+    }
+
     /// A part of this process, such as the controllers.
     pub fn internal(name: &str) -> Self {
         let mut user = Self::new(name, Vec::new());

@@ -13,6 +13,7 @@ use crate::names::NameRule;
 use crate::path::Errors;
 use crate::rules::{self, Default, Rule};
 use crate::strategy::{Column, ScalePaths, Strategy};
+use crate::warnings::Warnings;
 use crate::{table, value, walk};
 
 /// When `metadata.generation` grows.
@@ -80,6 +81,8 @@ pub struct Declared {
     pub more_rules: fn(&Value, Option<&Value>, &mut Errors),
     /// Checks of a written status beyond the table.
     pub more_status_rules: fn(&Value, &Value, &mut Errors),
+    /// What clients are told of an object that is accepted.
+    pub warn: fn(&Value, Option<&Value>, &mut Warnings),
     /// What a delete request does.
     pub delete: fn(&Value, &DeleteOptions, Timestamp) -> DeleteMode,
 }
@@ -105,6 +108,7 @@ pub const PLAIN: Declared = Declared {
     prepare: no_preparation,
     more_rules: no_rules,
     more_status_rules: no_status_rules,
+    warn: no_warnings,
     delete: delete::generic,
 };
 
@@ -120,6 +124,8 @@ fn no_preparation(_: &Context<'_>, _: &mut Value, _: Option<&Value>) -> Result<(
 fn no_rules(_: &Value, _: Option<&Value>, _: &mut Errors) {}
 
 fn no_status_rules(_: &Value, _: &Value, _: &mut Errors) {}
+
+fn no_warnings(_: &Value, _: Option<&Value>, _: &mut Warnings) {}
 
 impl Strategy for Declared {
     fn default(&self, obj: &mut Value) {
@@ -163,6 +169,12 @@ impl Strategy for Declared {
         rules::check(self.status_rules, new, Some(old), &mut errors);
         (self.more_status_rules)(new, old, &mut errors);
         errors.into_vec()
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        (self.warn)(new, old, &mut warnings);
+        warnings.into_vec()
     }
 
     fn name_rule(&self) -> NameRule {

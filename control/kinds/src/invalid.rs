@@ -91,6 +91,8 @@ impl Invalid {
             text.push_str(": ");
             match &self.value {
                 Value::String(s) => text.push_str(&quote(s)),
+                // In quotes, as kube-apiserver always had it.
+                Value::Null => text.push_str("\"null\""),
                 other => text.push_str(&other.to_string()),
             }
         }

@@ -96,6 +96,12 @@ pub trait Strategy: Sync {
         }
     }
 
+    /// What a client is told of an object that is accepted all the same: what is on its way out, and what is hardly meant
+    /// as it is written. Of writes to the object itself, new (`old` is `None`) or updated.
+    fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Makes a write to another part of the object ready, such as `ephemeralcontainers`, `resize` or `approval`.
     fn prepare_part(&self, _part: &str, cx: &Context<'_>, new: &mut Value, old: &Value) -> Result<(), Denied> {
         self.prepare_status(cx, new, old)

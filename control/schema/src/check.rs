@@ -14,6 +14,39 @@ pub struct TypeMismatch {
     /// Worded as kube words it: `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of
     /// type int32`.
     pub message: String,
+    /// As kube words it where the object is not read from text, as after a strategic merge: `cannot restore map from
+    /// string`.
+    pub restored: String,
+}
+
+impl TypeMismatch {
+    /// One that has the same words everywhere.
+    pub fn plain(message: impl Into<String>) -> Self {
+        let message = message.into();
+        TypeMismatch {
+            restored: message.clone(),
+            message,
+        }
+    }
+}
+
+/// What cannot be restored from what, by the types' names in Go.
+fn restored(found: &str, wanted: &str) -> String {
+    let (kind, name) = match found {
+        "object" => ("map", "map[string]interface {}"),
+        "array" => ("slice", "[]interface {}"),
+        "number" => ("int64", "int64"),
+        other => (other, other),
+    };
+    if wanted.starts_with("map[") {
+        format!("cannot restore map from {kind}")
+    } else if wanted.starts_with("[]") {
+        format!("cannot restore slice from {kind}")
+    } else if wanted.contains('.') {
+        format!("cannot restore struct from: {kind}")
+    } else {
+        format!("cannot convert {name} to {wanted}")
+    }
 }
 
 /// Removes fields the type does not know and returns their paths (`spec.template.spec.containers[0].foo`; kube words
@@ -27,13 +60,11 @@ pub fn check(ty: TypeRef, value: &mut Value) -> Result<Vec<String>, TypeMismatch
     match value {
         Value::Object(map) => checker.fields(ty, map, &root)?,
         other => {
-            return Err(TypeMismatch {
-                message: format!(
-                    "json: cannot unmarshal {} into Go value of type {}",
-                    kind_name(other),
-                    go_name(ty)
-                ),
-            });
+            return Err(TypeMismatch::plain(format!(
+                "json: cannot unmarshal {} into Go value of type {}",
+                kind_name(other),
+                go_name(ty)
+            )));
         }
     }
     Ok(checker.unknown)
@@ -92,15 +123,14 @@ impl Path<'_> {
         self.write_fields(&mut path);
         TypeMismatch {
             message: format!("json: cannot unmarshal {found} into Go struct field {field}{path} of type {wanted}"),
+            restored: restored(found, wanted),
         }
     }
 
     fn invalid(&self, detail: impl std::fmt::Display) -> TypeMismatch {
         let mut path = String::new();
         self.write(&mut path);
-        TypeMismatch {
-            message: format!("{path}: {detail}"),
-        }
+        TypeMismatch::plain(format!("{path}: {detail}"))
     }
 }
 
@@ -301,9 +331,7 @@ fn bytes(value: &mut Value, path: &Path<'_>) -> Result<(), TypeMismatch> {
                 base64::DecodeError::InvalidLength(length) => length,
                 base64::DecodeError::InvalidPadding => text.len(),
             };
-            Err(TypeMismatch {
-                message: format!("illegal base64 data at input byte {at}"),
-            })
+            Err(TypeMismatch::plain(format!("illegal base64 data at input byte {at}")))
         }
     }
 }
@@ -336,9 +364,9 @@ fn times(value: &mut Value, path: &Path<'_>, micros: bool) -> Result<(), TypeMis
             } else {
                 "2006-01-02T15:04:05Z07:00"
             };
-            return Err(TypeMismatch {
-                message: format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""),
-            });
+            return Err(TypeMismatch::plain(format!(
+                "parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""
+            )));
         }
     }
     Ok(())

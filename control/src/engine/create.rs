@@ -275,12 +275,7 @@ pub(super) fn validate(
 
 /// Tells the client what is odd about an object that is good enough to be stored.
 pub(super) fn warn(request: &Request, kind: &Kind, new: &Value, old: Option<&Value>) {
-    let (group, resource) = (&kind.resource.group, &kind.resource.plural);
-    let mut warnings = barepod_kinds::warnings::of(group, resource, new, old);
-    if kind.strategy.bare_finalizers() {
-        warnings.extend(barepod_kinds::warnings::of_finalizers(new, old));
-    }
-    request.notes().warnings.extend(warnings);
+    request.notes().warnings.extend(kind.strategy.warnings(new, old));
 }
 
 /// Fields that writes through an endpoint do not change, so that nobody comes to own them that way.

@@ -1,8 +1,8 @@
 //! Request bodies: decoding, kind and version, unknown and duplicate fields.
 
-use barepod_kinds::{Invalid, Kind as ErrorKind};
+use barepod_schema::Shape;
 use barepod_schema::body::{self, DecodeError, Decoded};
-use barepod_schema::{Shape, check};
+use barepod_schema::check::{self, TypeMismatch};
 use serde_json::Value;
 
 use super::custom;
@@ -144,12 +144,16 @@ pub fn set_kind(value: &mut Value, expected: &Expected<'_>) -> ApiResult<()> {
 
 /// Brings an object into the form of its type; says what is wrong but can be passed over.
 pub fn conform(value: &mut Value, expected: &Expected<'_>, duplicates: Vec<String>) -> ApiResult<Vec<String>> {
+    fit(value, expected, duplicates).map_err(|mismatch| expected.cannot(mismatch))
+}
+
+/// As [`conform`], for callers that have their own words for what does not fit.
+pub fn fit(value: &mut Value, expected: &Expected<'_>, duplicates: Vec<String>) -> Result<Vec<String>, TypeMismatch> {
     let unknown = match expected.shape {
-        Shape::Table(ty) => check::check(ty, value),
-        Shape::Custom(schema) => custom::conform(schema, value),
-        Shape::Unknown => Ok(Vec::new()),
+        Shape::Table(ty) => check::check(ty, value)?,
+        Shape::Custom(schema) => custom::conform(schema, value)?,
+        Shape::Unknown => Vec::new(),
     };
-    let unknown = unknown.map_err(|mismatch| expected.cannot(mismatch))?;
     let metadata = value.as_object_mut().map(|map| {
         map.entry("metadata")
             .or_insert_with(|| Value::Object(Default::default()))
@@ -157,7 +161,7 @@ pub fn conform(value: &mut Value, expected: &Expected<'_>, duplicates: Vec<Strin
     match metadata {
         Some(Value::Object(_)) => {}
         Some(null @ Value::Null) => *null = Value::Object(Default::default()),
-        _ => return Err(expected.cannot("metadata is not an object")),
+        _ => return Err(TypeMismatch::plain("metadata is not an object")),
     }
     let duplicate = duplicates
         .into_iter()
@@ -176,17 +180,4 @@ pub fn judge(problems: Vec<String>, validation: FieldValidation) -> Result<Vec<S
         FieldValidation::Strict if problems.is_empty() => Ok(problems),
         FieldValidation::Strict => Err(format!("strict decoding error: {}", problems.join(", "))),
     }
-}
-
-/// As [`judge`], for the result of a patch.
-pub fn judge_patch(problems: Vec<String>, validation: FieldValidation, patched: &Value) -> ApiResult<Vec<String>> {
-    judge(problems, validation).map_err(|detail| {
-        let error = Invalid {
-            field: "patch".into(),
-            kind: ErrorKind::Invalid,
-            value: patched.to_string().into(),
-            detail,
-        };
-        ApiError::invalid("", "", "", &[error])
-    })
 }

@@ -1,10 +1,12 @@
 //! Discovery: which groups, versions and resources are served.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use barepod_schema::openapi;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::aggregate::Discovered;
@@ -180,51 +182,88 @@ impl Served {
     }
 }
 
-fn resource_list(kinds: &[Arc<Kind>], group: &str, version: &str) -> Option<Value> {
+/// An `APIResourceList`, its fields in the order that clients which search its text have always found them in.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceList<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    group_version: String,
+    resources: Vec<ResourceRow<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceRow<'a> {
+    name: Cow<'a, str>,
+    singular_name: &'a str,
+    namespaced: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
+    kind: &'a str,
+    verbs: &'a [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    short_names: &'a [Cow<'static, str>],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    categories: &'a [Cow<'static, str>],
+    #[serde(skip_serializing_if = "String::is_empty")]
+    storage_version_hash: String,
+}
+
+fn resource_list<'a>(kinds: &'a [Arc<Kind>], group: &str, version: &str) -> Option<ResourceList<'a>> {
     let mut resources = Vec::new();
     let in_version = |kind: &&Arc<Kind>| kind.resource.group == group && kind.resource.version == version;
     for kind in kinds.iter().filter(in_version) {
         let facts = &*kind.resource;
-        let mut row = json!({
-            "name": facts.plural, "singularName": facts.singular, "namespaced": facts.namespaced,
-            "kind": facts.kind, "verbs": facts.verbs,
-        });
         // What is not stored can be asked for or made, but not both.
-        if ["get", "create"].iter().all(|verb| facts.verbs.contains(verb)) {
-            row["storageVersionHash"] = storage_hash(kind).into();
-        }
-        if !facts.short_names.is_empty() {
-            row["shortNames"] = json!(facts.short_names);
-        }
-        if !facts.categories.is_empty() {
-            row["categories"] = json!(facts.categories);
-        }
-        resources.push(row);
+        let stored = ["get", "create"].iter().all(|verb| facts.verbs.contains(verb));
+        resources.push(ResourceRow {
+            name: Cow::Borrowed(&facts.plural),
+            singular_name: &facts.singular,
+            namespaced: facts.namespaced,
+            group: "",
+            version: "",
+            kind: &facts.kind,
+            verbs: &facts.verbs,
+            short_names: &facts.short_names,
+            categories: &facts.categories,
+            storage_version_hash: if stored { storage_hash(kind) } else { String::new() },
+        });
         for subresource in facts
             .subresources
             .iter()
             .filter(|subresource| kind.has_subresource(subresource.name))
         {
-            let mut row = json!({
-                "name": format!("{}/{}", facts.plural, subresource.name), "singularName": "",
-                "namespaced": facts.namespaced, "kind": subresource.kind, "verbs": subresource.verbs,
+            let same = (&subresource.group, &subresource.version) == (&facts.group, &facts.version);
+            resources.push(ResourceRow {
+                name: Cow::Owned(format!("{}/{}", facts.plural, subresource.name)),
+                singular_name: "",
+                namespaced: facts.namespaced,
+                group: if same { "" } else { &subresource.group },
+                version: if same { "" } else { &subresource.version },
+                kind: &subresource.kind,
+                verbs: &subresource.verbs,
+                short_names: &[],
+                categories: &[],
+                storage_version_hash: String::new(),
             });
-            if (&subresource.group, &subresource.version) != (&facts.group, &facts.version) {
-                row["group"] = json!(subresource.group);
-                row["version"] = json!(subresource.version);
-            }
-            resources.push(row);
         }
     }
     if resources.is_empty() {
         return None;
     }
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}))
+    Some(ResourceList {
+        kind: "APIResourceList",
+        api_version: "v1",
+        group_version: if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        },
+        resources,
+    })
 }
 
 /// What clients compare to see that objects are stored in another version than before: the first bytes of the digest of
@@ -352,8 +391,8 @@ impl Engine {
     }
 
     fn version_resources(&self, request: &Request, group: &str, version: &str) -> ApiResult<Response<Body>> {
-        let list =
-            resource_list(&self.documents().served.kinds, group, version).ok_or_else(ApiError::no_such_resource)?;
+        let documents = self.documents();
+        let list = resource_list(&documents.served.kinds, group, version).ok_or_else(ApiError::no_such_resource)?;
         Ok(reply::value(request, 200, &list))
     }
 

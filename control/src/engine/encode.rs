@@ -62,7 +62,7 @@ fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 }
 
 /// JSON text of a value.
-pub fn to_bytes(value: &Value, pretty: bool) -> Vec<u8> {
+pub fn to_bytes(value: &impl serde::Serialize, pretty: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     if pretty {
         let _ = serde_json::to_writer_pretty(&mut out, value);

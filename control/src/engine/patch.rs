@@ -62,6 +62,23 @@ impl PatchType {
             PatchError::Unprocessable(_) => ApiError::unprocessable(error.to_string()),
         })
     }
+
+    /// 422 for a patch that makes something of an object that its type does not allow.
+    fn unfit(self, expected: &Expected<'_>, current: &Value, patch: &Value, detail: String) -> ApiError {
+        let value = match self {
+            PatchType::Strategic => go_text(patch),
+            _ => self
+                .patch(expected, current, patch)
+                .map_or_else(|_| patch.to_string(), |patched| patched.to_string()),
+        };
+        let error = Invalid {
+            field: "patch".into(),
+            kind: ErrorKind::Invalid,
+            value: value.into(),
+            detail,
+        };
+        ApiError::invalid("", "", "", &[error])
+    }
 }
 
 impl Engine {
@@ -94,10 +111,17 @@ impl Engine {
             replace: false,
         };
         let change = |old: &Value| {
-            let mut new = type_.patch(&expected, &*kind.shown(old)?, &patch)?;
+            let shown = kind.shown(old)?;
+            let mut new = type_.patch(&expected, &shown, &patch)?;
             decode::set_kind(&mut new, &expected)?;
-            let problems = decode::conform(&mut new, &expected, duplicate_fields.clone())?;
-            warnings = decode::judge_patch(problems, options.validation, &patch)?;
+            let fit = decode::fit(&mut new, &expected, duplicate_fields.clone());
+            warnings = fit
+                .map_err(|mismatch| match type_ {
+                    PatchType::Strategic => mismatch.restored,
+                    _ => mismatch.message,
+                })
+                .and_then(|problems| decode::judge(problems, options.validation))
+                .map_err(|detail| type_.unfit(&expected, &shown, &patch, detail))?;
             // A version in the patched object is the stored one, unless the patch itself sets one.
             check_name(&new, target)?;
             kind.judge(request, target.name, &new, || self.store.get(&target.key()))?;
@@ -184,6 +208,24 @@ impl Engine {
         let mut response = reply::object(request, kind, code, &answer)?;
         reply::warn(&mut response, &warnings);
         Ok(response)
+    }
+}
+
+/// A value as Go prints it: `map[metadata:map[labels:[a b]]]`.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let mut fields: Vec<_> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_text(value)))
+                .collect();
+            fields.sort_unstable();
+            format!("map[{}]", fields.join(" "))
+        }
+        other => other.to_string(),
     }
 }
 

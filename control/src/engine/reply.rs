@@ -43,7 +43,7 @@ pub fn text(code: u16, text: impl Into<String>) -> Response<Body> {
 }
 
 /// A JSON response of a value.
-pub fn value(request: &Request, code: u16, value: &Value) -> Response<Body> {
+pub fn value(request: &Request, code: u16, value: &impl serde::Serialize) -> Response<Body> {
     json(code, to_bytes(value, request.pretty()))
 }
 
@@ -154,12 +154,15 @@ pub fn as_yaml(response: Response<Body>) -> Response<Body> {
     Response::from_parts(parts, yaml.into_bytes().into())
 }
 
-/// Adds `Warning` headers, see RFC 7234 section 5.5 for their form.
+/// Adds `Warning` headers, each text once. See RFC 7234 section 5.5 for their form.
 pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
     for warning in warnings {
         let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
-            response.headers_mut().append(header::WARNING, value);
+            let headers = response.headers_mut();
+            if !headers.get_all(header::WARNING).iter().any(|told| told == value) {
+                headers.append(header::WARNING, value);
+            }
         }
     }
 }

@@ -118,7 +118,7 @@ pub fn table<'a>(
                 "description": column.description, "priority": column.priority,
             })
         });
-        out.extend_from_slice(&to_bytes(&definitions.collect(), false));
+        out.extend_from_slice(&to_bytes(&definitions.collect::<Vec<_>>(), false));
     } else {
         out.extend_from_slice(b"null");
     }

@@ -190,6 +190,9 @@ impl Engine {
             kind.book(Some(old), &mut new, &booking)?;
         }
         if !former && same(&new, old) {
+            if matches!(update.subresource, "" | "scale") {
+                warn(request, kind, &new, Some(old));
+            }
             return Ok(None);
         }
         match update.subresource {

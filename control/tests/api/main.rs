@@ -24,6 +24,7 @@ mod rust_client;
 mod tokens;
 mod transport;
 mod versions;
+mod warnings;
 mod watch;
 mod webhooks;
 mod write;

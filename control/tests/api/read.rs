@@ -1,6 +1,7 @@
 //! Lists, pages, selectors and representations.
 
 use crate::support::{Api, MAPS, PODS, map, names, pod};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -187,10 +188,7 @@ async fn representations() {
     let empty = api.get_as(MAPS, TABLE).await.ok();
     assert_eq!(empty["rows"], json!([]));
     let pretty = api.raw("GET", &format!("{PODS}?pretty=true"), &[], Vec::new()).await;
-    let text = http_body_util::BodyExt::collect(pretty.into_body())
-        .await
-        .unwrap()
-        .to_bytes();
+    let text = BodyExt::collect(pretty.into_body()).await.unwrap().to_bytes();
     assert!(text.starts_with(b"{\n  \""));
 }
 
@@ -400,4 +398,18 @@ async fn every_kind_is_listed_and_shown() {
         shown += 1;
     }
     assert!(shown > 50, "{shown}");
+}
+
+#[tokio::test]
+async fn discovery_is_written_in_the_usual_order() {
+    let api = Api::new().await;
+    let response = api.raw("GET", "/api/v1", &[], Vec::new()).await;
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&text).unwrap();
+    assert!(
+        text.starts_with(r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"#)
+    );
+    let row = r#"{"name":"configmaps","singularName":"configmap","namespaced":true,"kind":"ConfigMap","verbs":["create","delete","deletecollection","get","list","patch","update","watch"],"shortNames":["cm"],"storageVersionHash":"#;
+    assert!(text.contains(row), "{text}");
+    assert!(text.contains(r#"{"name":"replicationcontrollers/scale","singularName":"","namespaced":true,"group":"autoscaling","version":"v1","kind":"Scale""#));
 }

@@ -270,20 +270,6 @@ async fn an_apply_may_insist_on_the_object_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_odd_is_stored_with_a_warning() {
-    let api = Api::new().await;
-    let mut odd = pod("a.b");
-    odd["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "linux"});
-    let made = api.post(PODS, odd).await;
-    assert_eq!(made.warnings.len(), 2, "{:?}", made.warnings);
-    assert!(made.warnings[0].starts_with("299 - \"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14"));
-    assert!(made.warnings[1].starts_with("299 - \"metadata.name: this is used in the Pod's hostname"));
-    let labelled = json!({"metadata": {"labels": {"x": "y"}}});
-    let patched = api.patch(&format!("{PODS}/a.b"), "merge-patch+json", labelled).await;
-    assert_eq!((patched.code, patched.warnings.len()), (200, 0), "nothing new is odd");
-}
-
-#[tokio::test]
 async fn dry_runs_change_nothing() {
     let api = Api::new().await;
     let made = api.post(&format!("{MAPS}?dryRun=All"), map("a")).await;
@@ -432,4 +418,89 @@ async fn generation_counts_changes_of_the_spec() {
         None
     );
     assert_eq!(api.put(&format!("{path}/scale"), scale).await.code, 409);
+}
+
+#[tokio::test]
+async fn patches_that_do_not_fit_are_told_as_patches() {
+    let api = Api::new().await;
+    api.post(PODS, pod("a")).await.ok();
+    let path = format!("{PODS}/a");
+    let labels = json!({"metadata": {"labels": "x"}});
+    let strategic = api.patch(&path, "strategic-merge-patch+json", labels.clone()).await;
+    assert_eq!(
+        strategic.status(),
+        (
+            422,
+            "Invalid",
+            " \"\" is invalid: patch: Invalid value: \"map[metadata:map[labels:x]]\": cannot restore map from string"
+        )
+    );
+    assert_eq!(strategic.value["details"]["causes"][0]["field"], "patch");
+    let merged = api.patch(&path, "merge-patch+json", labels).await;
+    let (code, _, message) = merged.status();
+    assert_eq!(code, 422);
+    assert!(
+        message.starts_with(" \"\" is invalid: patch: Invalid value: \"{"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with(
+            "json: cannot unmarshal string into Go struct field ObjectMeta.metadata.labels of type map[string]string"
+        ),
+        "{message}"
+    );
+    let strict = format!("{path}?fieldValidation=Strict");
+    let odd = api
+        .patch(&strict, "merge-patch+json", json!({"spec": {"odd": 1}}))
+        .await;
+    let (code, _, message) = odd.status();
+    assert_eq!(code, 422);
+    assert!(
+        message.ends_with("strict decoding error: unknown field \"spec.odd\""),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn the_single_network_of_a_node_counts_and_stays() {
+    let api = Api::new().await;
+    let nodes = "/api/v1/nodes";
+    let node = json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.1.0.0/24"}});
+    let made = api.post(nodes, node).await.ok();
+    assert_eq!(made["spec"]["podCIDRs"], json!(["10.1.0.0/24"]));
+    let other = json!({"spec": {"podCIDR": "10.2.0.0/24"}});
+    let refused = api
+        .patch(&format!("{nodes}/n"), "strategic-merge-patch+json", other)
+        .await;
+    assert_eq!(
+        (refused.code, refused.value["details"]["causes"][0]["field"].as_str()),
+        (422, Some("spec.podCIDRs"))
+    );
+}
+
+#[tokio::test]
+async fn kubectl_moves_from_the_client_to_the_server() {
+    const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let api = Api::new().await;
+    let path = format!("{MAPS}/m");
+    let config = |value: &str| {
+        let mut config = map("m");
+        config["data"]["a"] = value.into();
+        config
+    };
+    let mut first = config("1");
+    first["metadata"]["annotations"] = json!({ANNOTATION: config("1").to_string()});
+    let client = format!("{MAPS}?fieldManager=kubectl-client-side-apply");
+    api.post(&client, first).await.ok();
+    let apply = async |manager: &str, value: &str| {
+        let path = format!("{path}?fieldManager={manager}");
+        api.json("PATCH", &path, "application/apply-patch+yaml", config(value))
+            .await
+    };
+    assert_eq!(apply("other", "2").await.code, 409);
+    let applied = apply("kubectl", "2").await.ok();
+    assert_eq!(applied["data"]["a"], "2");
+    let kept = applied["metadata"]["annotations"][ANNOTATION].as_str().unwrap();
+    let kept: Value = serde_json::from_str(kept).unwrap();
+    assert_eq!(kept["data"]["a"], "2");
 }

@@ -196,6 +196,44 @@ fn server_side_apply_knows_owners() {
 }
 
 #[test]
+fn apply_moves_to_the_server_and_back() {
+    let n = space("moves");
+    let value = |value: &str| CONFIG.replace("x: one", &format!("x: {value}"));
+    let applied = || n.kubectl("apply view-last-applied configmap conf -o json");
+    n.apply(CONFIG);
+    let other = n.try_with("apply --server-side --field-manager other -f -", &value("two"));
+    assert!(other.refused().contains("conflict with \"kubectl-client-side-apply\""));
+    // What it applied from the client's side kubectl may apply from the server's, and the other way round.
+    n.with("apply --server-side -f -", &value("two"));
+    assert!(applied().contains("two"));
+    assert_eq!(n.try_with("diff --server-side -f -", &value("two")).code, 0);
+    n.with("apply --server-side -f -", &less().replace("one", "three"));
+    assert_eq!(n.get("configmap conf")["data"], json!({"x": "three"}));
+    n.apply(&value("four"));
+    assert_eq!(n.get("configmap conf")["data"], json!({"x": "four", "why": "two"}));
+}
+
+#[test]
+fn warnings_are_shown() {
+    let n = space("warned");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a.b}, spec: {nodeSelector: {beta.kubernetes.io/os: linux}, \
+               containers: [{name: c, image: 'tools:1'}]}}";
+    let created = n.try_with("create --dry-run=server -f -", pod);
+    assert_eq!(created.code, 0, "{created:?}");
+    for text in [
+        "Warning: metadata.name: this is used in the Pod's hostname",
+        "Warning: spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14",
+    ] {
+        assert!(created.stderr.contains(text), "{created:?}");
+    }
+    let listed = n.try_kubectl("get endpoints");
+    assert!(
+        listed.stderr.contains("Warning: v1 Endpoints is deprecated in v1.33+"),
+        "{listed:?}"
+    );
+}
+
+#[test]
 fn get_watch_shows_changes() {
     let n = space("watch");
     let mut watch = n.kubectl_beside("get configmaps -w --output-watch-events");

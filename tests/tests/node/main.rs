@@ -10,6 +10,7 @@ mod debug;
 mod disk;
 mod faults;
 mod kubectl;
+mod kubectl_custom;
 mod network;
 mod pause;
 mod pods;

@@ -12,8 +12,8 @@ pub use level::{Level, Policies, Policy, label_errors};
 
 use std::collections::BTreeMap;
 
+use barepod_kinds::podspec::template;
 use barepod_kinds::value::{at, list_at, map_at, str_at};
-use barepod_kinds::warnings;
 use serde_json::Value;
 
 use crate::{Notes, Operation, Plugin, Refusal, Request, World};
@@ -22,7 +22,7 @@ use crate::{Notes, Operation, Plugin, Refusal, Request, World};
 pub(crate) struct PodSecurity;
 
 fn template_path(request: &Request<'_>) -> Option<&'static [&'static str]> {
-    warnings::template_path(request.group, request.resource)
+    template::path(request.group, request.resource)
 }
 
 impl Plugin for PodSecurity {

@@ -11,6 +11,8 @@ use crate::path::{Errors, Path};
 use crate::strategy::{Column, Strategy};
 use crate::table::{AGE, NAME, age, name, text as column};
 use crate::value::{fill_text, i64_at, items_mut, list_at, text};
+use crate::walk;
+use crate::warnings::Warnings;
 
 const SHOWN: usize = 3;
 
@@ -34,6 +36,16 @@ impl Strategy for Endpoints {
             self::subset(subset, &list.index(i), &mut errors);
         }
         errors.into_vec()
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        for addresses in ["subsets[*].addresses[*].ip", "subsets[*].notReadyAddresses[*].ip"] {
+            walk::each(new, addresses, &mut |address, path| {
+                warnings.address(address.and_then(Value::as_str).unwrap_or(""), path);
+            });
+        }
+        warnings.into_vec()
     }
 
     fn deprecation(&self) -> Option<&str> {

@@ -13,6 +13,7 @@ use crate::podspec::scheduling::EFFECTS;
 use crate::strategy::{Column, Strategy};
 use crate::table::{AGE, NAME, age, name, text as column, wide};
 use crate::value::{self, at, bool_at, list_at, map_at, str_at, text};
+use crate::warnings::Warnings;
 use crate::{conditions, names};
 
 const SPEC: Path<'static> = Path::new("spec");
@@ -43,6 +44,15 @@ impl Strategy for Node {
     /// The status stays: a node registers itself with what it measured.
     fn prepare_create(&self, _cx: &Context<'_>, _obj: &mut Value) -> Result<(), Denied> {
         Ok(())
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        if str_at(new, &["spec", "externalID"]).is_some() {
+            let what = "this field is deprecated, and is unused by Kubernetes";
+            warnings.at(&SPEC.child("externalID"), what);
+        }
+        warnings.into_vec()
     }
 
     fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
@@ -121,7 +131,7 @@ impl Strategy for Node {
     }
 }
 
-/// `podCIDR` is the first of `podCIDRs`.
+/// `podCIDR` is the first of `podCIDRs`; where they differ, the single one counts.
 fn mirror_pod_cidr(spec: &mut Value) {
     let first = value::strings(spec, &["podCIDRs"]).next().map(str::to_owned);
     let single = text(spec, "podCIDR").to_owned();
@@ -130,7 +140,7 @@ fn mirror_pod_cidr(spec: &mut Value) {
         Some(first) if single.is_empty() => {
             map.insert("podCIDR".into(), first.into());
         }
-        None if !single.is_empty() => {
+        first if !single.is_empty() && first.as_ref() != Some(&single) => {
             map.insert("podCIDRs".into(), json!([single]));
         }
         _ => {}

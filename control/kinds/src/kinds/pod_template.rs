@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use super::workload;
 use crate::cells::Cell;
 use crate::declared::{Declared, Generation, PLAIN};
 use crate::path::Path;
-use crate::podspec::template;
+use crate::podspec::{self, template};
 use crate::table::{NAME, shows};
 use crate::value::at;
 
@@ -38,6 +39,11 @@ pub static POD_TEMPLATE: Declared = Declared {
     more_rules: |obj, _, errors| {
         let empty = Value::Object(serde_json::Map::new());
         template::validate_any(at(obj, &["template"]).unwrap_or(&empty), &Path::new("template"), errors);
+    },
+    warn: |obj, old, warnings| {
+        if let Some(template) = at(obj, &["template"]).filter(|_| workload::is_news(obj, old)) {
+            podspec::warnings::template(template, &Path::new("template"), warnings);
+        }
     },
     ..PLAIN
 };

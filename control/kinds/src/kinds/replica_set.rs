@@ -41,6 +41,10 @@ impl Strategy for ReplicaSet {
         errors.into_vec()
     }
 
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::warnings(new, old)
+    }
+
     fn generation(&self) -> bool {
         true
     }

@@ -9,6 +9,7 @@ use crate::podspec::resources;
 use crate::rules::{Check, label, rule};
 use crate::table::{AGE, NAME, shows};
 use crate::value::map_at;
+use crate::warnings::old_node_label;
 
 /// RuntimeClasses.
 pub static RUNTIME_CLASS: Declared = Declared {
@@ -35,6 +36,16 @@ pub static RUNTIME_CLASS: Declared = Declared {
         }
     },
     more_rules: |class, _, errors| overhead(class, errors),
+    warn: |class, _, warnings| {
+        let labels = map_at(class, &["scheduling", "nodeSelector"]);
+        for text in labels
+            .into_iter()
+            .flat_map(serde_json::Map::keys)
+            .filter_map(|key| old_node_label(key))
+        {
+            warnings.at(&Path::new("scheduling.nodeSelector"), text);
+        }
+    },
     ..PLAIN
 };
 

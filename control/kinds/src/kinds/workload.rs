@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 use crate::cells::Cell;
 use crate::labels;
 use crate::path::{Errors, Path};
-use crate::podspec::template;
+use crate::podspec::{self, template};
 use crate::strategy::{Column, ScalePaths};
 use crate::table::{AGE, NAME, age, name, number, shows_wide, wide};
 use crate::value::{at, fill, i64_at, list_at, map_at, text};
+use crate::warnings::Warnings;
 
 pub(super) const SPEC: Path<'static> = Path::new("spec");
 pub(super) const CONTAINERS: Column = wide("Containers", "Names of the template's containers");
@@ -93,6 +94,37 @@ pub(super) fn selector_and_template(obj: &Value, kind: &str, owner: &str, errors
 pub(super) fn selector_is_immutable(new: &Value, old: &Value, errors: &mut Errors) {
     let selector = |obj| at(obj, &["spec", "selector"]);
     errors.immutable(&SPEC.child("selector"), selector(new), selector(old));
+}
+
+/// Whether an object is new or has another specification than before.
+pub(super) fn is_news(new: &Value, old: Option<&Value>) -> bool {
+    let generation = |obj| i64_at(obj, &["metadata", "generation"]);
+    old.is_none_or(|old| generation(old) != generation(new))
+}
+
+/// What pods and their host names are called.
+pub(super) const POD_NAMES: &str = "Pod names and hostnames";
+
+/// Warns about the name of a new object, which its pods take on.
+pub(super) fn warn_of_name(new: &Value, old: Option<&Value>, warnings: &mut Warnings) {
+    if old.is_none() {
+        warnings.host_name(new, POD_NAMES);
+    }
+}
+
+/// Warns about the template of an object that is new or changed.
+pub(super) fn warn_of_template(new: &Value, old: Option<&Value>, warnings: &mut Warnings) {
+    if let Some(template) = at(new, &["spec", "template"]).filter(|_| is_news(new, old)) {
+        podspec::warnings::template(template, &SPEC.child("template"), warnings);
+    }
+}
+
+/// Warns about the name and the template.
+pub(super) fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut warnings = Warnings::default();
+    warn_of_name(new, old, &mut warnings);
+    warn_of_template(new, old, &mut warnings);
+    warnings.into_vec()
 }
 
 /// Checks counters of a status, none of which may be negative or exceed the replicas.

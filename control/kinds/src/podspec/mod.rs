@@ -12,6 +12,7 @@ pub mod template;
 pub mod update;
 pub mod validate;
 pub mod volume;
+pub mod warnings;
 
 use serde_json::Value;
 

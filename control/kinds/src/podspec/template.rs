@@ -8,6 +8,24 @@ use crate::meta;
 use crate::path::{Errors, Path};
 use crate::value::{self, at, object_mut};
 
+/// Workloads and where their pod templates are.
+const PATHS: [(&str, &str, &[&str]); 8] = [
+    ("", "podtemplates", &["template"]),
+    ("", "replicationcontrollers", &["spec", "template"]),
+    ("apps", "daemonsets", &["spec", "template"]),
+    ("apps", "deployments", &["spec", "template"]),
+    ("apps", "replicasets", &["spec", "template"]),
+    ("apps", "statefulsets", &["spec", "template"]),
+    ("batch", "cronjobs", &["spec", "jobTemplate", "spec", "template"]),
+    ("batch", "jobs", &["spec", "template"]),
+];
+
+/// Where the pod template of a resource is.
+pub fn path(group: &str, resource: &str) -> Option<&'static [&'static str]> {
+    let found = PATHS.iter().find(|(of, plural, _)| (*of, *plural) == (group, resource));
+    found.map(|(_, _, path)| *path)
+}
+
 /// Fills a template's defaults. `template` is the field of the workload's spec.
 pub fn default(template: &mut Value) {
     if !template.is_object() {

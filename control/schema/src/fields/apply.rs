@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::compare::{Difference, compare, members};
+use super::last_applied;
 use super::managers::{APPLY, Identity, Managers, UPDATE, describe, put, strip, take};
 use super::merge::{drop_nulls, merge, remove, with_named_fields};
 use super::node::Node;
@@ -79,13 +80,15 @@ pub fn apply<'a>(
     );
     let difference = changes.own();
     if !options.force {
-        conflicts(&managers, &identity, &difference, &mut changes)?;
+        let given_up = last_applied::given_up(root, &live_object, options);
+        conflicts(&managers, &identity, &difference, &given_up, &mut changes)?;
     }
     managers.take_from_others(&identity, |version| changes.seen_from(version, &difference));
     let changed = !difference.is_empty();
     managers.replace(&identity, applied, options.now, changed || live.is_none());
     let mut result = if changed || live.is_none() { merged } else { live_object };
     drop_nulls(&mut result);
+    last_applied::follow(&mut result, config, options);
     put(&mut result, managers);
     Ok(result)
 }
@@ -128,6 +131,7 @@ fn conflicts(
     managers: &Managers,
     identity: &Identity<'_>,
     own: &Difference,
+    given_up: &Set,
     changes: &mut Changes<'_, '_>,
 ) -> Result<(), ApplyError> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
@@ -137,7 +141,9 @@ fn conflicts(
             continue;
         };
         let mut paths = Vec::new();
-        set::each_path(&set::intersect(owned, &seen.changed), "", &mut |path| paths.push(path));
+        let mut clash = set::intersect(owned, &seen.changed);
+        set::subtract(&mut clash, given_up);
+        set::each_path(&clash, "", &mut |path| paths.push(path));
         if !paths.is_empty() {
             found.push((describe(entry), paths));
         }

@@ -3,6 +3,7 @@
 mod apply;
 mod compare;
 mod element;
+mod last_applied;
 mod managers;
 mod merge;
 mod node;

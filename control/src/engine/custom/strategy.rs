@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use barepod_cel::rules::{Failure, Reason, Rules};
-use barepod_kinds::value::keep;
+use barepod_kinds::value::{self, keep};
 use barepod_kinds::{Column, Context, Denied, Invalid, Kind as ErrorKind, ScalePaths, Strategy};
 use barepod_schema::structural::{Fault, Problem, Schema};
 use jiff::Timestamp;
@@ -155,6 +155,21 @@ impl Strategy for Custom {
 
     fn judge(&self, new: &Value, old: Option<&Value>, _: bool, warnings: &mut Vec<String>) -> Vec<Invalid> {
         self.check(new, old, warnings)
+    }
+
+    /// Finalizers that do not say whose they are.
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let finalizers = |object| value::strings(object, &["metadata", "finalizers"]);
+        let known = |name: &&str| ["orphan", "foregroundDeletion"].contains(name) || name.contains('/');
+        let had = |name: &&str| old.is_some_and(|old| finalizers(old).any(|before| before == *name));
+        let bare = finalizers(new).filter(|name| !known(name) && !had(name));
+        bare.map(|name| {
+            format!(
+                "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name including a path (/) to avoid \
+                 accidental conflicts with other finalizer writers"
+            )
+        })
+        .collect()
     }
 
     fn deprecation(&self) -> Option<&str> {

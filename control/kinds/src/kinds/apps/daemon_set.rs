@@ -86,6 +86,7 @@ pub static DAEMON_SET: Declared = Declared {
         workload::selector_and_template(set, "daemonset", "DaemonSet", errors);
         strategy(set, errors);
     },
+    warn: workload::warn_of_template,
     ..PLAIN
 };
 

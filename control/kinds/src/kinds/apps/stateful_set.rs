@@ -14,7 +14,8 @@ use crate::path::{Errors, Path};
 use crate::podspec::template;
 use crate::rules::{Check, number, object, rule, text as text_default};
 use crate::table::{AGE, NAME, shows};
-use crate::value::{at, fill, i64_at, items_mut, keep, map_at, object_mut, str_at, text};
+use crate::value::{at, fill, i64_at, items_mut, keep, list_at, map_at, object_mut, str_at, text};
+use crate::warnings::Warnings;
 
 const PATH: Path<'static> = Path::new("spec");
 /// What may change in the specification.
@@ -93,8 +94,19 @@ pub static STATEFUL_SET: Declared = Declared {
             errors.invalid(&path.child("availableReplicas"), count("availableReplicas"), detail);
         }
     },
+    warn,
     ..PLAIN
 };
+
+fn warn(set: &Value, old: Option<&Value>, warnings: &mut Warnings) {
+    workload::warn_of_template(set, old, warnings);
+    let list = PATH.child("volumeClaimTemplates");
+    for (i, claim) in list_at(set, &["spec", "volumeClaimTemplates"]).iter().enumerate() {
+        if let Some(spec) = at(claim, &["spec"]).filter(|_| workload::is_news(set, old)) {
+            storage::claim_warnings(spec, &list.index(i).child("Spec"), warnings);
+        }
+    }
+}
 
 fn default(set: &mut Value) {
     workload::default(set);

@@ -7,6 +7,7 @@ use super::spec;
 use crate::cells::Cell;
 use crate::cron::Schedule;
 use crate::declared::{Declared, NewStatus, PLAIN, SPEC};
+use crate::kinds::workload;
 use crate::path::{Errors, Path};
 use crate::rules::{Check, flag, number, rule, text as text_default};
 use crate::table::{AGE, NAME, counts, says, shows, shows_wide};
@@ -77,6 +78,21 @@ pub static CRON_JOB: Declared = Declared {
         }
     },
     more_rules,
+    warn: |cron, old, warnings| {
+        workload::warn_of_name(cron, old, warnings);
+        if !workload::is_news(cron, old) {
+            return;
+        }
+        if let Some(job) = at(cron, &["spec", "jobTemplate"]) {
+            spec::warn(job, &Path::new("spec.jobTemplate.spec"), warnings);
+        }
+        if str_at(cron, &["spec", "schedule"]).is_some_and(|schedule| schedule.contains("TZ")) {
+            warnings.say(
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone field instead, see \
+                 https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#time-zones for more details",
+            );
+        }
+    },
     ..PLAIN
 };
 

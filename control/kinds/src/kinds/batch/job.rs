@@ -63,6 +63,12 @@ pub static JOB: Declared = Declared {
     more_defaults: default,
     prepare,
     more_rules,
+    warn: |job, old, warnings| {
+        workload::warn_of_name(job, old, warnings);
+        if workload::is_news(job, old) {
+            spec::warn(job, &Path::new("spec"), warnings);
+        }
+    },
     more_status_rules: status::check,
     delete: orphan_pods,
     ..PLAIN

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use crate::path::{Errors, Path};
-use crate::podspec::template;
+use crate::podspec::{self, template};
 use crate::rules::{Check, Rule, rule};
 use crate::value::{at, i64_at, list_at, str_at, text};
+use crate::warnings::Warnings;
 use crate::{names, rules};
 
 const MAX_INDEXED: i64 = 100_000;
@@ -25,6 +26,21 @@ const RULES: &[Rule] = &[
     rule("spec.managedBy", Check::Longest(63)),
     rule("spec.completionMode", Check::AnyOf(&["Indexed", "NonIndexed"])),
 ];
+
+/// Warns about the `spec` of `holder`, found at `path`.
+pub(super) fn warn(holder: &Value, path: &Path<'_>, warnings: &mut Warnings) {
+    let Some(spec) = at(holder, &["spec"]) else { return };
+    let count = |key| i64_at(spec, &[key]).unwrap_or(0);
+    let indexed = text(spec, "completionMode") == "Indexed";
+    if indexed && count("completions") > MAX_INDEXED && count("parallelism") > MAX_WITH_MANY {
+        let what = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, \
+                    Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
+        warnings.at(path, what);
+    }
+    if let Some(template) = at(spec, &["template"]) {
+        podspec::warnings::template(template, &path.child("template"), warnings);
+    }
+}
 
 /// Checks everything but the selector. `holder` is the object whose `spec` this is, found at `base`.
 pub(super) fn check(holder: &Value, base: Option<&Path<'_>>, errors: &mut Errors) {

@@ -54,6 +54,13 @@ pub static INGRESS: Declared = Declared {
             }
         }
     },
+    warn: |ingress, _, warnings| {
+        if str_at(ingress, &["metadata", "annotations", ANNOTATION]).is_some() {
+            warnings.say(format!(
+                "annotation {ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead"
+            ));
+        }
+    },
     ..PLAIN
 };
 

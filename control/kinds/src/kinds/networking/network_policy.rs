@@ -10,6 +10,7 @@ use crate::path::{Errors, Path};
 use crate::rules::{Check, rule, text as text_default};
 use crate::table::{AGE, NAME, shows};
 use crate::value::{at, i64_at, list_at, strings, text};
+use crate::walk;
 
 const PATH: Path<'static> = Path::new("spec");
 
@@ -48,6 +49,15 @@ pub static NETWORK_POLICY: Declared = Declared {
         }
     },
     more_rules,
+    warn: |policy, _, warnings| {
+        for peers in ["spec.ingress[*].from[*]", "spec.egress[*].to[*]"] {
+            for field in ["cidr", "except[*]"] {
+                walk::each(policy, &format!("{peers}.ipBlock.{field}"), &mut |network, path| {
+                    warnings.network(network.and_then(Value::as_str).unwrap_or(""), path);
+                });
+            }
+        }
+    },
     ..PLAIN
 };
 

@@ -19,6 +19,7 @@ use crate::path::{Errors, Path};
 use crate::podspec::{self, defaults, template, update, validate};
 use crate::strategy::{Column, Strategy};
 use crate::value::{self, i64_at, keep, list_at, object_mut, str_at, text};
+use crate::warnings::Warnings;
 use crate::{conditions, names};
 
 /// Annotation of the API object that mirrors a static pod.
@@ -107,6 +108,16 @@ impl Strategy for Pod {
             }
         }
         errors.into_vec()
+    }
+
+    /// New pods only: updates are what controllers and nodes do.
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        if old.is_none() {
+            warnings.host_name(new, "the Pod's hostname");
+            podspec::warnings::pod(new, &mut warnings);
+        }
+        warnings.into_vec()
     }
 
     fn validate_status(&self, new: &Value, _old: &Value) -> Vec<Invalid> {

@@ -5,6 +5,7 @@ mod families;
 mod table;
 mod update;
 mod validate;
+mod warnings;
 
 use std::borrow::Cow;
 
@@ -58,6 +59,10 @@ impl Strategy for Service {
 
     fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
         validate::service(new, old)
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings::service(new)
     }
 
     fn name_rule(&self) -> NameRule {

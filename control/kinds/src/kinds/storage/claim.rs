@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{MODES, VOLUME_MODE, class, modes, phase};
+use super::{MODES, VOLUME_MODE, class, modes, old_class, phase};
 use crate::cells::Cell;
 use crate::context::Context;
 use crate::declared::{Declared, NewStatus, PLAIN};
@@ -13,6 +13,7 @@ use crate::quantity::Quantity;
 use crate::rules::{Check, rule, subdomain};
 use crate::table::{AGE, NAME, shows};
 use crate::value::{at, fill_text, keep, object_mut, str_at, strings, text};
+use crate::warnings::Warnings;
 
 const SPEC: Path<'static> = Path::new("spec");
 
@@ -60,8 +61,21 @@ pub static CLAIM: Declared = Declared {
     more_defaults: default_claim,
     prepare,
     more_rules,
+    warn: |claim, _, warnings| {
+        if let (Some(metadata), Some(spec)) = (at(claim, &["metadata"]), at(claim, &["spec"])) {
+            old_class(metadata, warnings);
+            claim_warnings(spec, &SPEC, warnings);
+        }
+    },
     ..PLAIN
 };
+
+/// Warns about the size in the specification of a claim, by itself or in a template.
+pub fn claim_warnings(spec: &Value, path: &Path<'_>, warnings: &mut Warnings) {
+    if let Some(resources) = at(spec, &["resources"]) {
+        warnings.fractions(resources, &["storage"], &path.child("resources"));
+    }
+}
 
 /// Fills a claim, by itself or in a template of a StatefulSet.
 pub fn default_claim(claim: &mut Value) {

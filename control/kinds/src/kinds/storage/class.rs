@@ -9,6 +9,8 @@ use crate::path::{Errors, Path};
 use crate::rules::{Check, rule, text as text_default};
 use crate::table::{AGE, named, says, shows};
 use crate::value::{map_at, str_at};
+use crate::walk;
+use crate::warnings::old_node_label;
 
 const MOST_PARAMETERS: usize = 512;
 const PARAMETERS_BYTES: usize = 256 * 1024;
@@ -59,6 +61,17 @@ pub static STORAGE_CLASS: Declared = Declared {
         rule("volumeBindingMode", Check::Immutable),
     ],
     more_rules: |class, _, errors| parameters(class, errors),
+    warn: |class, _, warnings| {
+        walk::each(
+            class,
+            "allowedTopologies[*].matchLabelExpressions[*].key",
+            &mut |key, path| {
+                if let Some(text) = key.and_then(Value::as_str).and_then(old_node_label) {
+                    warnings.at(path, text);
+                }
+            },
+        );
+    },
     ..PLAIN
 };
 

@@ -1,7 +1,7 @@
 //! CSIDrivers, CSINodes, CSIStorageCapacities and VolumeAttachments.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cells::Cell;
 use crate::declared::{Declared, Generation, NewStatus, PLAIN};
@@ -10,7 +10,8 @@ use crate::path::{Errors, Path};
 use crate::quantity::Quantity;
 use crate::rules::{Check, flag, qualified, rule, subdomain, text as text_default};
 use crate::table::{AGE, NAME, counts, says, shows};
-use crate::value::{at, i64_at, list_at, str_at, text};
+use crate::value::{at, i64_at, list_at, map_at, str_at, text};
+use crate::warnings::old_node_label;
 
 /// CSIDrivers.
 pub static DRIVER: Declared = Declared {
@@ -152,6 +153,18 @@ pub static CAPACITY: Declared = Declared {
         rule("capacity", Check::By(not_negative)),
         rule("maximumVolumeSize", Check::By(not_negative)),
     ],
+    warn: |capacity, _, warnings| {
+        if let Some(topology) = at(capacity, &["nodeTopology"]) {
+            let path = Path::new("nodeTopology");
+            warnings.node_expressions(topology, &path);
+            let labels = map_at(topology, &["matchLabels"]);
+            for key in labels.into_iter().flat_map(Map::keys) {
+                if let Some(text) = old_node_label(key) {
+                    warnings.at(&path.child("matchLabels").child(key), text);
+                }
+            }
+        }
+    },
     ..PLAIN
 };
 

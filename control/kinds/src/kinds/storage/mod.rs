@@ -7,15 +7,17 @@ mod volume;
 
 use serde_json::Value;
 
-pub use claim::{CLAIM, default_claim};
+pub use claim::{CLAIM, claim_warnings, default_claim};
 pub use class::{ATTRIBUTES_CLASS, STORAGE_CLASS};
 pub use csi::{ATTACHMENT, CAPACITY, DRIVER, NODE};
 pub use volume::VOLUME;
 
 use crate::cells::Cell;
+use crate::path::Path;
 use crate::strategy::Column;
 use crate::table::shows_wide;
 use crate::value::{at, str_at, strings};
+use crate::warnings::Warnings;
 
 const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
@@ -44,6 +46,12 @@ fn class(obj: &Value) -> &str {
     str_at(obj, &["metadata", "annotations", BETA_CLASS])
         .or(str_at(obj, &["spec", "storageClassName"]))
         .unwrap_or("")
+}
+
+/// Warns of a class that is said by an annotation.
+fn old_class(metadata: &Value, warnings: &mut Warnings) {
+    let what = "deprecated since v1.8; use \"storageClassName\" attribute instead";
+    warnings.annotation(metadata, &Path::new("metadata.annotations"), BETA_CLASS, what);
 }
 
 /// The phase, as long as the object is not being deleted.

@@ -3,15 +3,16 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{MODES, VOLUME_MODE, class, modes, phase};
+use super::{MODES, VOLUME_MODE, class, modes, old_class, phase};
 use crate::cells::Cell;
 use crate::declared::{Declared, NewStatus, PLAIN};
 use crate::path::{Errors, Path};
-use crate::podspec::{scheduling, volume as volumes};
+use crate::podspec::{self, scheduling, volume as volumes};
 use crate::quantity::Quantity;
 use crate::rules::{Check, rule, subdomain, text as text_default};
 use crate::table::{AGE, NAME, shows};
 use crate::value::{at, map_at, object_mut, str_at};
+use crate::warnings::Warnings;
 
 const SPEC: Path<'static> = Path::new("spec");
 /// Everything in a specification that does not say where the data is.
@@ -101,8 +102,28 @@ pub static VOLUME: Declared = Declared {
         }
     },
     more_rules,
+    warn,
     ..PLAIN
 };
+
+fn warn(volume: &Value, _old: Option<&Value>, warnings: &mut Warnings) {
+    let (Some(metadata), Some(spec)) = (at(volume, &["metadata"]), map_at(volume, &["spec"])) else {
+        return;
+    };
+    old_class(metadata, warnings);
+    if spec
+        .get("persistentVolumeReclaimPolicy")
+        .is_some_and(|policy| policy == "Recycle")
+    {
+        let what = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic \
+                    provisioning.";
+        warnings.at(&SPEC.child("persistentVolumeReclaimPolicy"), what);
+    }
+    if let Some(required) = at(volume, &["spec", "nodeAffinity", "required"]) {
+        warnings.node_terms(required, &SPEC.child("nodeAffinity.required"));
+    }
+    podspec::warnings::volume(spec, &SPEC, warnings);
+}
 
 fn source(spec: &Value) -> Map<String, Value> {
     let mut source = spec.as_object().cloned().unwrap_or_default();

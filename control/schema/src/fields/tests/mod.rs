@@ -430,3 +430,33 @@ fn dropping_all_applied_metadata_keeps_the_name() {
         (&json!("web"), None)
     );
 }
+
+#[test]
+fn kubectl_takes_over_what_it_applied_from_the_client() {
+    const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let mut live = web(3);
+    live["metadata"]["annotations"] = json!({ANNOTATION: web(3).to_string()});
+    let from_client = by("kubectl-client-side-apply", "2024-01-01T00:00:00Z");
+    update(Some(deployment()), None, &mut live, &from_client);
+    let other = apply(Some(deployment()), Some(&live), &web(5), &applied_by("other"));
+    assert!(matches!(other, Err(ApplyError::Conflicts { .. })), "{other:?}");
+    let applied = apply(Some(deployment()), Some(&live), &web(5), &applied_by("kubectl")).unwrap();
+    assert_eq!(applied["spec"]["replicas"], 5);
+    let kept = applied["metadata"]["annotations"][ANNOTATION].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(kept).unwrap(), web(5));
+    assert!(kept.ends_with('\n'));
+    // Where somebody else changed the field meanwhile, it is not kubectl's.
+    let mut scaled = live.clone();
+    scaled["spec"]["replicas"] = json!(7);
+    update(
+        Some(deployment()),
+        Some(&live),
+        &mut scaled,
+        &by("scaler", "2024-01-01T00:00:01Z"),
+    );
+    let refused = apply(Some(deployment()), Some(&scaled), &web(5), &applied_by("kubectl"));
+    assert!(matches!(refused, Err(ApplyError::Conflicts { causes, .. }) if causes[0].field == ".spec.replicas"));
+    // An object without the annotation gets none.
+    let plain = apply(Some(deployment()), Some(&created()), &web(3), &applied_by("kubectl")).unwrap();
+    assert_eq!(plain["metadata"].get("annotations"), None);
+}
