@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use barepod_runtime::protocol::{Event, NamespaceMode, SandboxConfig};
@@ -38,14 +38,18 @@ pub struct Spare {
 }
 
 impl Spares {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Spare>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes one that fits, if there is any, and has another one made.
     pub fn take(&self, shared: &SharedRef, config: &SandboxConfig) -> Option<Spare> {
         if !fits(config) {
             return None;
         }
         loop {
-            let spare = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
             fill(shared);
+            let spare = self.kept().pop_front()?;
             if !spare.events.is_closed() {
                 return Some(spare);
             }
@@ -64,24 +68,21 @@ pub fn fill(shared: &SharedRef) {
     spawn(async move {
         let spares = &shared.spares;
         tokio::time::sleep(REST).await;
-        // Whoever takes one from now on begins another round.
-        spares.filling.store(false, Ordering::Relaxed);
-        let missing = |kept: &Mutex<VecDeque<Spare>>| {
-            let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).len();
-            kept < shared.config.spare_sandboxes
-        };
-        while missing(&spares.kept) {
+        let missing = || spares.kept().len() < shared.config.spare_sandboxes;
+        while missing() {
             match make(&shared).await {
-                Ok(spare) => spares
-                    .kept
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push_back(spare),
+                Ok(spare) => spares.kept().push_back(spare),
                 Err(error) => {
                     tracing::warn!(error, "no spare sandbox");
-                    break;
+                    // The next pod has it tried again.
+                    spares.filling.store(false, Ordering::Relaxed);
+                    return;
                 }
             }
+        }
+        spares.filling.store(false, Ordering::Relaxed);
+        if missing() {
+            fill(&shared);
         }
     });
 }

@@ -258,16 +258,11 @@ mod tests {
         queue.add("a");
         queue.add("a");
         queue.add("b");
-        assert_eq!(
-            (lock(&queue.inner).numbers.adds(), lock(&queue.inner).numbers.depth()),
-            (2, 2)
-        );
+        let numbers = Arc::clone(&lock(&queue.inner).numbers);
+        assert_eq!((numbers.adds(), numbers.depth()), (2, 2));
         assert_eq!(queue.next().await, "a");
         assert_eq!(queue.next().await, "b");
-        assert_eq!(
-            (lock(&queue.inner).numbers.adds(), lock(&queue.inner).numbers.depth()),
-            (2, 0)
-        );
+        assert_eq!((numbers.adds(), numbers.depth()), (2, 0));
         queue.done(&"a");
         queue.done(&"b");
         let nothing = tokio::time::timeout(Duration::from_secs(60), queue.next()).await;
