@@ -29,6 +29,8 @@ use crate::{broken, fault};
 
 /// The sandbox's record.
 pub const RECORD: &str = "record.json";
+/// The next record, while it is written.
+const UNFINISHED: &str = "record.json.new";
 /// The monitor's socket.
 pub const SOCKET: &str = "monitor.sock";
 /// The monitor's own log.
@@ -218,7 +220,8 @@ pub fn remove_files(dir: &Path) -> Vec<Error> {
     };
     step("remove", &containers, fs::remove_dir_all(&containers));
     fault::point("cleanup.containers-forgotten");
-    for file in [SOCKET, LOG, RECORD] {
+    // A monitor may have died while it wrote its record once more.
+    for file in [SOCKET, LOG, UNFINISHED, RECORD] {
         let path = dir.join(file);
         step("remove", &path, fs::remove_file(&path));
     }
