@@ -20,7 +20,7 @@ use super::containers::Container;
 use super::execs::Exec;
 use super::pause;
 use super::poller::{Poller, Source};
-use super::start::check;
+use super::start::configuration;
 use crate::cgroup::{self, Cgroup, Layout, Mode};
 use crate::client::with_address;
 use crate::error::{During, Error, Result};
@@ -130,10 +130,7 @@ impl Monitor {
 
     /// Makes a spare sandbox that of a pod.
     pub(super) fn claim(&mut self, config: &str) -> Result<()> {
-        let object = "the sandbox configuration".to_owned();
-        let config: SandboxConfig =
-            serde_json::from_str(config).map_err(|source| Error::Document { object, source })?;
-        check(&config)?;
+        let config = configuration(config.as_bytes())?;
         let old = &self.state.config;
         let namespaces = |it: &SandboxConfig| (it.network, it.pid, it.ipc, it.uts);
         if !old.spare || config.spare {

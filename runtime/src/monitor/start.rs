@@ -92,9 +92,7 @@ struct Sandbox {
 
 impl Sandbox {
     fn prepare(packet: &[u8]) -> Result<Self> {
-        let object = "the sandbox configuration".to_owned();
-        let config = serde_json::from_slice(packet).map_err(|source| Error::Document { object, source })?;
-        check(&config)?;
+        let config = configuration(packet)?;
         let layout = Layout::detect()?;
         clear_remains(&config)?;
         let monitors = Cgroup::new(&layout, &cgroup::monitors(&config.cgroup)).make_tracker()?;
@@ -141,8 +139,10 @@ impl Sandbox {
     }
 }
 
-/// What is wrong with a configuration.
-pub fn check(config: &SandboxConfig) -> Result<()> {
+/// Reads and checks a configuration.
+pub fn configuration(text: &[u8]) -> Result<SandboxConfig> {
+    let object = "the sandbox configuration".to_owned();
+    let config: SandboxConfig = serde_json::from_slice(text).map_err(|source| Error::Document { object, source })?;
     init::check_id(&config.id)?;
     if !config.dir.is_absolute() {
         return Err(Error::Invalid(format!(
@@ -160,7 +160,7 @@ pub fn check(config: &SandboxConfig) -> Result<()> {
             config.cgroup.display()
         )));
     }
-    Ok(())
+    Ok(config)
 }
 
 /// A directory in which a monitor lives is refused, one in which a monitor died is cleared.
