@@ -1,6 +1,8 @@
 //! Brings the agent up: listener, drivers, tasks; and down again.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use barepod_client::{Client, Kubeconfig};
 use barepod_images::ImageStore;
 use barepod_netplugin::Ipv4Net;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -32,7 +36,7 @@ use crate::{api, files, image_watch, node, proxy, static_pods, sys};
 const POD_CIDR: &str = "pod-cidr";
 /// Why the node takes no pods yet.
 const NO_NETWORK: &str = "the pod network is not ready: no pod CIDR has been assigned to the node yet";
-/// Directory below the state directory with the records of the pod network.
+/// Directory below the run directory with the records of the pod network, none of which means anything after a reboot.
 const NETWORK_DIR: &str = "network";
 /// How long the locks of an agent that was killed may outlive its process id's.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
@@ -76,7 +80,7 @@ async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: Lo
     ] {
         files::make_private_dir(&dir).with_context(|| format!("make directory {}", dir.display()))?;
     }
-    alone(&config).await?;
+    let _owned = alone(&config).await?;
     let listener = listen(config.listen).await?;
     let tls = Arc::new(api::server_config(&config.tls)?);
     let program = Program::open(&config.runtime).context("open the container runtime")?;
@@ -181,23 +185,37 @@ async fn run_all(config: Config, ready: Box<dyn FnOnce() + '_>, mut shutdown: Lo
     Ok(())
 }
 
-/// Two agents would take each other's pods for rests of former ones.
-async fn alone(config: &Config) -> Result<()> {
-    let (bridge, network) = (config.bridge.clone(), config.state_dir.join(NETWORK_DIR));
+/// Two agents would take each other's pods for rests of former ones. What is returned holds the state directory.
+async fn alone(config: &Config) -> Result<Flock<File>> {
+    let network = config.run_dir.join(NETWORK_DIR);
+    let pods = config.state_dir.join("pods");
     // An agent that was killed a moment ago may still have its locks.
     let asked = tokio::time::Instant::now();
     loop {
-        let (bridge, network) = (bridge.clone(), network.clone());
-        match blocking(move || barepod_netplugin::unowned(&bridge, &network)).await {
-            Err(barepod_netplugin::Error::Locked(_)) if asked.elapsed() < LAST_MOMENTS => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Err(barepod_netplugin::Error::Locked(theirs)) => bail!(
-                "another agent already has this machine's pod network (its state is in {}): stop it first, or run this one in a network namespace of its own",
+        let (bridge, network, pods) = (config.bridge.clone(), network.clone(), pods.clone());
+        match blocking(move || take(&bridge, &network, &pods)).await? {
+            Ok(owned) => return Ok(owned),
+            Err(_) if asked.elapsed() < LAST_MOMENTS => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(theirs) => bail!(
+                "another agent already has {}: stop it first, or give this one directories and a network namespace of its own",
                 theirs.display()
             ),
-            other => return other.context("look for another agent"),
         }
+    }
+}
+
+/// Takes the state directory's pods; `Err` is what another agent has.
+fn take(bridge: &str, network: &Path, pods: &Path) -> Result<Result<Flock<File>, PathBuf>> {
+    match barepod_netplugin::unowned(bridge, network) {
+        Err(barepod_netplugin::Error::Locked(theirs)) => return Ok(Err(theirs)),
+        other => other.context("look for another agent")?,
+    }
+    let lock = |dir| Flock::lock(dir, FlockArg::LockExclusiveNonblock);
+    match File::open(pods).map(lock) {
+        Ok(Ok(owned)) => Ok(Ok(owned)),
+        Ok(Err((_, Errno::EWOULDBLOCK))) => Ok(Err(pods.to_owned())),
+        Ok(Err((_, errno))) => Err(errno).with_context(|| format!("lock {}", pods.display())),
+        Err(error) => Err(error).with_context(|| format!("open {}", pods.display())),
     }
 }
 
@@ -259,7 +277,7 @@ impl Opener {
             pod_cidr,
             cluster_cidr: self.config.cluster_cidr,
             service_cidr: self.config.service_cidr,
-            state_dir: self.config.state_dir.join(NETWORK_DIR),
+            state_dir: self.config.run_dir.join(NETWORK_DIR),
             mtu: None,
         };
         match network::open(network).await {

@@ -55,7 +55,7 @@ impl Paths {
 
     /// What netplugin writes down before it changes something.
     pub fn network(&self) -> PathBuf {
-        self.state_dir.join("network")
+        self.run_dir.join("network")
     }
 
     /// The log of a daemon of ours.

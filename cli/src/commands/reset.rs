@@ -104,7 +104,7 @@ fn remove_files(paths: &Paths) -> Result<()> {
         .map(PathBuf::from)
         .collect();
     let ours: [(&Path, &[&str]); 3] = [
-        (&paths.run_dir, &["pods", "control.pid", "agent.pid"]),
+        (&paths.run_dir, &["pods", "network", "control.pid", "agent.pid"]),
         (&paths.conf_dir, &["pki", "admin.kubeconfig", "agent.kubeconfig"]),
         (
             &paths.state_dir,
@@ -115,7 +115,6 @@ fn remove_files(paths: &Paths) -> Result<()> {
                 "trash",
                 "pod-cidr",
                 "pod-cidr.tmp",
-                "network",
                 "bin",
                 "log",
                 CREATED,

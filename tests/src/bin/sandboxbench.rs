@@ -1,6 +1,7 @@
 //! Sandboxes and containers as the agent drives them, without the API: `sandboxbench latency|crowd|scale RUNTIME ROOTFS
-//! DIRECTORY COUNT`. ROOTFS has a program `/bin/tiny` that ends at once; DIRECTORY, on a disk, takes records and overlays.
-//! Needs root; its network is in a namespace of its own.
+//! STATE RUN COUNT`. ROOTFS has a program `/bin/tiny` that ends at once; the directories STATE and RUN take what a node has
+//! below `/var/lib/barepod` (overlays, logs) and `/run/barepod` (records, sockets). Needs root; its network is in a namespace
+//! of its own.
 //!
 //! - `latency`: COUNT sandboxes one after the other, each with a container, to compare with `floor pod`. *Ready* is a
 //!   started monitor that was connected to, and the pod connected to the network; *started* is a container's program
@@ -30,8 +31,8 @@ use oci_spec::runtime::{
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [what, runtime, rootfs, dir, count] = arguments.as_slice() else {
-        bail!("usage: sandboxbench latency|crowd|scale RUNTIME ROOTFS DIRECTORY COUNT");
+    let [what, runtime, rootfs, state, run, count] = arguments.as_slice() else {
+        bail!("usage: sandboxbench latency|crowd|scale RUNTIME ROOTFS STATE RUN COUNT");
     };
     let count: usize = count.parse().context("COUNT")?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("this bench needs root")?;
@@ -42,7 +43,7 @@ fn main() -> Result<()> {
         MsFlags::MS_REC | MsFlags::MS_PRIVATE,
         None::<&str>,
     )?;
-    let dir = Path::new(dir).join(format!("sandboxbench-{}", std::process::id()));
+    let [state, run] = [state, run].map(|dir| Path::new(dir).join(format!("sandboxbench-{}", std::process::id())));
     let sealed = client::sealed_executable(Path::new(runtime))?;
     let program = PathBuf::from(format!("/proc/self/fd/{}", sealed.as_raw_fd()));
     let (mut command, spawner) = client::spawner(&program)?;
@@ -55,12 +56,13 @@ fn main() -> Result<()> {
             pod_cidr: "10.244.0.0/20".parse().map_err(|_| anyhow!("a constant network"))?,
             cluster_cidr: "10.244.0.0/16".parse().map_err(|_| anyhow!("a constant network"))?,
             service_cidr: "10.96.0.0/16".parse().map_err(|_| anyhow!("a constant network"))?,
-            state_dir: dir.join("network"),
+            state_dir: run.join("network"),
             mtu: None,
         })?),
         rootfs: rootfs.into(),
         spec: document()?,
-        dir,
+        state,
+        run,
     };
     let result = match what.as_str() {
         "latency" => bench.latency(count),
@@ -68,7 +70,8 @@ fn main() -> Result<()> {
         "scale" => bench.scale(count),
         other => Err(anyhow!("{other}: no such measurement")),
     };
-    fs::remove_dir_all(&bench.dir)?;
+    fs::remove_dir_all(&bench.state)?;
+    fs::remove_dir_all(&bench.run)?;
     // The spawner ends when nobody can ask it any more.
     drop(bench);
     process.wait()?;
@@ -82,7 +85,8 @@ struct Bench {
     network: Mutex<Network>,
     rootfs: PathBuf,
     spec: Spec,
-    dir: PathBuf,
+    state: PathBuf,
+    run: PathBuf,
 }
 
 /// A sandbox somebody is connected to.
@@ -239,8 +243,9 @@ impl Bench {
 
     /// The directories of a pod, which its agent makes before.
     fn prepare(&self, uid: &str) -> Result<()> {
-        for part in ["run", "upper", "work"] {
-            fs::create_dir_all(self.dir.join(uid).join(part))?;
+        fs::create_dir_all(self.run.join(uid))?;
+        for part in ["upper", "work"] {
+            fs::create_dir_all(self.state.join(uid).join(part))?;
         }
         Ok(())
     }
@@ -250,7 +255,7 @@ impl Bench {
         SandboxConfig {
             id: uid.to_owned(),
             name: format!("bench/{uid}"),
-            dir: self.dir.join(uid).join("run"),
+            dir: self.run.join(uid),
             hostname: "bench".to_owned(),
             cgroup: PathBuf::from(format!("/barepodtest-bench/pod{}-{uid}", std::process::id())),
             resources: self.spec.linux().as_ref().and_then(|it| it.resources().clone()),
@@ -291,7 +296,7 @@ impl Bench {
     }
 
     fn container(&self, uid: &str) -> ContainerConfig {
-        let dir = self.dir.join(uid);
+        let dir = self.state.join(uid);
         ContainerConfig {
             id: "0123456789abcdef0123456789abcdef".to_owned(),
             name: "tiny".to_owned(),

@@ -5,7 +5,7 @@
 //! elsewhere, or put there by who knows the format but not the salt, are no frame. Frames begin at multiples of 8. All
 //! numbers are little-endian. The payload is a sequence of entries, see [`Entry`].
 
-use flate2::Crc;
+use crc32fast::Hasher;
 
 use crate::Object;
 
@@ -175,11 +175,11 @@ impl Position {
     }
 
     fn checksum(self, payload: &[u8]) -> u32 {
-        let mut crc = Crc::new();
+        let mut crc = Hasher::new();
         crc.update(&self.salt.to_le_bytes());
         crc.update(&self.number.to_le_bytes());
         crc.update(payload);
-        crc.sum()
+        crc.finalize()
     }
 
     /// The length of the payload of the frame whose header this is, if it may be the one that belongs here.
