@@ -75,6 +75,7 @@ pub async fn run_until(
     let front_proxy = config.pki.front_proxy.as_ref().map(front_proxy).transpose()?;
     let audit = config.audit.as_ref().map(Audit::start).transpose()?;
     let engine = Engine::new(store.clone(), settings, tokens)
+        .with_address(reached)
         .with_authority(signer)
         .with_audit(audit)
         .with_extensions(Extensions::new(front_proxy));

@@ -18,6 +18,8 @@ pub enum Form {
     Table,
     /// `metadata` only.
     Metadata,
+    /// `metadata` only, of every item of a list.
+    MetadataList,
 }
 
 /// The `Accept` and `Accept-Encoding` headers.
@@ -68,7 +70,8 @@ impl Accept {
             match range.as_.as_str() {
                 "" => Some(Form::Object),
                 "Table" if known => Some(Form::Table),
-                "PartialObjectMetadata" | "PartialObjectMetadataList" if known => Some(Form::Metadata),
+                "PartialObjectMetadata" if known => Some(Form::Metadata),
+                "PartialObjectMetadataList" if known => Some(Form::MetadataList),
                 _ => None,
             }
         })
@@ -177,7 +180,7 @@ mod tests {
         assert!(accept("application/yaml,application/json").yaml() && !accept("*/*,application/yaml").yaml());
         assert_eq!(accept("*/*").form(), Some(Form::Object));
         let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-        assert_eq!(accept(partial).form(), Some(Form::Metadata));
+        assert_eq!(accept(partial).form(), Some(Form::MetadataList));
         let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
         assert_eq!(accept(discovery).aggregated_discovery(), Some("v2"));
         assert_eq!(accept("application/json").aggregated_discovery(), None);

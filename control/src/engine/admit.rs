@@ -208,7 +208,7 @@ impl Engine {
         if told.asked(told.target.kind).is_exempt() {
             return Ok(false);
         }
-        let by_policies = !object.is_null() && self.ask_mutating_policies(told, object, round.again)?;
+        let by_policies = !object.is_null() && self.ask_mutating_policies(told, object, round.again).await?;
         Ok(self.ask_mutating(told, object, round).await? || by_policies)
     }
 
@@ -217,7 +217,7 @@ impl Engine {
         if told.asked(told.target.kind).is_exempt() {
             return Ok(());
         }
-        self.ask_validating_policies(told, object)?;
+        self.ask_validating_policies(told, object).await?;
         self.ask_validating(told, object).await
     }
 

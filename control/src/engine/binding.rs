@@ -13,7 +13,7 @@ use super::options::WriteOptions;
 use super::reply;
 use super::request::Request;
 use super::status::{self, ApiError, ApiResult};
-use super::update::{Update, check_name};
+use super::update::{Edit, Update, check_name};
 use super::{Engine, Target, meta};
 
 impl Engine {
@@ -52,8 +52,10 @@ impl Engine {
             book: true,
             replace: false,
         };
-        let change = |old: &Value| bind_with(old, &binding, Timestamp::now()).map_err(|denied| refused(target, denied));
-        self.update_with(request, target, &options, update, change).await?;
+        let mut change =
+            |old: &Value| bind_with(old, &binding, Timestamp::now()).map_err(|denied| refused(target, denied));
+        self.update_with(request, target, &options, update, Edit::Stored(&mut change))
+            .await?;
         let mut response = reply::value(request, 201, &status::done());
         reply::warn(&mut response, &warnings);
         Ok(response)

@@ -15,7 +15,7 @@ use super::{Engine, Target};
 const COMPONENTS: [&str; 3] = ["scheduler", "controller-manager", "etcd-0"];
 
 impl Engine {
-    pub(super) fn components(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+    pub(super) async fn components(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         let (kind, name) = (target.kind, target.name);
         if name.is_empty() {
             let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
@@ -27,9 +27,9 @@ impl Engine {
                     let sources = objects.iter().zip(&texts);
                     let sources = sources.map(|(object, text)| Source::Loose(object, text));
                     let include = Include::parse(&request.query)?;
-                    Ok(reply::json(200, table::table(kind, sources, &meta, include, true)?))
+                    Ok(reply::json(200, table::table(kind, sources, &meta, include, true)))
                 }
-                Form::Object | Form::Metadata => {
+                Form::Object | Form::Metadata | Form::MetadataList => {
                     // As in every list, the kind of the items is the list's to say.
                     for item in objects.iter_mut().filter_map(Value::as_object_mut) {
                         item.remove("kind");
@@ -43,7 +43,7 @@ impl Engine {
         } else {
             let known = COMPONENTS.contains(&name);
             let known = known.then(|| status(name)).ok_or_else(|| target.not_found())?;
-            reply::object(request, kind, 200, &Answer::Loose(known))
+            reply::object(request, kind, 200, &Answer::Loose(known)).await
         }
     }
 }

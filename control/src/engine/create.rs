@@ -40,16 +40,17 @@ impl Engine {
         };
         let (mut object, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
-        kind.judge(request, meta::text(&object, "name"), &object, || None)?;
-        kind.to_stored(&mut object)?;
+        kind.judge(request, meta::text(&object, "name"), &object, || None)
+            .await?;
+        kind.to_stored(&mut object).await?;
         let answer = self.create_object(request, target, object, &options, true).await?;
-        let mut response = reply::object(request, kind, 201, &answer)?;
+        let mut response = reply::object(request, kind, 201, &answer).await?;
         reply::warn(&mut response, &warnings);
         Ok(response)
     }
 
     /// Creates an object that was decoded already. `book` says whether field ownership is still to be booked, which
-    /// an apply has done itself.
+    /// an apply has done itself. A name is generated for what plugins and webhooks have changed: they see it without.
     pub(super) async fn create_object(
         &self,
         request: &Request,
@@ -59,22 +60,29 @@ impl Engine {
         book: bool,
     ) -> ApiResult<Answer> {
         let kind = target.kind;
+        // An update or an apply may come here as well.
+        if !kind.resource.verbs.contains(&"create") {
+            return Err(ApiError::method_not_allowed());
+        }
         meta::set_namespace(&mut object, target)?;
         if !matches!(meta::text(&object, "resourceVersion"), "" | "0") {
             return Err(ApiError::plain(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
+        let name = meta::text(&object, "name").to_owned();
+        let named = Target { name: &name, ..target };
+        self.admit_create(request, named, &mut object, options, book).await?;
         let base = meta::text(&object, "generateName").to_owned();
         let generated = meta::text(&object, "name").is_empty() && !base.is_empty();
         require_name(kind, &object)?;
         if !generated {
-            return self.create_once(request, target, object, options, book).await;
+            return self.create_once(request, target, object, options).await;
         }
         for _ in 0..NAME_ATTEMPTS {
             let mut object = object.clone();
             meta::of(&mut object).insert("name".into(), meta::generate_name(&base).into());
-            match self.create_once(request, target, object, options, book).await {
+            match self.create_once(request, target, object, options).await {
                 Err(error) if error.reason == "AlreadyExists" => {}
                 result => return result,
             }
@@ -88,13 +96,8 @@ impl Engine {
         target: Target<'_>,
         object: Value,
         options: &WriteOptions,
-        book: bool,
     ) -> ApiResult<Answer> {
         let kind = target.kind;
-        // An update or an apply may come here as well.
-        if !kind.resource.verbs.contains(&"create") {
-            return Err(ApiError::method_not_allowed());
-        }
         let name = meta::text(&object, "name").to_owned();
         let target = Target { name: &name, ..target };
         let again = kind.strategy.serial().then(|| object.clone());
@@ -102,7 +105,7 @@ impl Engine {
         for _ in 0..ATTEMPTS {
             // What is prepared holds as long as nothing of the kind is added or changed.
             let (seen, now) = (self.store.revision(), Timestamp::now());
-            let prepared = self.prepare_create(request, target, object, options, book, now).await?;
+            let prepared = self.prepare_create(request, target, object, options, now).await?;
             let reserved = self.reserve(target, "", &prepared, None, options.dry_run).await?;
             if options.dry_run {
                 return match self.store.get(&target.key()) {
@@ -167,20 +170,19 @@ impl Engine {
         Err(WriteError::Guard)
     }
 
-    /// The object to store.
-    async fn prepare_create(
+    /// Fills in what the object is stored with, and lets others do so.
+    async fn admit_create(
         &self,
         request: &Request,
         target: Target<'_>,
-        mut object: Value,
+        object: &mut Value,
         options: &WriteOptions,
         book: bool,
-        now: Timestamp,
-    ) -> ApiResult<Value> {
-        let (kind, name) = (target.kind, target.name);
+    ) -> ApiResult<()> {
+        let (kind, now) = (target.kind, Timestamp::now());
         self.admit_namespace(target)?;
-        kind.default_stored(&mut object);
-        meta::fill_new(&mut object, now);
+        kind.default_stored(object);
+        meta::fill_new(object, now);
         if book {
             let update = UpdateOptions {
                 manager: &options.manager,
@@ -189,18 +191,22 @@ impl Engine {
                 now: &rfc3339(now),
                 reset_fields: reset_fields(kind, ""),
             };
-            meta::of(&mut object).remove("managedFields");
-            kind.book(None, &mut object, &update)?;
+            meta::of(object).remove("managedFields");
+            kind.book(None, object, &update).await?;
         }
-        let write = Admission {
-            operation: Operation::Create,
-            target,
-            subresource: "",
-            old: None,
-            now,
-            dry_run: options.dry_run,
-        };
-        self.admit(request, write, &mut object).await?;
+        self.admit(request, creation(target, options, now), object).await
+    }
+
+    /// The object to store.
+    async fn prepare_create(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+        now: Timestamp,
+    ) -> ApiResult<Value> {
+        let (kind, name) = (target.kind, target.name);
         {
             let context = self.context(now, &request.user, target.namespace);
             let prepared = kind.strategy.prepare_create(&context, &mut object);
@@ -209,8 +215,20 @@ impl Engine {
         kind.strategy.set_generation(&mut object, None);
         validate(kind, name, &object, None, &mut request.notes().warnings)?;
         warn(request, kind, &object, None);
+        let write = creation(target, options, now);
         self.admit_result(request, write, Some(&object)).await?;
         Ok(object)
+    }
+}
+
+fn creation<'a>(target: Target<'a>, options: &WriteOptions, now: Timestamp) -> Admission<'a> {
+    Admission {
+        operation: Operation::Create,
+        target,
+        subresource: "",
+        old: None,
+        now,
+        dry_run: options.dry_run,
     }
 }
 

@@ -75,7 +75,7 @@ impl Removal {
             }
         }
         let query = &request.query;
-        if let Some(seconds) = query.number::<i64>("gracePeriodSeconds")? {
+        if let Some(seconds) = query.number("gracePeriodSeconds")? {
             options["gracePeriodSeconds"] = seconds.into();
         }
         if let Some(policy) = query.get("propagationPolicy") {
@@ -172,10 +172,10 @@ impl Engine {
         let removed = self.remove(request, target, &removal).await?;
         let kind = target.kind;
         match removed {
-            Removed::Marked(answer) if removal.cascades => reply::object(request, kind, 202, &answer),
-            Removed::Marked(answer) => reply::object(request, kind, 200, &answer),
+            Removed::Marked(answer) if removal.cascades => reply::object(request, kind, 202, &answer).await,
+            Removed::Marked(answer) => reply::object(request, kind, 200, &answer).await,
             Removed::Gone(answer) if RETURNED.iter().any(|plural| kind.is_core(plural)) => {
-                reply::object(request, kind, 200, &answer)
+                reply::object(request, kind, 200, &answer).await
             }
             Removed::Gone(answer) => {
                 let uid = match &answer {

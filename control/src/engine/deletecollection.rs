@@ -36,7 +36,7 @@ impl Engine {
             revision: self.store.revision().to_string(),
             ..ListMeta::default()
         };
-        Ok(reply::json(200, object_list(kind, &meta, removed)?))
+        Ok(reply::json(200, object_list(kind, &meta, removed).await?))
     }
 
     async fn remove_batch(

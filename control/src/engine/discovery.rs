@@ -18,6 +18,19 @@ use super::request::Request;
 use super::status::{ApiError, ApiResult};
 use super::{Engine, reply, version};
 
+/// Where groups are found.
+pub(super) const ROOTS: [&str; 2] = ["/api", "/apis"];
+/// Paths that are neither groups nor resources.
+pub(super) const OTHERS: [&str; 7] = [
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+];
+
 /// Documents that depend only on what is served.
 pub(super) struct Documents {
     served: Served,
@@ -355,9 +368,9 @@ impl Engine {
             ["api"] => match request.accept.aggregated_discovery() {
                 Some(version) => aggregated(&self.documents().core_aggregated, version),
                 None => {
+                    let address = json!({"clientCIDR": "0.0.0.0/0", "serverAddress": self.address});
                     let versions = json!({
-                        "kind": "APIVersions", "versions": ["v1"],
-                        "serverAddressByClientCIDRs": [],
+                        "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [address],
                     });
                     Ok(reply::value(request, 200, &versions))
                 }
@@ -370,7 +383,7 @@ impl Engine {
             ["apis", name] => {
                 let documents = self.documents();
                 if name.is_empty() || !documents.served.groups().contains(name) {
-                    return Err(ApiError::no_such_resource());
+                    return Err(self.nothing_in(name));
                 }
                 let mut group = documents.served.group(name);
                 group["kind"] = "APIGroup".into();
@@ -386,13 +399,15 @@ impl Engine {
                 Ok(self.health(request, endpoint, &check.join("/")).await)
             }
             ["openapi", rest @ ..] => self.openapi(request, &rest.join("/")),
-            _ => Err(ApiError::no_such_resource()),
+            ["version", ..] => Err(ApiError::no_such_resource()),
+            _ => Err(ApiError::page_not_found()),
         }
     }
 
     fn version_resources(&self, request: &Request, group: &str, version: &str) -> ApiResult<Response<Body>> {
         let documents = self.documents();
-        let list = resource_list(&documents.served.kinds, group, version).ok_or_else(ApiError::no_such_resource)?;
+        let list = resource_list(&documents.served.kinds, group, version);
+        let list = list.ok_or_else(|| self.nothing_in(group))?;
         Ok(reply::value(request, 200, &list))
     }
 
@@ -406,16 +421,7 @@ impl Engine {
             let versions = served.versions(group);
             paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
         }
-        let others = [
-            "/healthz",
-            "/livez",
-            "/metrics",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/readyz",
-            "/version",
-        ];
-        paths.extend(others.map(str::to_owned));
+        paths.extend(OTHERS.map(str::to_owned));
         json!({"paths": paths})
     }
 }

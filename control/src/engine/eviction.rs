@@ -16,7 +16,7 @@ use super::head::parse;
 use super::options::WriteOptions;
 use super::request::Request;
 use super::status::{self, ApiError, ApiResult};
-use super::update::Update;
+use super::update::{Edit, Update};
 use super::{Engine, Target, meta, reply, update};
 
 /// How often an eviction begins anew when the pod changes meanwhile.
@@ -114,7 +114,7 @@ impl Engine {
             book: false,
             replace: expected.is_some(),
         };
-        let change = |old: &Value| {
+        let mut change = |old: &Value| {
             let mut new = old.clone();
             let (reason, message) = ("EvictionByEvictionAPI", "Eviction API: evicting");
             conditions::set(&mut new, "DisruptionTarget", "True", reason, message, Timestamp::now());
@@ -124,7 +124,9 @@ impl Engine {
             };
             Ok(new)
         };
-        let marked = self.update_with(request, target, options, update, change).await?;
+        let marked = self
+            .update_with(request, target, options, update, Edit::Stored(&mut change))
+            .await?;
         Ok(match &marked {
             reply::Answer::Stored(object) => object.revision().to_string(),
             reply::Answer::Loose(value) => meta::text(value, "resourceVersion").to_owned(),
@@ -176,7 +178,7 @@ impl Engine {
             replace: false,
         };
         let now = rfc3339(Timestamp::now());
-        let change = |current: &Value| match spend(current, target.name, &now) {
+        let mut change = |current: &Value| match spend(current, target.name, &now) {
             Spending::Spent(next) => Ok(*next),
             Spending::NotSeen => Err(ApiError::disruption(unseen.clone(), RETRY)),
             Spending::Exhausted(why) => Err(ApiError::disruption(why, 0)),
@@ -185,7 +187,8 @@ impl Engine {
                 Err(ApiError::forbidden(kind, name, why))
             }
         };
-        self.update_with(request, budget, options, update, change).await?;
+        self.update_with(request, budget, options, update, Edit::Stored(&mut change))
+            .await?;
         Ok(Permit::Always)
     }
 }

@@ -87,6 +87,7 @@ impl Engine {
             .number("limit")
             .ok()
             .flatten()
+            .and_then(|limit| usize::try_from(limit).ok())
             .filter(|limit| *limit > 0)
             .unwrap_or(most)
             .min(most);

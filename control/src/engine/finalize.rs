@@ -9,7 +9,7 @@ use super::decode::{self, Expected};
 use super::options::WriteOptions;
 use super::request::Request;
 use super::status::ApiResult;
-use super::update::{Update, check_name};
+use super::update::{Edit, Update, check_name};
 use super::{Engine, Target, meta, reply};
 
 impl Engine {
@@ -28,7 +28,7 @@ impl Engine {
             book: true,
             replace: true,
         };
-        let change = |old: &Value| {
+        let mut change = |old: &Value| {
             let mut new = finalize(old, &body);
             for key in ["uid", "resourceVersion"] {
                 match meta::text(&body, key) {
@@ -38,8 +38,10 @@ impl Engine {
             }
             Ok(new)
         };
-        let answer = self.update_with(request, target, &options, update, change).await?;
-        let mut response = reply::object(request, kind, 200, &answer)?;
+        let answer = self
+            .update_with(request, target, &options, update, Edit::Stored(&mut change))
+            .await?;
+        let mut response = reply::object(request, kind, 200, &answer).await?;
         reply::warn(&mut response, &warnings);
         Ok(response)
     }

@@ -1,6 +1,9 @@
 //! The versions of a kind: one is stored, the others are shown and taken by conversion.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
 
 use barepod_admission::policy::declared;
@@ -85,6 +88,11 @@ impl Forms {
     }
 }
 
+/// The text of an object and the version it is wanted in.
+type Wanted = (String, String);
+/// Objects in other versions, as far as there are such versions.
+type Known = HashMap<Wanted, Option<Value>>;
+
 impl Form {
     fn stamp(&self, object: &mut Value) {
         if let Some(map) = object.as_object_mut() {
@@ -138,9 +146,9 @@ impl Kind {
     }
 
     /// Makes an object of this version, as a client wrote it, a stored one.
-    pub fn to_stored(&self, object: &mut Value) -> ApiResult<()> {
+    pub async fn to_stored(&self, object: &mut Value) -> ApiResult<()> {
         if let Some(versions) = &self.forms.custom {
-            return versions.to_stored(object);
+            return versions.to_stored(object).await;
         }
         self.to_stored_form(object);
         Ok(())
@@ -157,10 +165,10 @@ impl Kind {
         }
     }
 
-    /// Makes a stored object one of this version.
-    pub fn show(&self, object: &mut Value) -> ApiResult<()> {
+    /// Makes a stored object one of this version, where they differ in nothing that a webhook has to convert.
+    fn dress(&self, object: &mut Value) {
         if let Some(versions) = &self.forms.custom {
-            return versions.show(object);
+            return versions.dress(object);
         }
         if let Some(conversion) = self.forms.conversion {
             (conversion.from_stored)(object);
@@ -169,11 +177,21 @@ impl Kind {
                 map.insert("apiVersion".into(), self.api_version.as_str().into());
             }
         }
-        Ok(())
+    }
+
+    /// Makes stored objects those of this version.
+    pub async fn show(&self, objects: &mut [Value]) -> ApiResult<()> {
+        match &self.forms.custom {
+            Some(versions) => versions.show(objects).await,
+            None => {
+                objects.iter_mut().for_each(|object| self.dress(object));
+                Ok(())
+            }
+        }
     }
 
     /// Checks an object of this version, as a client wrote it, where that cannot be told of the stored one.
-    pub(super) fn judge(
+    pub(super) async fn judge(
         &self,
         request: &Request,
         name: &str,
@@ -184,7 +202,10 @@ impl Kind {
             return Ok(());
         };
         let current = current().map(|current| parse(&current));
-        let current = current.as_ref().map(|current| self.shown(current)).transpose()?;
+        let current = match &current {
+            Some(current) => Some(self.shown(current).await?),
+            None => None,
+        };
         let mut filled = object.clone();
         versions.schema_fill(&mut filled);
         let errors = versions.check(&filled, current.as_deref(), &mut request.notes().warnings);
@@ -213,11 +234,9 @@ impl Kind {
     }
 
     /// Stored objects as this version shows them, with their texts, where they look otherwise.
-    pub(super) fn reshaped(&self, objects: &[Arc<Object>]) -> ApiResult<Vec<(Value, Bytes)>> {
+    pub(super) async fn reshaped(&self, objects: &[Arc<Object>]) -> ApiResult<Vec<(Value, Bytes)>> {
         let mut values: Vec<Value> = objects.iter().map(|object| parse(object)).collect();
-        if let Some(versions) = &self.forms.custom {
-            versions.show_all(&mut values)?;
-        }
+        self.show(&mut values).await?;
         let texts = values.into_iter().map(|value| {
             let text = to_bytes(&value, false).into();
             (value, text)
@@ -226,42 +245,51 @@ impl Kind {
     }
 
     /// Makes a stored object one of the form that is stored now; true if it was of another.
-    pub(super) fn renew(&self, object: &mut Value) -> ApiResult<bool> {
+    pub(super) async fn renew(&self, object: &mut Value) -> ApiResult<bool> {
         match &self.forms.custom {
-            Some(versions) => versions.renew(object),
+            Some(versions) => versions.renew(object).await,
             None => Ok(false),
         }
     }
 
     /// A stored object as this version shows it.
-    pub fn shown<'v>(&self, stored: &'v Value) -> ApiResult<Cow<'v, Value>> {
+    pub async fn shown<'v>(&self, stored: &'v Value) -> ApiResult<Cow<'v, Value>> {
         if !self.converts() {
             return Ok(Cow::Borrowed(stored));
         }
         let mut object = stored.clone();
-        self.show(&mut object)?;
+        self.show(slice::from_mut(&mut object)).await?;
         Ok(Cow::Owned(object))
     }
 
     /// The text of a stored object as this version shows it.
-    pub fn text(&self, object: &Object) -> ApiResult<Bytes> {
-        if !self.converts() {
-            return Ok(object.bytes().clone());
+    pub async fn text(&self, object: &Object) -> ApiResult<Bytes> {
+        if !self.reshapes() {
+            return Ok(self.dressed(object));
         }
-        let mut value = parse(object);
-        self.show(&mut value)?;
-        Ok(to_bytes(&value, false).into())
+        let stored = parse(object);
+        Ok(to_bytes(&*self.shown(&stored).await?, false).into())
     }
 
-    /// As [`Kind::text`], of an item of a list.
-    pub(super) fn item(&self, object: &Object) -> ApiResult<Bytes> {
+    /// As [`Kind::text`], of a kind that does not reshape.
+    pub(super) fn dressed(&self, object: &Object) -> Bytes {
+        if !self.converts() {
+            return object.bytes().clone();
+        }
         let mut value = parse(object);
-        self.show(&mut value)?;
+        self.dress(&mut value);
+        to_bytes(&value, false).into()
+    }
+
+    /// As [`Kind::dressed`], of an item of a list.
+    pub(super) fn item(&self, object: &Object) -> Bytes {
+        let mut value = parse(object);
+        self.dress(&mut value);
         if let (Structure::Table(_), Some(map)) = (&self.structure, value.as_object_mut()) {
             map.remove("kind");
             map.remove("apiVersion");
         }
-        Ok(to_bytes(&value, false).into())
+        to_bytes(&value, false).into()
     }
 
     /// The name in stored objects of a field that clients select by.
@@ -277,18 +305,67 @@ impl Kind {
     }
 
     /// An object of this version in another version of the kind.
-    fn convert(&self, object: &Value, api_version: &str) -> Option<(Shape<'_>, Value)> {
+    async fn convert(&self, object: &Value, api_version: &str) -> Option<Value> {
         if let Some(versions) = &self.forms.custom {
-            return versions.convert(object, api_version);
+            return versions.convert(object, api_version).await;
         }
-        let target = self.forms.all.iter().find(|form| form.api_version == api_version)?;
+        let target = self.form(api_version)?;
         let mut object = object.clone();
         self.to_stored_form(&mut object);
         if let Some(conversion) = target.conversion {
             (conversion.from_stored)(&mut object);
             target.stamp(&mut object);
         }
-        Some((target.ty.into(), object))
+        Some(object)
+    }
+
+    fn form(&self, api_version: &str) -> Option<&Form> {
+        self.forms.all.iter().find(|form| form.api_version == api_version)
+    }
+
+    fn shape_in(&self, api_version: &str) -> Option<Shape<'_>> {
+        match &self.forms.custom {
+            Some(versions) => versions.shape(api_version),
+            None => self.form(api_version).map(|form| form.ty.into()),
+        }
+    }
+
+    /// Computes with objects in every version of the kind. What a computation lacks is found out, and then it begins again, so
+    /// that it need not wait for anything itself.
+    async fn in_versions<T>(&self, mut compute: impl FnMut(barepod_schema::Forms<'_>) -> T) -> T {
+        let mut known = Known::new();
+        loop {
+            let (computed, lacking) = self.with_known(&known, &mut compute);
+            if lacking.is_empty() {
+                return computed;
+            }
+            for (key, object) in lacking {
+                let converted = self.convert(&object, &key.1).await;
+                known.insert(key, converted);
+            }
+        }
+    }
+
+    /// One round of [`Kind::in_versions`], and what it lacked.
+    fn with_known<T>(
+        &self,
+        known: &Known,
+        compute: &mut impl FnMut(barepod_schema::Forms<'_>) -> T,
+    ) -> (T, Vec<(Wanted, Value)>) {
+        let lacking = RefCell::new(Vec::new());
+        let convert = |object: &Value, api_version: &str| {
+            let key = (object.to_string(), api_version.to_owned());
+            let Some(found) = known.get(&key) else {
+                lacking.borrow_mut().push((key, object.clone()));
+                return None;
+            };
+            self.shape_in(api_version).zip(found.clone())
+        };
+        let computed = compute(barepod_schema::Forms {
+            shape: self.structure.shape(),
+            convert: Some(&convert),
+        });
+        (computed, lacking.into_inner())
     }
 
     /// Whether the kind has one version, which is stored as it is shown.
@@ -309,21 +386,27 @@ impl Kind {
     }
 
     /// Books who owns what changed between two stored objects.
-    pub(super) fn book(&self, old: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) -> ApiResult<()> {
+    pub(super) async fn book(
+        &self,
+        old: Option<&Value>,
+        new: &mut Value,
+        options: &UpdateOptions<'_>,
+    ) -> ApiResult<()> {
         if self.is_alone() || (!self.converts() && self.alone_in(old) && self.alone_in(Some(new))) {
             fields::update(self.structure.shape(), old, new, options);
             return Ok(());
         }
-        let old = old.map(|old| self.shown(old)).transpose()?;
-        let mut shown = self.shown(new)?.into_owned();
-        let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
-        let forms = barepod_schema::Forms {
-            shape: self.structure.shape(),
-            convert: Some(&convert),
+        let old = match old {
+            Some(old) => Some(self.shown(old).await?),
+            None => None,
         };
-        fields::update(forms, old.as_deref(), &mut shown, options);
-        let books = meta::of(&mut shown).remove("managedFields");
-        match books {
+        let shown = self.shown(new).await?.into_owned();
+        let booked = self.in_versions(|forms| {
+            let mut shown = shown.clone();
+            fields::update(forms, old.as_deref(), &mut shown, options);
+            meta::of(&mut shown).remove("managedFields")
+        });
+        match booked.await {
             Some(books) => meta::of(new).insert("managedFields".into(), books),
             None => meta::of(new).remove("managedFields"),
         };
@@ -331,7 +414,7 @@ impl Kind {
     }
 
     /// Applies a configuration of this version to a stored object.
-    pub(super) fn apply(
+    pub(super) async fn apply(
         &self,
         live: Option<&Value>,
         config: &Value,
@@ -340,13 +423,12 @@ impl Kind {
         if self.is_alone() {
             return Ok(fields::apply(self.structure.shape(), live, config, options));
         }
-        let live = live.map(|live| self.shown(live)).transpose()?;
-        let convert = |object: &Value, api_version: &str| self.convert(object, api_version);
-        let forms = barepod_schema::Forms {
-            shape: self.structure.shape(),
-            convert: Some(&convert),
+        let live = match live {
+            Some(live) => Some(self.shown(live).await?),
+            None => None,
         };
-        let mut object = match fields::apply(forms, live.as_deref(), config, options) {
+        let applied = self.in_versions(|forms| fields::apply(forms, live.as_deref(), config, options));
+        let mut object = match applied.await {
             Ok(object) => object,
             Err(error) => return Ok(Err(error)),
         };
@@ -358,7 +440,7 @@ impl Kind {
                 return Err(ApiError::invalid(group, kind, meta::text(&object, "name"), &errors));
             }
         }
-        self.to_stored(&mut object)?;
+        self.to_stored(&mut object).await?;
         Ok(Ok(object))
     }
 }

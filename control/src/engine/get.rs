@@ -9,10 +9,10 @@ use super::status::{ApiError, ApiResult};
 use super::{Engine, Target};
 
 impl Engine {
-    pub(super) fn get(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+    pub(super) async fn get(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         self.check_revision(request)?;
         let object = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
-        reply::object(request, target.kind, 200, &Answer::Stored(object))
+        reply::object(request, target.kind, 200, &Answer::Stored(object)).await
     }
 
     /// Refuses to read at a revision that does not exist yet.

@@ -81,14 +81,14 @@ pub(super) struct Listed {
 }
 
 impl Engine {
-    pub(super) fn list(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
+    pub(super) async fn list(&self, request: &Request, target: Target<'_>) -> ApiResult<Response<Body>> {
         let kind = target.kind;
         let namespace = (!target.namespace.is_empty()).then_some(target.namespace);
         let selection = Selection::parse(kind, &request.query)?;
         let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
         let limit: usize = request
             .query
-            .number::<i64>("limit")?
+            .number("limit")?
             .map_or(0, |limit| usize::try_from(limit).unwrap_or(0));
         let start = self.starting_point(request, kind.prefix.as_str(), limit)?;
         let scope = selection.scope(kind, namespace);
@@ -129,7 +129,7 @@ impl Engine {
         }
         let body = match form {
             Form::Object => {
-                let list = object_list(kind, &meta, listed.objects)?;
+                let list = object_list(kind, &meta, listed.objects).await?;
                 if request.pretty() {
                     Body::from(reply::indent(&list.collect()))
                 } else {
@@ -139,16 +139,17 @@ impl Engine {
             Form::Table => {
                 let include = Include::parse(&request.query)?;
                 let text = if kind.reshapes() {
-                    let reshaped = kind.reshaped(&listed.objects)?;
+                    let reshaped = kind.reshaped(&listed.objects).await?;
                     let sources = reshaped.iter().map(|(value, text)| Source::Loose(value, text));
-                    Bytes::from(table::table(kind, sources, &meta, include, true)?)
+                    Bytes::from(table::table(kind, sources, &meta, include, true))
                 } else {
                     let sources = listed.objects.iter().map(|object| Source::Stored(object));
-                    Bytes::from(table::table(kind, sources, &meta, include, true)?)
+                    Bytes::from(table::table(kind, sources, &meta, include, true))
                 };
                 Body::from(if request.pretty() { reply::indent(&text) } else { text })
             }
-            Form::Metadata => {
+            Form::Metadata => return Err(ApiError::not_the_form(kind, "PartialObjectMetadata", true)),
+            Form::MetadataList => {
                 let text = Bytes::from(partial_list(&meta, &listed.objects));
                 Body::from(if request.pretty() { reply::indent(&text) } else { text })
             }
@@ -308,7 +309,7 @@ impl From<ObjectList> for Body {
 
 /// The list of some stored objects. Kind and version are said by the list alone, except of custom kinds, whose objects
 /// always say them.
-pub(super) fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ApiResult<ObjectList> {
+pub(super) async fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>>) -> ApiResult<ObjectList> {
     let (list_kind, api_version) = (kind.resource.list_kind(), &kind.api_version);
     let mut head = format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").into_bytes();
     head.extend_from_slice(&to_bytes(&meta.to_value(), false));
@@ -317,11 +318,11 @@ pub(super) fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<Object>
         return Ok(ObjectList::Shared(ListBody::new(head.into(), objects)));
     }
     let texts: Vec<Bytes> = match kind.reshapes() {
-        true => kind.reshaped(&objects)?.into_iter().map(|(_, text)| text).collect(),
-        false => objects
-            .iter()
-            .map(|object| kind.item(object))
-            .collect::<ApiResult<_>>()?,
+        true => {
+            let reshaped = kind.reshaped(&objects).await?;
+            reshaped.into_iter().map(|(_, text)| text).collect()
+        }
+        false => objects.iter().map(|object| kind.item(object)).collect(),
     };
     for (at, text) in texts.iter().enumerate() {
         if at > 0 {

@@ -5,24 +5,13 @@ use std::collections::BTreeSet;
 use http::{Method, Response};
 
 use super::body::Body;
+use super::discovery::{OTHERS, ROOTS};
 use super::request::{Query, Request, ResourcePath};
 use super::route::verb_of;
 use super::version::GIT_VERSION;
 use super::{Engine, reply};
 use crate::metrics::{Metrics, Page, Running, Sort, labels};
 
-/// Paths that are no resources and are counted apart.
-const PATHS: [&str; 9] = [
-    "/api",
-    "/apis",
-    "/healthz",
-    "/livez",
-    "/metrics",
-    "/openapi/v2",
-    "/openapi/v3",
-    "/readyz",
-    "/version",
-];
 /// Subresources whose requests last as long as the client wants.
 const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
 
@@ -67,7 +56,7 @@ impl Engine {
         let Some(asked) = ResourcePath::parse(path) else {
             let told = Told {
                 verb: known_method(method),
-                subresource: PATHS.iter().find(|known| **known == path).unwrap_or(&""),
+                subresource: ROOTS.iter().chain(&OTHERS).find(|known| **known == path).unwrap_or(&""),
                 dry_run,
                 ..Told::default()
             };

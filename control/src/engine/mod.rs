@@ -88,6 +88,8 @@ pub struct Engine {
     tokens: Tokens,
     quotas: quota::Locks,
     signs: Option<Authority>,
+    /// Where clients reach this server.
+    address: String,
     fairness: Fairness,
     hooks: Hooks,
     policies: Policies,
@@ -118,6 +120,7 @@ impl Engine {
             tokens,
             quotas: quota::Locks::default(),
             signs: None,
+            address: String::new(),
             fairness,
             hooks,
             policies,
@@ -134,6 +137,12 @@ impl Engine {
             quiet: Quiet::default(),
             metrics: Metrics::default(),
         }
+    }
+
+    /// The same, reached at a host and port.
+    pub fn with_address(mut self, address: String) -> Self {
+        self.address = address;
+        self
     }
 
     /// The same, with the authority that signs certificate requests.

@@ -29,8 +29,8 @@ impl Engine {
                 Ok(response)
             }
             path => {
-                let group = path.strip_prefix("v3/").ok_or_else(ApiError::no_such_resource)?;
-                let found = documents.v3(group).ok_or_else(ApiError::no_such_resource)?;
+                let group = path.strip_prefix("v3/").ok_or_else(ApiError::page_not_found)?;
+                let found = documents.v3(group).ok_or_else(ApiError::page_not_found)?;
                 let wanted = request.query.text("hash");
                 if !wanted.is_empty() && wanted != found.etag {
                     let mut response = reply::json(301, Bytes::new());

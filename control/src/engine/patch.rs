@@ -17,7 +17,7 @@ use super::options::WriteOptions;
 use super::reply;
 use super::request::Request;
 use super::status::{ApiError, ApiResult};
-use super::update::{Update, check_name};
+use super::update::{Edit, Update, check_name};
 use super::{Engine, Target, meta};
 
 /// A kind of patch.
@@ -110,9 +110,8 @@ impl Engine {
             book: true,
             replace: false,
         };
-        let change = |old: &Value| {
-            let shown = kind.shown(old)?;
-            let mut new = type_.patch(&expected, &shown, &patch)?;
+        let mut change = |shown: &Value| {
+            let mut new = type_.patch(&expected, shown, &patch)?;
             decode::set_kind(&mut new, &expected)?;
             let fit = decode::fit(&mut new, &expected, duplicate_fields.clone());
             warnings = fit
@@ -121,15 +120,14 @@ impl Engine {
                     _ => mismatch.message,
                 })
                 .and_then(|problems| decode::judge(problems, options.validation))
-                .map_err(|detail| type_.unfit(&expected, &shown, &patch, detail))?;
+                .map_err(|detail| type_.unfit(&expected, shown, &patch, detail))?;
             // A version in the patched object is the stored one, unless the patch itself sets one.
             check_name(&new, target)?;
-            kind.judge(request, target.name, &new, || self.store.get(&target.key()))?;
-            kind.to_stored(&mut new)?;
             Ok(new)
         };
-        let answer = self.update_with(request, target, &options, update, change).await?;
-        let mut response = reply::object(request, kind, 200, &answer)?;
+        let edit = Edit::Shown(&mut change);
+        let answer = self.update_with(request, target, &options, update, edit).await?;
+        let mut response = reply::object(request, kind, 200, &answer).await?;
         reply::warn(&mut response, &warnings);
         Ok(response)
     }
@@ -149,7 +147,6 @@ impl Engine {
         };
         let (mut config, warnings) =
             decode::object(&request.content_type, &request.body, &expected, options.validation)?;
-        let insisted = ["uid", "resourceVersion"].map(|key| (key, meta::text(&config, key).to_owned()));
         if config
             .pointer("/metadata/managedFields")
             .is_some_and(|entries| !entries.is_null())
@@ -180,7 +177,7 @@ impl Engine {
                     );
                     return Err(ApiError::conflict(kind, target.name, &why));
                 }
-                let object = kind.apply(None, &config, &applying)?.map_err(apply_error)?;
+                let object = kind.apply(None, &config, &applying).await?.map_err(apply_error)?;
                 match self.create_object(request, target, object, options, false).await {
                     // Somebody else made it meanwhile: apply to that.
                     Err(error) if error.reason == "AlreadyExists" && !options.dry_run => continue,
@@ -195,17 +192,10 @@ impl Engine {
                 book: false,
                 replace: false,
             };
-            let change = |old: &Value| {
-                let mut new = kind.apply(Some(old), &config, &applying)?.map_err(apply_error)?;
-                // Nobody owns these, but who names them means the object as it was then.
-                for (key, given) in insisted.iter().filter(|(_, given)| !given.is_empty()) {
-                    meta::of(&mut new).insert((*key).to_owned(), given.as_str().into());
-                }
-                Ok(new)
-            };
-            break self.update_with(request, target, options, update, change).await?;
+            let edit = Edit::Apply(&config, &applying);
+            break self.update_with(request, target, options, update, edit).await?;
         };
-        let mut response = reply::object(request, kind, code, &answer)?;
+        let mut response = reply::object(request, kind, code, &answer).await?;
         reply::warn(&mut response, &warnings);
         Ok(response)
     }

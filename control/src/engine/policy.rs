@@ -86,9 +86,9 @@ impl Seen {
 }
 
 impl Engine {
-    fn seen(&self, kind: &Arc<Kind>, told: Told<'_>, object: &Value) -> ApiResult<Seen> {
-        let shown_object = shown(kind, told, object)?;
-        let mut request = review(&meta::new_uid(), kind, told, NOTHING)?;
+    async fn seen(&self, kind: &Arc<Kind>, told: Told<'_>, object: &Value) -> ApiResult<Seen> {
+        let shown_object = shown(kind, told, object).await?;
+        let mut request = review(&meta::new_uid(), kind, told, NOTHING).await?;
         let old = request["oldObject"].take();
         if let Some(map) = request.as_object_mut() {
             map.remove("object");
@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// Whether the conditions of a webhook hold.
-    pub(super) fn conditions_hold(
+    pub(super) async fn conditions_hold(
         &self,
         conditions: &[(String, Text)],
         kind: &Arc<Kind>,
@@ -126,23 +126,23 @@ impl Engine {
         if conditions.is_empty() {
             return Ok(Ok(true));
         }
-        let seen = self.seen(kind, told, object)?;
+        let seen = self.seen(kind, told, object).await?;
         Ok(policy::holds(conditions, seen.with(NOTHING)))
     }
 
     /// Asks the policies that say yes or no.
-    pub(super) fn ask_validating_policies(&self, told: Told<'_>, object: &Value) -> ApiResult<()> {
+    pub(super) async fn ask_validating_policies(&self, told: Told<'_>, object: &Value) -> ApiResult<()> {
         let all = self.policies.of(policy::Kind::Validating);
         let (mut failures, mut denied) = (Vec::new(), None);
         for (policy, bindings) in all.iter() {
-            let Some((seen, wrong)) = self.concerned_by(policy, told, object)? else {
+            let Some((seen, wrong)) = self.concerned_by(policy, told, object).await? else {
                 continue;
             };
             for binding in bindings {
                 if !self.is_bound(binding, told, object)? {
                     continue;
                 }
-                let outcome = match (&wrong, self.params(policy, binding, told)) {
+                let outcome = match (&wrong, self.params(policy, binding, told).await) {
                     (Some(why), _) => Err(why.clone()),
                     (None, Ok(all)) => Ok(all),
                     (None, Err(why)) => Err(format!("failed to configure binding: {why}")),
@@ -206,13 +206,18 @@ impl Engine {
     }
 
     /// Lets the policies change the object that may; true if one did.
-    pub(super) fn ask_mutating_policies(&self, told: Told<'_>, object: &mut Value, again: bool) -> ApiResult<bool> {
+    pub(super) async fn ask_mutating_policies(
+        &self,
+        told: Told<'_>,
+        object: &mut Value,
+        again: bool,
+    ) -> ApiResult<bool> {
         let all = self.policies.of(policy::Kind::Mutating);
         let mut changed = false;
         for (policy, bindings) in all.iter().filter(|(policy, _)| policy.again || !again) {
             for binding in bindings {
                 // Each sees what those before it changed.
-                let Some((_, wrong)) = self.concerned_by(policy, told, object)? else {
+                let Some((_, wrong)) = self.concerned_by(policy, told, object).await? else {
                     break;
                 };
                 if !self.is_bound(binding, told, object)? {
@@ -220,15 +225,12 @@ impl Engine {
                 }
                 let params = match wrong {
                     Some(why) => Err(why),
-                    None => self.params(policy, binding, told),
+                    None => self.params(policy, binding, told).await,
                 };
-                let done = params.and_then(|all| {
-                    let mut new = object.clone();
-                    for params in &all {
-                        self.mutate(policy, told, params, &mut new)?;
-                    }
-                    Ok(new)
-                });
+                let done = match params {
+                    Ok(all) => self.mutate_with(policy, told, &all, object.clone()).await,
+                    Err(why) => Err(why),
+                };
                 match done {
                     Ok(new) if new != *object => {
                         changed = true;
@@ -249,21 +251,35 @@ impl Engine {
         Ok(changed)
     }
 
-    fn mutate(&self, policy: &Policy, told: Told<'_>, params: &Value, object: &mut Value) -> Result<(), String> {
+    async fn mutate_with(
+        &self,
+        policy: &Policy,
+        told: Told<'_>,
+        all: &[Value],
+        mut object: Value,
+    ) -> Result<Value, String> {
+        for params in all {
+            self.mutate(policy, told, params, &mut object).await?;
+        }
+        Ok(object)
+    }
+
+    async fn mutate(&self, policy: &Policy, told: Told<'_>, params: &Value, object: &mut Value) -> Result<(), String> {
         for index in 0.. {
             let kind = self
                 .matched(&policy.matching, told, object)
                 .map_err(|error| error.message)?;
             let Some(kind) = kind else { return Ok(()) };
-            let seen = self.seen(&kind, told, object).map_err(|error| error.message)?;
+            let seen = self.seen(&kind, told, object).await.map_err(|error| error.message)?;
             match policy::mutate(policy, index, seen.with(params)) {
                 None => break,
                 Some(change) => {
                     let (is_patch, change) = change?;
                     let changed = if is_patch {
-                        patched(&policy.name, &kind, told, &seen.object, &change).map_err(|error| error.message)
+                        let patched = patched(&policy.name, &kind, told, &seen.object, &change).await;
+                        patched.map_err(|error| error.message)
                     } else {
-                        applied(&kind, told, &seen.object, object, change)
+                        applied(&kind, told, &seen.object, object, change).await
                     };
                     *object = changed?;
                 }
@@ -273,7 +289,7 @@ impl Engine {
     }
 
     /// What a policy sees of a write, if it is about it, and why its conditions cannot be told.
-    fn concerned_by(
+    async fn concerned_by(
         &self,
         policy: &Policy,
         told: Told<'_>,
@@ -282,7 +298,7 @@ impl Engine {
         let Some(kind) = self.matched(&policy.matching, told, object)? else {
             return Ok(None);
         };
-        let seen = self.seen(&kind, told, object)?;
+        let seen = self.seen(&kind, told, object).await?;
         Ok(match policy::holds(&policy.conditions, seen.with(NOTHING)) {
             Ok(true) => Some((seen, None)),
             Ok(false) => None,
@@ -315,7 +331,7 @@ impl Engine {
     }
 
     /// The parameters that a binding names: one null if the policy takes none.
-    fn params(&self, policy: &Policy, binding: &Binding, told: Told<'_>) -> Result<Vec<Value>, String> {
+    async fn params(&self, policy: &Policy, binding: &Binding, told: Told<'_>) -> Result<Vec<Value>, String> {
         let (Some((api_version, kind)), Some(wanted)) = (&policy.param_kind, &binding.param_ref) else {
             return Ok(vec![Value::Null]);
         };
@@ -336,7 +352,7 @@ impl Engine {
             (true, "") => told.target.namespace,
             (true, named) => named,
         };
-        let found: Vec<Value> = match text("name") {
+        let mut found: Vec<Value> = match text("name") {
             "" => {
                 let selector = LabelSelector::from_value(&wanted["selector"]).map_err(|error| error.to_string())?;
                 let prefix = known.prefix_in(Some(namespace));
@@ -358,15 +374,13 @@ impl Engine {
         if found.is_empty() && text("parameterNotFoundAction") == "Deny" {
             return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
         }
-        let shown = found
-            .iter()
-            .map(|object| known.shown(object).map(|shown| shown.into_owned()));
-        shown.collect::<ApiResult<_>>().map_err(|error| error.message)
+        known.show(&mut found).await.map_err(|error| error.message)?;
+        Ok(found)
     }
 }
 
 /// An object with a configuration applied to it. Nobody owns what a policy set.
-fn applied(
+async fn applied(
     kind: &Arc<Kind>,
     told: Told<'_>,
     shown: &Value,
@@ -398,6 +412,7 @@ fn applied(
     };
     let mut new = kind
         .apply(Some(stored), &config, &options)
+        .await
         .map_err(|error| error.message)?
         .map_err(|error| error.to_string())?;
     match stored["metadata"].get("managedFields") {

@@ -65,6 +65,12 @@ pub fn tagged(request: &Request, etag: &str, content: impl FnOnce() -> Response<
 
 /// The response of a failed request.
 pub fn error(error: &ApiError, pretty: bool) -> Response<Body> {
+    if error.is_page() {
+        let mut page = text(error.code, format!("{}\n", error.message));
+        let nosniff = HeaderValue::from_static("nosniff");
+        page.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+        return page;
+    }
     let mut response = json(error.code, to_bytes(&error.to_value(), pretty));
     let seconds = error.retry_after_seconds();
     if seconds > 0 {
@@ -74,20 +80,21 @@ pub fn error(error: &ApiError, pretty: bool) -> Response<Body> {
 }
 
 /// The response of a request for one object.
-pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> ApiResult<Response<Body>> {
+pub async fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> ApiResult<Response<Body>> {
     let form = request.accept.form().ok_or_else(ApiError::not_acceptable)?;
     let own = match answer {
         Answer::Stored(_) => true,
         Answer::Loose(value) => value.get("kind").is_some_and(|name| *name == *kind.resource.kind),
     };
     let text = match answer {
-        Answer::Stored(object) => kind.text(object)?,
-        Answer::Loose(value) if own => Bytes::from(to_bytes(&*kind.shown(value)?, false)),
+        Answer::Stored(object) => kind.text(object).await?,
+        Answer::Loose(value) if own => Bytes::from(to_bytes(&*kind.shown(value).await?, false)),
         Answer::Loose(value) => Bytes::from(to_bytes(value, false)),
     };
     let bytes = match form {
         Form::Object => text,
         _ if !own => text,
+        Form::MetadataList => return Err(ApiError::not_the_form(kind, "PartialObjectMetadataList", false)),
         Form::Metadata => {
             let mut out = Vec::new();
             table::partial(&text, &mut out);
@@ -116,7 +123,7 @@ pub fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) -> Api
                 revision,
                 ..ListMeta::default()
             };
-            table::table(kind, std::iter::once(source), &meta, include, true)?.into()
+            table::table(kind, std::iter::once(source), &meta, include, true).into()
         }
     };
     Ok(json(code, if request.pretty() { indent(&bytes) } else { bytes }))

@@ -1,6 +1,7 @@
 //! What a request asks for, read from its method, path, query and headers.
 
 use std::borrow::Cow;
+use std::num::{IntErrorKind, ParseIntError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use barepod_admission::Notes;
@@ -9,7 +10,7 @@ use http::{HeaderMap, Method};
 
 use super::accept::Accept;
 use super::identity::User;
-use super::status::{ApiError, ApiResult};
+use super::status::{ApiError, ApiResult, quote};
 
 /// One request to the engine.
 #[derive(Debug)]
@@ -124,15 +125,18 @@ impl Query {
         }
     }
 
-    /// A whole number.
-    pub fn number<T: std::str::FromStr>(&self, name: &str) -> ApiResult<Option<T>> {
-        match self.get(name) {
-            None | Some("") => Ok(None),
-            Some(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|_| ApiError::bad_request(format!("invalid value {text:?} of the parameter {name}"))),
-        }
+    /// A whole number. What is none is told as `strconv.ParseInt` of Go does.
+    pub fn number(&self, name: &str) -> ApiResult<Option<i64>> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|error: ParseIntError| {
+            let why = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            ApiError::bad_request(format!("strconv.ParseInt: parsing {}: {why}", quote(text)))
+        })
     }
 }
 
@@ -326,8 +330,14 @@ mod tests {
         assert_eq!(query.get("labelSelector"), Some("a=b,c"));
         assert_eq!(query.flag("watch").unwrap(), Some(true));
         assert_eq!(query.all("command").collect::<Vec<_>>(), ["x", "y z"]);
-        assert_eq!(query.number::<usize>("limit").unwrap(), Some(5));
-        assert!(Query::parse("limit=x").number::<usize>("limit").is_err());
+        assert_eq!(query.number("limit").unwrap(), Some(5));
+        let told = |query: &str| Query::parse(query).number("limit").unwrap_err().message;
+        assert_eq!(told("limit=x"), r#"strconv.ParseInt: parsing "x": invalid syntax"#);
+        assert_eq!(told("limit"), r#"strconv.ParseInt: parsing "": invalid syntax"#);
+        assert_eq!(
+            told("limit=9223372036854775808"),
+            r#"strconv.ParseInt: parsing "9223372036854775808": value out of range"#
+        );
         assert_eq!(decode("%zz%4"), "%zz%4");
     }
 }

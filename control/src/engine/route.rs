@@ -22,12 +22,12 @@ impl Engine {
             return Err(ApiError::method_not_allowed());
         }
         let kind = self.find(&path.group, &path.version, &path.resource);
-        let kind = &kind.ok_or_else(ApiError::no_such_resource)?;
+        let kind = &kind.ok_or_else(|| self.nothing_in(&path.group))?;
         if path.namespace.is_some() && !kind.resource.namespaced {
-            return Err(ApiError::no_such_resource());
+            return Err(self.nothing_in(&path.group));
         }
         if path.name.is_some() && path.namespace.is_none() && kind.resource.namespaced {
-            return Err(ApiError::no_such_resource());
+            return Err(self.nothing_in(&path.group));
         }
         let target = Target {
             kind,
@@ -42,7 +42,17 @@ impl Engine {
             Some(subresource) if kind.has_subresource(subresource) => {
                 self.subresource(request, target, subresource).await
             }
+            Some(_) if kind.documented().is_some() => Err(target.not_found()),
             Some(_) => Err(ApiError::no_such_resource()),
+        }
+    }
+
+    /// Why nothing is found in a group: of one that is built in it is the resource that is not there, of others it is the
+    /// path.
+    pub(super) fn nothing_in(&self, group: &str) -> ApiError {
+        match self.registry.kinds().iter().any(|kind| kind.resource.group == group) {
+            true => ApiError::no_such_resource(),
+            false => ApiError::page_not_found(),
         }
     }
 
@@ -66,10 +76,10 @@ impl Engine {
             return Err(ApiError::method_not_allowed());
         }
         match verb {
-            "get" | "list" if target.kind.is_core("componentstatuses") => self.components(request, target),
+            "get" | "list" if target.kind.is_core("componentstatuses") => self.components(request, target).await,
             "watch" => self.watch(request, target),
-            "get" => self.get(request, target),
-            "list" => self.list(request, target),
+            "get" => self.get(request, target).await,
+            "list" => self.list(request, target).await,
             "create" if is_review(target.kind) => self.review(request, target),
             "create" if target.kind.is_core("bindings") => self.bind(request, target).await,
             "create" => self.create(request, target).await,
@@ -82,7 +92,9 @@ impl Engine {
 
     async fn subresource(&self, request: &Request, target: Target<'_>, name: &str) -> ApiResult<Response<Body>> {
         match (name, &request.method) {
-            (part, &Method::GET | &Method::HEAD) if part == "status" || is_part(part) => self.get(request, target),
+            (part, &Method::GET | &Method::HEAD) if part == "status" || is_part(part) => {
+                self.get(request, target).await
+            }
             (part, &Method::PUT) if part == "status" || is_part(part) => self.update(request, target, part).await,
             (part, &Method::PATCH) if part == "status" || is_part(part) => self.patch(request, target, part).await,
             ("scale", _) => self.scale(request, target).await,

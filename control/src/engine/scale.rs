@@ -12,11 +12,11 @@ use super::body::Body;
 use super::decode::{self, Expected};
 use super::head::parse;
 use super::options::WriteOptions;
-use super::patch::{PatchType, apply_error, check_options};
+use super::patch::{PatchType, check_options};
 use super::reply::{self, Answer};
 use super::request::Request;
 use super::status::{ApiError, ApiResult};
-use super::update::{Update, check_name};
+use super::update::{Edit, Update, check_name};
 use super::{Engine, Target, meta};
 
 fn expected() -> Expected<'static> {
@@ -42,7 +42,7 @@ impl Engine {
                     )));
                 }
                 let scale = Answer::Loose(scale::render(&object, &paths));
-                reply::object(request, target.kind, 200, &scale)
+                reply::object(request, target.kind, 200, &scale).await
             }
             Method::PUT => {
                 let options = WriteOptions::parse(request, "UpdateOptions")?;
@@ -92,7 +92,7 @@ impl Engine {
             book: true,
             replace: request.method == Method::PUT,
         };
-        let apply = |old: &Value| {
+        let mut apply = |old: &Value| {
             let wanted = change(&scale::render(old, paths))?;
             meta::check_preconditions(&wanted, old, target.kind, target.name)?;
             check_number(&wanted, target)?;
@@ -104,8 +104,10 @@ impl Engine {
             };
             Ok(new)
         };
-        let written = self.update_with(request, target, options, update, apply).await?;
-        answer(request, target, written, paths, &warnings)
+        let written = self
+            .update_with(request, target, options, update, Edit::Stored(&mut apply))
+            .await?;
+        answer(request, target, written, paths, &warnings).await
     }
 
     /// Applies a Scale: the one field that it can own is owned by its name in the object.
@@ -124,7 +126,10 @@ impl Engine {
         }
         check_name(&wanted, target)?;
         check_number(&wanted, target)?;
-        let metadata = json!({"name": target.name});
+        let mut metadata = json!({"name": target.name});
+        for key in ["uid", "resourceVersion"] {
+            metadata[key] = meta::text(&wanted, key).into();
+        }
         let mut config = json!({"apiVersion": kind.api_version, "kind": kind.resource.kind, "metadata": metadata});
         if wanted["spec"]["replicas"].is_number() {
             scale::apply(&mut config, &wanted, paths);
@@ -143,12 +148,9 @@ impl Engine {
             book: false,
             replace: false,
         };
-        let change = |old: &Value| {
-            meta::check_preconditions(&wanted, old, kind, target.name)?;
-            kind.apply(Some(old), &config, &applying)?.map_err(apply_error)
-        };
-        let written = self.update_with(request, target, options, update, change).await?;
-        answer(request, target, written, paths, &warnings)
+        let edit = Edit::Apply(&config, &applying);
+        let written = self.update_with(request, target, options, update, edit).await?;
+        answer(request, target, written, paths, &warnings).await
     }
 }
 
@@ -166,7 +168,7 @@ fn check_number(scale: &Value, target: Target<'_>) -> ApiResult<()> {
 }
 
 /// The Scale of an object that was written.
-fn answer(
+async fn answer(
     request: &Request,
     target: Target<'_>,
     written: Answer,
@@ -178,7 +180,7 @@ fn answer(
         Answer::Loose(object) => object,
     };
     let scale = Answer::Loose(scale::render(&object, paths));
-    let mut response = reply::object(request, target.kind, 200, &scale)?;
+    let mut response = reply::object(request, target.kind, 200, &scale).await?;
     reply::warn(&mut response, warnings);
     Ok(response)
 }

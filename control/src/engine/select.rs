@@ -16,8 +16,12 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Reads `labelSelector` and `fieldSelector`.
+    /// Reads `labelSelector` and `fieldSelector`, and refuses what goes with them and is no number, whether it matters to
+    /// the request or not.
     pub fn parse(kind: &Kind, query: &Query) -> ApiResult<Self> {
+        for name in ["limit", "timeoutSeconds"] {
+            query.number(name)?;
+        }
         let labels = LabelSelector::parse(query.text("labelSelector"))
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         let mut fields = FieldSelector::parse(query.text("fieldSelector"))

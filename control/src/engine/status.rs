@@ -41,6 +41,9 @@ pub struct Cause {
     pub field: String,
 }
 
+/// The reason of an error that is told as a page, where no client sees it.
+const PAGE: &str = "PageNotFound";
+
 /// The result of a request.
 pub type ApiResult<T> = Result<T, ApiError>;
 
@@ -103,6 +106,16 @@ impl ApiError {
     /// 404 for a path that is not served.
     pub fn no_such_resource() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource").about("", "", "")
+    }
+
+    /// 404 for a path that nothing is behind, which is told as a page and not as a Status.
+    pub fn page_not_found() -> Self {
+        Self::new(404, PAGE, "404 page not found")
+    }
+
+    /// Whether it is told as a page.
+    pub fn is_page(&self) -> bool {
+        self.reason == PAGE
     }
 
     /// 409, `pods "x" already exists`.
@@ -275,6 +288,24 @@ impl ApiError {
         let message = "only the following media types are accepted: application/json, \
                        application/json;as=Table;v=v1;g=meta.k8s.io, \
                        application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+        Self::new(406, "NotAcceptable", message)
+    }
+
+    /// 406 for metadata of one object where a list is, or the other way round. What there is has its name in Go, where
+    /// packages are called after groups.
+    pub fn not_the_form(kind: &Kind, wanted: &str, list: bool) -> Self {
+        let package = match kind.resource.group.split('.').next() {
+            _ if kind.documented().is_some() => "unstructured",
+            None | Some("" | "events") => "core",
+            Some(first) => first,
+        };
+        let (is, name) = match (list, package) {
+            (true, "unstructured") => ("a list", "UnstructuredList"),
+            (false, "unstructured") => ("not a list", "Unstructured"),
+            (true, _) => ("a list", &*kind.resource.list_kind()),
+            (false, _) => ("not a list", &*kind.resource.kind),
+        };
+        let message = format!("you requested {wanted}, but the requested object is {is} (*{package}.{name})");
         Self::new(406, "NotAcceptable", message)
     }
 

@@ -105,7 +105,7 @@ pub fn table<'a>(
     meta: &ListMeta,
     include: Include,
     columns: bool,
-) -> ApiResult<Vec<u8>> {
+) -> Vec<u8> {
     let now = Timestamp::now();
     let mut out = Vec::with_capacity(4096);
     out.extend_from_slice(br#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":"#);
@@ -142,7 +142,7 @@ pub fn table<'a>(
             Include::Object => {
                 out.extend_from_slice(br#","object":"#);
                 match source {
-                    Source::Stored(object) => out.extend_from_slice(&kind.text(object)?),
+                    Source::Stored(object) => out.extend_from_slice(&kind.dressed(object)),
                     Source::Loose(_, text) => out.extend_from_slice(text),
                 }
             }
@@ -150,5 +150,5 @@ pub fn table<'a>(
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");
-    Ok(out)
+    out
 }

@@ -3,7 +3,7 @@
 use barepod_admission::Operation;
 use barepod_kinds::time::rfc3339;
 use barepod_kinds::{Context, Denied, Invalid, Kind as ErrorKind};
-use barepod_schema::fields::UpdateOptions;
+use barepod_schema::fields::{ApplyOptions, UpdateOptions};
 use barepod_store::{Change, Expect, Object, Write, WriteError};
 use http::Response;
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use super::decode::{self, Expected};
 use super::encode::encode;
 use super::head::{Head, parse};
 use super::options::WriteOptions;
+use super::patch::apply_error;
 use super::registry::Kind;
 use super::reply::{self, Answer};
 use super::request::Request;
@@ -36,6 +37,18 @@ pub(super) struct Update<'a> {
     pub(super) replace: bool,
 }
 
+/// What an update makes of an object. It may be done again, with a newer object.
+pub(super) enum Edit<'c> {
+    /// Something of the stored form.
+    Stored(&'c mut Editing<'c>),
+    /// Something of the form that the version of the request shows, in that form.
+    Shown(&'c mut Editing<'c>),
+    /// A configuration is applied.
+    Apply(&'c Value, &'c ApplyOptions<'c>),
+}
+
+type Editing<'c> = dyn FnMut(&Value) -> ApiResult<Value> + Send + 'c;
+
 impl Engine {
     pub(super) async fn update(
         &self,
@@ -53,8 +66,9 @@ impl Engine {
         let (mut body, warnings) = decode::object(&request.content_type, &request.body, &expected, options.validation)?;
         check_name(&body, target)?;
         meta::set_namespace(&mut body, target)?;
-        kind.judge(request, target.name, &body, || self.store.get(&target.key()))?;
-        kind.to_stored(&mut body)?;
+        kind.judge(request, target.name, &body, || self.store.get(&target.key()))
+            .await?;
+        kind.to_stored(&mut body).await?;
         let create =
             subresource.is_empty() && kind.strategy.create_on_update() && self.store.get(&target.key()).is_none();
         let (code, answer) = if create {
@@ -71,16 +85,53 @@ impl Engine {
             };
             (
                 200,
-                self.update_with(request, target, &options, update, |_| Ok(body.clone()))
-                    .await?,
+                self.update_with(
+                    request,
+                    target,
+                    &options,
+                    update,
+                    Edit::Stored(&mut |_| Ok(body.clone())),
+                )
+                .await?,
             )
         };
-        let mut response = reply::object(request, kind, code, &answer)?;
+        let mut response = reply::object(request, kind, code, &answer).await?;
         reply::warn(&mut response, &warnings);
         Ok(response)
     }
 
-    /// Reads the object, lets `change` make the new one of it, prepares, checks and stores that, and starts again if
+    async fn edited(
+        &self,
+        request: &Request,
+        target: Target<'_>,
+        edit: &mut Edit<'_>,
+        old: &Value,
+    ) -> ApiResult<Value> {
+        let kind = target.kind;
+        match edit {
+            Edit::Stored(change) => change(old),
+            Edit::Shown(change) => {
+                let mut new = change(&*kind.shown(old).await?)?;
+                let current = || self.store.get(&target.key());
+                kind.judge(request, target.name, &new, current).await?;
+                kind.to_stored(&mut new).await?;
+                Ok(new)
+            }
+            Edit::Apply(config, options) => {
+                let mut new = kind.apply(Some(old), config, options).await?.map_err(apply_error)?;
+                // Nobody owns these, but who names them means the object as it was then.
+                for key in ["uid", "resourceVersion"] {
+                    match meta::text(config, key) {
+                        "" => {}
+                        given => drop(meta::of(&mut new).insert(key.into(), given.into())),
+                    }
+                }
+                Ok(new)
+            }
+        }
+    }
+
+    /// Reads the object, lets `edit` make the new one of it, prepares, checks and stores that, and starts again if
     /// the object was changed meanwhile and the new one does not insist on a version.
     pub(super) async fn update_with(
         &self,
@@ -88,7 +139,7 @@ impl Engine {
         target: Target<'_>,
         options: &WriteOptions,
         update: Update<'_>,
-        mut change: impl FnMut(&Value) -> ApiResult<Value> + Send,
+        mut edit: Edit<'_>,
     ) -> ApiResult<Answer> {
         let kind = target.kind;
         for _ in 0..ATTEMPTS {
@@ -96,8 +147,8 @@ impl Engine {
             let current = self.store.get(&target.key()).ok_or_else(|| target.not_found())?;
             let mut old = parse(&current);
             // What is stored in a former version is written even if nothing else changes.
-            let former = kind.renew(&mut old)?;
-            let new = change(&old)?;
+            let former = kind.renew(&mut old).await?;
+            let new = self.edited(request, target, &mut edit, &old).await?;
             let insists = !matches!(meta::text(&new, "resourceVersion"), "" | "0");
             let prepared = self
                 .prepare_update(request, target, options, update, (&old, former), new)
@@ -187,7 +238,7 @@ impl Engine {
                 now: &rfc3339(now),
                 reset_fields: reset_fields(kind, update.subresource),
             };
-            kind.book(Some(old), &mut new, &booking)?;
+            kind.book(Some(old), &mut new, &booking).await?;
         }
         if !former && same(&new, old) {
             if matches!(update.subresource, "" | "scale") {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use barepod_kinds::{Invalid, Kind as ErrorKind};
@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::accept::Form;
 use super::body::Body;
+use super::custom::TOGETHER;
 use super::encode::to_bytes;
 use super::get::revision;
 use super::head;
@@ -23,7 +24,7 @@ use super::request::Request;
 use super::select::{Scope, Selection};
 use super::status::{ApiError, ApiResult};
 use super::table::{self, Include, ListMeta, Source};
-use super::{Engine, Target, reply};
+use super::{Engine, Target, meta, reply};
 use crate::metrics::{Counter, labels};
 
 /// How often a watch that asked for bookmarks gets one, if anything happened.
@@ -52,17 +53,15 @@ impl Engine {
         let transform = match form {
             Form::Object if kind.converts() => Transform::Converted,
             Form::Object => Transform::Object,
-            Form::Metadata => Transform::Metadata,
-            Form::Table => Transform::Table {
-                include: Include::parse(&request.query)?,
-                columns: true,
-            },
+            Form::Metadata | Form::MetadataList => Transform::Metadata,
+            Form::Table => Transform::Table(Include::parse(&request.query)?),
         };
         let bookmarks = request.query.flag("allowWatchBookmarks")?.unwrap_or(false);
         let send_initial = send_initial_events(request)?;
         let asked = revision(request)?;
         let current = self.store.revision();
-        if let Some(asked) = asked.filter(|asked| *asked > current) {
+        // The state at a revision has to be here; what comes after it may as well come later.
+        if let Some(asked) = asked.filter(|asked| *asked > current && send_initial == Some(true)) {
             return Err(ApiError::future(asked, current));
         }
         let from_now = send_initial == Some(true) || (asked.is_none() && send_initial.is_none());
@@ -73,11 +72,12 @@ impl Engine {
             let listed = listed.map_err(|error| ApiError::internal(error.to_string()))?;
             (initial, after) = (listed.objects, listed.revision);
         }
-        let mut seconds = request.query.number::<u64>("timeoutSeconds")?.unwrap_or(0);
+        let asked = request.query.number("timeoutSeconds")?;
+        let mut seconds = asked.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
         if seconds == 0 {
             seconds = DEFAULT_TIMEOUT.as_secs() + after % 600 + u64::from(rand_byte());
         }
-        let (watcher, last_line) = match self.store.watch(scope.text(), after) {
+        let (watcher, last_line) = match self.store.watch(scope.text(), after.min(self.store.revision())) {
             Ok(watcher) => (Some(watcher), None),
             Err(ReadError::Compacted { requested, oldest }) => {
                 (None, Some(error_line(&ApiError::expired(requested, oldest))))
@@ -88,10 +88,14 @@ impl Engine {
             kind: kind.clone(),
             selection,
             transform,
+            columns: true,
             initial: initial.into_iter(),
+            waiting: Vec::new(),
+            converting: None,
             initial_bookmark: send_initial == Some(true) && bookmarks,
             watcher,
             last_line,
+            after,
             seen: after,
             bookmarked: after,
             timeout: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
@@ -140,32 +144,39 @@ fn send_initial_events(request: &Request) -> ApiResult<Option<bool>> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Transform {
     /// As stored.
     Object,
     /// In another version than the stored one.
     Converted,
     Metadata,
-    Table {
-        include: Include,
-        columns: bool,
-    },
+    Table(Include),
 }
+
+type Converting = dyn Future<Output = ApiResult<Vec<(&'static str, Value)>>> + Send;
 
 /// The body of a watch.
 pub struct WatchBody {
     kind: Arc<Kind>,
     selection: Selection,
     transform: Transform,
+    /// Whether the columns of tables are still to be told.
+    columns: bool,
     /// The state at the start, to be sent as added objects.
     initial: std::vec::IntoIter<Arc<Object>>,
+    /// What a webhook is to convert, with the types of the events.
+    waiting: Vec<(&'static str, Value)>,
+    /// What it converts; nothing else is sent before it.
+    converting: Option<Pin<Box<Converting>>>,
     /// Whether to say when the initial state is complete (KEP-3157).
     initial_bookmark: bool,
     /// Gone when the watch is over.
     watcher: Option<Watcher>,
     /// What is still to be said when the watch is over.
     last_line: Option<Bytes>,
+    /// What happened up to this revision is not told; it may be one of the future.
+    after: u64,
     /// The revision of the last event.
     seen: u64,
     /// The revision of the last bookmark.
@@ -181,18 +192,27 @@ pub struct WatchBody {
 impl WatchBody {
     /// The next piece of the body; `None` at its end.
     pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(chunk) = self.initial_chunk() {
-            return Poll::Ready(Some(chunk));
-        }
         loop {
+            if let Some(converting) = &mut self.converting {
+                let converted = ready!(converting.as_mut().poll(context));
+                self.converting = None;
+                return Poll::Ready(self.shown(converted));
+            }
+            if let Some(chunk) = self.initial_chunk() {
+                return Poll::Ready(Some(chunk));
+            }
+            if self.convert_waiting() {
+                continue;
+            }
             let mut chunk = Chunk::default();
-            while chunk.len() < CHUNK {
+            // Events are converted one at a time, so that each is shown that can be.
+            while chunk.len() < CHUNK && self.waiting.is_empty() {
                 let Some(watcher) = &mut self.watcher else { break };
                 match watcher.poll_next(context) {
                     Poll::Ready(Some(delivery)) => {
-                        self.seen = delivery.event.revision();
-                        if let Some(line) = self.line(&delivery) {
-                            chunk.push(line);
+                        if delivery.event.revision() > self.after {
+                            self.seen = delivery.event.revision();
+                            chunk.extend(self.line(&delivery));
                         }
                     }
                     Poll::Ready(None) => {
@@ -204,11 +224,11 @@ impl WatchBody {
                     Poll::Pending => break,
                 }
             }
-            if chunk.lines > 0 {
-                self.sent.add(chunk.lines);
-            }
-            if let Some(bytes) = chunk.take() {
+            if let Some(bytes) = self.counted(chunk) {
                 return Poll::Ready(Some(bytes));
+            }
+            if self.convert_waiting() {
+                continue;
             }
             if self.watcher.is_none() {
                 return Poll::Ready(self.last_line.take());
@@ -236,19 +256,62 @@ impl WatchBody {
 
     fn initial_chunk(&mut self) -> Option<Bytes> {
         let mut chunk = Chunk::default();
-        while chunk.len() < CHUNK {
+        while chunk.len() < CHUNK && self.waiting.len() < TOGETHER {
             let Some(object) = self.initial.next() else { break };
-            let line = self.transformed("ADDED", &object);
-            chunk.push(line);
+            chunk.extend(self.transformed("ADDED", &object));
         }
-        if self.initial.as_slice().is_empty() && std::mem::take(&mut self.initial_bookmark) {
+        let complete = self.initial.as_slice().is_empty() && self.waiting.is_empty();
+        if complete && std::mem::take(&mut self.initial_bookmark) {
             let line = self.bookmark(self.seen, true);
             chunk.push(line);
         }
+        self.counted(chunk)
+    }
+
+    fn counted(&self, mut chunk: Chunk) -> Option<Bytes> {
         if chunk.lines > 0 {
             self.sent.add(chunk.lines);
         }
         chunk.take()
+    }
+
+    /// Lets the webhook convert what waits for that; false if nothing does.
+    fn convert_waiting(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        let (types, mut objects): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
+        let kind = self.kind.clone();
+        self.converting = Some(Box::pin(async move {
+            kind.show(&mut objects).await?;
+            Ok(types.into_iter().zip(objects).collect())
+        }));
+        true
+    }
+
+    /// The lines of converted objects. What cannot be converted is the end, as it is where stored bytes cannot be read.
+    fn shown(&mut self, converted: ApiResult<Vec<(&'static str, Value)>>) -> Option<Bytes> {
+        let converted = match converted {
+            Ok(converted) => converted,
+            Err(error) => {
+                (self.watcher, self.last_line) = (None, None);
+                self.initial = Vec::new().into_iter();
+                self.initial_bookmark = false;
+                return Some(error_line(&error));
+            }
+        };
+        let mut chunk = Chunk::default();
+        for (type_, object) in &converted {
+            let text = to_bytes(object, false);
+            chunk.push(match self.transform {
+                Transform::Table(include) => {
+                    let revision = meta::text(object, "resourceVersion").to_owned();
+                    self.row(type_, include, revision, Source::Loose(object, &text))
+                }
+                _ => plain(type_, &text),
+            });
+        }
+        self.counted(chunk)
     }
 
     /// The line for an event, if it concerns this watch.
@@ -260,76 +323,66 @@ impl WatchBody {
                 EventKind::Modified => "MODIFIED",
                 EventKind::Deleted => "DELETED",
             };
-            return Some(match self.transform {
-                Transform::Object => delivery.line(|event| plain(type_, event.object.bytes())).clone(),
-                _ => self.transformed(type_, &event.object),
-            });
+            return self.shared(type_, delivery, event);
         }
         let selected = |object: &Object| self.selection.matches(&self.kind, object);
         let before = event.previous.as_deref().is_some_and(selected);
         let now = event.kind != EventKind::Deleted && selected(&event.object);
         match (before, now) {
             (false, false) => None,
-            (false, true) => Some(self.shared("ADDED", delivery, event)),
-            (true, true) => Some(self.shared("MODIFIED", delivery, event)),
-            (true, false) if event.kind == EventKind::Deleted => Some(self.shared("DELETED", delivery, event)),
+            (false, true) => self.shared("ADDED", delivery, event),
+            (true, true) => self.shared("MODIFIED", delivery, event),
+            (true, false) if event.kind == EventKind::Deleted => self.shared("DELETED", delivery, event),
             (true, false) => {
                 // What left the selection is shown as it was, with the revision of its leaving.
                 let left = event.previous.as_ref()?.at(event.revision());
-                Some(self.transformed("DELETED", &left))
+                self.transformed("DELETED", &left)
             }
         }
     }
 
     /// As [`WatchBody::transformed`]; uses the line that all watchers share if it says the same.
-    fn shared(&mut self, type_: &str, delivery: &Delivery, event: &Event) -> Bytes {
+    fn shared(&mut self, type_: &'static str, delivery: &Delivery, event: &Event) -> Option<Bytes> {
         let same = matches!(
             (type_, event.kind),
             ("ADDED", EventKind::Added) | ("MODIFIED", EventKind::Modified) | ("DELETED", EventKind::Deleted)
         );
         match self.transform {
-            Transform::Object if same => delivery.line(|event| plain(type_, event.object.bytes())).clone(),
+            Transform::Object if same => Some(delivery.line(|event| plain(type_, event.object.bytes())).clone()),
             _ => self.transformed(type_, &event.object),
         }
     }
 
-    fn transformed(&mut self, type_: &str, object: &Object) -> Bytes {
-        self.try_transformed(type_, object)
-            .unwrap_or_else(|error| plain("ERROR", &to_bytes(&error.to_value(), false)))
-    }
-
-    fn try_transformed(&mut self, type_: &str, object: &Object) -> ApiResult<Bytes> {
-        Ok(match &mut self.transform {
+    /// The line for an object, unless a webhook has to be asked for it.
+    fn transformed(&mut self, type_: &'static str, object: &Object) -> Option<Bytes> {
+        let converts = matches!(self.transform, Transform::Converted | Transform::Table(_));
+        if converts && self.kind.reshapes() {
+            self.waiting.push((type_, head::parse(object)));
+            return None;
+        }
+        Some(match self.transform {
             Transform::Object => plain(type_, object.bytes()),
-            Transform::Converted => plain(type_, &self.kind.text(object)?),
+            Transform::Converted => plain(type_, &self.kind.dressed(object)),
             Transform::Metadata => {
                 let mut text = Vec::new();
                 table::partial(object.bytes(), &mut text);
                 plain(type_, &text)
             }
-            Transform::Table { include, columns } => {
-                let meta = ListMeta {
-                    revision: object.revision().to_string(),
-                    ..ListMeta::default()
-                };
-                let first = std::mem::take(columns);
-                let shown = match self.kind.reshapes() {
-                    true => {
-                        let mut value = head::parse(object);
-                        self.kind.show(&mut value)?;
-                        let text = to_bytes(&value, false);
-                        Some((value, text))
-                    }
-                    false => None,
-                };
-                let source = match &shown {
-                    Some((value, text)) => Source::Loose(value, text),
-                    None => Source::Stored(object),
-                };
-                let source = std::iter::once(source);
-                plain(type_, &table::table(&self.kind, source, &meta, *include, first)?)
+            Transform::Table(include) => {
+                self.row(type_, include, object.revision().to_string(), Source::Stored(object))
             }
         })
+    }
+
+    /// The line with the table of one object.
+    fn row(&mut self, type_: &str, include: Include, revision: String, source: Source<'_>) -> Bytes {
+        let meta = ListMeta {
+            revision,
+            ..ListMeta::default()
+        };
+        let first = std::mem::take(&mut self.columns);
+        let source = std::iter::once(source);
+        plain(type_, &table::table(&self.kind, source, &meta, include, first))
     }
 
     fn bookmark(&mut self, at: u64, initial_end: bool) -> Bytes {
@@ -341,7 +394,7 @@ impl WatchBody {
         let (kind, api_version) = match self.transform {
             Transform::Object | Transform::Converted => (&*self.kind.resource.kind, self.kind.api_version.as_str()),
             Transform::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1"),
-            Transform::Table { .. } => {
+            Transform::Table(_) => {
                 let table = json!({
                     "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
                     "columnDefinitions": null, "rows": [],
@@ -379,6 +432,12 @@ struct Chunk {
 impl Chunk {
     fn len(&self) -> usize {
         self.first.as_ref().map_or(0, Bytes::len) + self.all.len()
+    }
+
+    fn extend(&mut self, line: Option<Bytes>) {
+        if let Some(line) = line {
+            self.push(line);
+        }
     }
 
     fn push(&mut self, line: Bytes) {

@@ -85,21 +85,21 @@ impl Engine {
             round.require();
         }
         for (at, hook) in hooks.iter().enumerate() {
-            let Some(kind) = self.concerned(hook, told, object)? else {
+            let Some(kind) = self.concerned(hook, told, object).await? else {
                 continue;
             };
             let id = (hook.configuration.clone(), hook.name.clone());
             if round.again && !round.required.contains(&id) {
                 continue;
             }
-            let shown = shown(&kind, told, object)?;
+            let shown = shown(&kind, told, object).await?;
             let answer = self.ask(hook, Phase::Mutating, &kind, told, &shown).await;
             let Some(verdict) = settle(hook, Phase::Mutating, at, told, answer)? else {
                 continue;
             };
             let mut mutated = false;
             if let Some(patch) = verdict.patch {
-                let new = patched(&hook.name, &kind, told, &shown, &patch)?;
+                let new = patched(&hook.name, &kind, told, &shown, &patch).await?;
                 mutated = new != *object;
                 *object = new;
             }
@@ -127,12 +127,13 @@ impl Engine {
         }
         let mut concerned = Vec::new();
         for (at, hook) in hooks.iter().enumerate() {
-            if let Some(kind) = self.concerned(hook, told, object)? {
+            if let Some(kind) = self.concerned(hook, told, object).await? {
                 concerned.push((at, hook, kind));
             }
         }
         let calls = concerned.iter().map(async |(_, hook, kind)| {
-            let shown = shown(kind, told, object).map_err(|error| Failure::Call(error.message))?;
+            let shown = shown(kind, told, object).await;
+            let shown = shown.map_err(|error| Failure::Call(error.message))?;
             self.ask(hook, Phase::Validating, kind, told, &shown).await
         });
         for ((at, hook, _), answer) in concerned.iter().zip(join_all(calls).await) {
@@ -142,11 +143,11 @@ impl Engine {
     }
 
     /// The version of the object that a webhook wants to see; `None` if it is not about it.
-    fn concerned(&self, hook: &Webhook, told: Told<'_>, object: &Value) -> ApiResult<Option<Arc<Kind>>> {
+    async fn concerned(&self, hook: &Webhook, told: Told<'_>, object: &Value) -> ApiResult<Option<Arc<Kind>>> {
         let Some(kind) = self.matched(&hook.matching, told, object)? else {
             return Ok(None);
         };
-        match self.conditions_hold(&hook.conditions, &kind, told, object)? {
+        match self.conditions_hold(&hook.conditions, &kind, told, object).await? {
             Ok(true) => Ok(Some(kind)),
             Ok(false) => Ok(None),
             Err(_) if hook.passes_on_failure => Ok(None),
@@ -233,9 +234,10 @@ impl Engine {
         object: &Value,
     ) -> Result<Verdict, Failure> {
         let uid = meta::new_uid();
+        let request = review(&uid, kind, told, object).await;
         let review = json!({
             "kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{}", hook.version),
-            "request": review(&uid, kind, told, object).map_err(|error| Failure::Call(error.message))?,
+            "request": request.map_err(|error| Failure::Call(error.message))?,
         });
         let limit = Duration::from_secs(hook.timeout_seconds);
         let answer = match tokio::time::timeout(limit, self.post(hook, &review)).await {
@@ -335,16 +337,22 @@ fn settle(
 }
 
 /// An object in the version that a webhook asks for.
-pub(super) fn shown(kind: &Kind, told: Told<'_>, object: &Value) -> ApiResult<Value> {
+pub(super) async fn shown(kind: &Kind, told: Told<'_>, object: &Value) -> ApiResult<Value> {
     if object.is_null() || told.sent.is_some() {
         Ok(object.clone())
     } else {
-        Ok(kind.shown(object)?.into_owned())
+        Ok(kind.shown(object).await?.into_owned())
     }
 }
 
 /// The object after a patch, as it would be stored.
-pub(super) fn patched(who: &str, kind: &Arc<Kind>, told: Told<'_>, shown: &Value, patch: &Value) -> ApiResult<Value> {
+pub(super) async fn patched(
+    who: &str,
+    kind: &Arc<Kind>,
+    told: Told<'_>,
+    shown: &Value,
+    patch: &Value,
+) -> ApiResult<Value> {
     if shown.is_null() {
         return Err(ApiError::internal(format!(
             "admission webhook {who:?} attempted to modify the object, which is not supported for this operation"
@@ -368,14 +376,14 @@ pub(super) fn patched(who: &str, kind: &Arc<Kind>, told: Told<'_>, shown: &Value
         .and_then(|()| decode::conform(&mut new, &expected, Vec::new()))
         .map_err(|error| wrong(error.message))?;
     if told.sent.is_none() {
-        kind.to_stored(&mut new)?;
+        kind.to_stored(&mut new).await?;
         kind.default_stored(&mut new);
     }
     Ok(new)
 }
 
 /// The `request` of a review, also what policies see as `request`.
-pub(super) fn review(uid: &str, kind: &Kind, told: Told<'_>, object: &Value) -> ApiResult<Value> {
+pub(super) async fn review(uid: &str, kind: &Kind, told: Told<'_>, object: &Value) -> ApiResult<Value> {
     let asked = told.asked(kind);
     let own = told.target.kind;
     let name_of = |kind: &Kind| match told.sent {
@@ -386,7 +394,7 @@ pub(super) fn review(uid: &str, kind: &Kind, told: Told<'_>, object: &Value) -> 
         None => json!({"group": kind.resource.group, "version": kind.resource.version, "kind": kind.resource.kind}),
     };
     let resource = |kind: &Kind| json!({"group": kind.resource.group, "version": kind.resource.version, "resource": kind.resource.plural});
-    let old = told.old.map_or(Ok(Value::Null), |old| shown(kind, told, old))?;
+    let old = shown(kind, told, told.old.unwrap_or(&Value::Null)).await?;
     let mut request = json!({
         "uid": uid, "kind": name_of(kind), "resource": resource(kind),
         "requestKind": name_of(own), "requestResource": resource(own),

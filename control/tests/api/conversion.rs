@@ -1,7 +1,11 @@
 //! Custom resources whose versions a webhook converts.
 
 use crate::support::hook::Hook;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
 use crate::support::{Api, names};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -58,6 +62,10 @@ fn convert(request: &Value) -> Value {
 }
 
 async fn start() -> (Api, Hook) {
+    start_with(convert).await
+}
+
+async fn start_with(convert: fn(&Value) -> Value) -> (Api, Hook) {
     let api = Api::new().await;
     let hook = Hook::start(Box::new(convert)).await;
     api.post(DEFINITIONS, definition(&hook)).await.ok();
@@ -68,7 +76,7 @@ fn host(version: &str, name: &str, spec: Value) -> Value {
     json!({"apiVersion": format!("example.com/{version}"), "kind": "Host", "metadata": {"name": name}, "spec": spec})
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn every_version_shows_every_object() {
     let (api, hook) = start().await;
     let made = api
@@ -102,7 +110,7 @@ async fn every_version_shows_every_object() {
     assert_eq!(table["rows"][0]["cells"], json!(["a", "a.example"]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn objects_are_written_in_every_version() {
     let (api, _hook) = start().await;
     api.post(OLD, host("v1", "a", json!({"hostPort": "a.example:1"})))
@@ -155,7 +163,7 @@ async fn objects_are_written_in_every_version() {
     assert_eq!(refused.value["details"]["causes"][0]["field"], "spec.host");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_new_version_is_stored_when_objects_are_written() {
     let (api, _hook) = start().await;
     api.post(OLD, host("v1", "a", json!({"hostPort": "a.example:1"})))
@@ -185,7 +193,75 @@ async fn a_new_version_is_stored_when_objects_are_written() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread, so that whoever held it while a webhook is asked would stop everything, the webhook too.
+#[tokio::test]
+async fn a_slow_webhook_delays_nobody_else() {
+    const SLOW: Duration = Duration::from_secs(1);
+    let (api, hook) = start_with(|request| {
+        let mut answer = convert(request);
+        answer["afterMs"] = json!(SLOW.as_millis() as u64);
+        answer
+    })
+    .await;
+    for at in 0..50 {
+        let made = host("v1", &format!("h{at}"), json!({"hostPort": format!("h{at}.example:1")}));
+        api.post(OLD, made).await.ok();
+    }
+    let began = Instant::now();
+    let asked = (0..50).map(async |at| {
+        let shown = api.get(&format!("{NEW}/h{at}")).await.ok();
+        assert_eq!(shown["spec"]["host"], format!("h{at}.example"));
+    });
+    let mut slow = pin!(join_all(asked));
+    let (mut longest, other) = (Duration::ZERO, format!("{OLD}/h0"));
+    loop {
+        let one = Instant::now();
+        tokio::select! {
+            _ = &mut slow => break,
+            other = api.get(&other) => drop(other.ok()),
+        }
+        longest = longest.max(one.elapsed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(began.elapsed() < 3 * SLOW, "one after the other: {:?}", began.elapsed());
+    assert!(longest < SLOW / 2, "somebody else waited {longest:?}");
+    assert_eq!(hook.asked().len(), 50);
+}
+
+#[tokio::test]
+async fn events_come_in_order_and_end_with_what_cannot_be_converted() {
+    let (api, hook) = start().await;
+    for name in ["a", "b"] {
+        api.post(OLD, host("v1", name, json!({"hostPort": "x.example:1"})))
+            .await
+            .ok();
+    }
+    let initial = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut watch = api.watch(&format!("{NEW}?{initial}"), "").await;
+    let (_, first) = watch.next().await.unwrap();
+    assert_eq!(first["spec"], json!({"host": "x.example", "port": "1"}));
+    assert_eq!(watch.names(2).await, ["ADDED b", "BOOKMARK "]);
+    assert_eq!(hook.asked().len(), 1);
+    let mut tables = api.watch(&format!("{NEW}?watch=true"), TABLE).await;
+    let (_, first) = tables.next().await.unwrap();
+    assert_eq!(first["rows"][0]["cells"], json!(["a", "x.example"]));
+    assert_eq!(first["columnDefinitions"][1]["name"], "host");
+    let (_, second) = tables.next().await.unwrap();
+    assert_eq!(
+        (&second["columnDefinitions"], &second["rows"][0]["cells"][0]),
+        (&Value::Null, &json!("b"))
+    );
+    api.delete(&format!("{OLD}/a"), Value::Null).await.ok();
+    api.post(OLD, host("v1", "bad", json!({"hostPort": "x.example:1"})))
+        .await
+        .ok();
+    assert_eq!(watch.names(1).await, ["DELETED a"]);
+    let (type_, error) = watch.next().await.unwrap();
+    assert_eq!((type_.as_str(), &error["code"]), ("ERROR", &json!(500)));
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
 async fn a_webhook_that_fails_fails_the_request() {
     let (api, hook) = start().await;
     api.post(OLD, host("v1", "bad", json!({"hostPort": "a.example:1"})))

@@ -424,7 +424,8 @@ async fn a_definition_goes_after_its_objects() {
     waiting["spec"]["names"] = json!({"plural": "gadgets", "kind": "Widget"});
     let waiting = api.post(DEFINITIONS, waiting).await.ok();
     assert_eq!(waiting["status"]["conditions"][0]["reason"], "ListKindConflict");
-    assert_eq!(api.get("/apis/example.com/v1/gadgets").await.code, 404);
+    let gone = api.get("/apis/example.com/v1/gadgets").await;
+    assert_eq!((gone.code, gone.value), (404, json!("404 page not found\n")));
     let path = format!("{DEFINITIONS}/widgets.example.com");
     let going = api.delete(&path, json!(null)).await.ok();
     assert!(going["metadata"]["deletionTimestamp"].is_string());

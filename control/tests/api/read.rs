@@ -57,6 +57,31 @@ async fn an_expired_page_tells_how_to_go_on() {
 }
 
 #[tokio::test]
+async fn numbers_are_numbers() {
+    let api = Api::new().await;
+    for query in [
+        "timeoutSeconds=x",
+        "limit=x",
+        "watch=1&timeoutSeconds=x",
+        "watch=1&limit=x",
+    ] {
+        let refused = api.get(&format!("{PODS}?{query}")).await;
+        let why = r#"strconv.ParseInt: parsing "x": invalid syntax"#;
+        assert_eq!(refused.status(), (400, "BadRequest", why), "{query}");
+    }
+    assert_eq!(api.delete(&format!("{PODS}?limit="), Value::Null).await.code, 400);
+    api.post(PODS, pod("a")).await.ok();
+    // A field without a value.
+    let selected = async |selector: &str| {
+        api.get(&format!("{PODS}?fieldSelector=status.podIPs{selector}"))
+            .await
+            .ok()
+    };
+    assert_eq!(names(&selected("=").await), ["a"]);
+    assert!(names(&selected("%3D10.0.0.1").await).is_empty());
+}
+
+#[tokio::test]
 async fn versions_of_lists() {
     let api = Api::new().await;
     let made = api.post(MAPS, map("a")).await.ok();
@@ -180,6 +205,22 @@ async fn representations() {
         (list["items"][0].get("spec"), &list["items"][0]["kind"]),
         (None, &json!("PartialObjectMetadata"))
     );
+    let one = partial.replace("MetadataList", "Metadata");
+    let object = api.get_as(&format!("{PODS}/a"), &one).await.ok();
+    assert_eq!(
+        (&object["kind"], object.get("spec")),
+        (&json!("PartialObjectMetadata"), None)
+    );
+    let unfit = api.get_as(PODS, &format!("{one},application/json")).await;
+    let why = "you requested PartialObjectMetadata, but the requested object is a list (*core.PodList)";
+    assert_eq!(unfit.status(), (406, "NotAcceptable", why));
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    api.post(roles, json!({"metadata": {"name": "r"}, "rules": []}))
+        .await
+        .ok();
+    let unfit = api.get_as(&format!("{roles}/r"), partial).await;
+    let why = "you requested PartialObjectMetadataList, but the requested object is not a list (*rbac.ClusterRole)";
+    assert_eq!(unfit.status(), (406, "NotAcceptable", why));
     let protobuf = api.get_as(PODS, "application/vnd.kubernetes.protobuf").await;
     assert_eq!(
         (protobuf.code, protobuf.value["reason"].as_str()),
@@ -232,9 +273,10 @@ async fn paths_that_are_not_served() {
     let api = Api::new().await;
     for path in [
         "/api/v1/nothings",
-        "/apis/metrics.k8s.io",
-        "/apis/none/v1/x",
-        "/x",
+        "/api/v2",
+        "/apis/apps/v9",
+        "/apis/apps/v9/x",
+        "/version/x",
         "/api/v1/namespaces/default/nodes",
     ] {
         let answer = api.get(path).await;
@@ -244,6 +286,17 @@ async fn paths_that_are_not_served() {
             "{path}"
         );
     }
+    for path in ["/apis/metrics.k8s.io", "/apis/none/v1/x", "/x", "/openapi/v3/apis/none"] {
+        let answer = api.get(path).await;
+        assert_eq!(
+            (answer.code, &answer.value),
+            (404, &json!("404 page not found\n")),
+            "{path}"
+        );
+    }
+    let page = api.raw("GET", "/x", &[], Vec::new()).await;
+    assert_eq!(page.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
     assert_eq!(api.post("/api/v1/pods", pod("a")).await.code, 405);
     assert_eq!(api.put(PODS, pod("a")).await.code, 405);
     assert_eq!(api.delete("/api/v1/namespaces", Value::Null).await.code, 405);

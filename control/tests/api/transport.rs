@@ -16,6 +16,10 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 #[tokio::test]
 async fn certificates_are_identities() {
     let cluster = Cluster::start().await;
+    let versions = cluster.admin("GET", "/api", Value::Null).await;
+    let address = format!("192.0.2.1:{}", cluster.address.port());
+    let addresses = json!([{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]);
+    assert_eq!(versions["serverAddressByClientCIDRs"], addresses);
     for path in ["/healthz", "/livez", "/readyz", "/version"] {
         assert_eq!(cluster.call(None, "GET", path, Value::Null).await.0, 200, "{path}");
     }

@@ -77,6 +77,25 @@ async fn selections_add_and_delete() {
 }
 
 #[tokio::test]
+async fn what_comes_after_a_revision_of_the_future_is_told_when_it_comes() {
+    let api = Api::new().await;
+    let made = api.post(MAPS, map("a")).await.ok();
+    let version: u64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let query = format!("watch=true&resourceVersion={}", version + 2);
+    let mut watch = api.watch(&format!("{MAPS}?{query}"), "").await;
+    for name in ["b", "c"] {
+        api.post(MAPS, map(name)).await.ok();
+    }
+    assert!(watch.quiet().await);
+    api.post(MAPS, map("d")).await.ok();
+    assert_eq!(watch.names(1).await, ["ADDED d"]);
+    // The state at that revision cannot be told.
+    let state = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let query = format!("watch=true&resourceVersion={}&{state}", version + 9);
+    assert_eq!(api.get(&format!("{MAPS}?{query}")).await.code, 504);
+}
+
+#[tokio::test]
 async fn initial_events_end_with_a_bookmark() {
     let api = Api::new().await;
     api.post(MAPS, map("a")).await.ok();

@@ -235,6 +235,40 @@ async fn who_wants_to_sees_what_came_after_it() {
 }
 
 #[tokio::test]
+async fn a_name_is_generated_after_those_that_change() {
+    let api = Api::new().await;
+    let changes = Hook::start(Box::new(
+        |request| match request["object"]["metadata"]["generateName"].as_str() {
+            Some("named-") => patch(&json!([{"op": "add", "path": "/metadata/name", "value": "chosen"}])),
+            _ => yes(),
+        },
+    ))
+    .await;
+    let judges = Hook::start(Box::new(|_| yes())).await;
+    let rules = || rule("", "v1", "configmaps");
+    configure(&api, MUTATING, "a", changes.client(), rules(), json!({})).await;
+    configure(&api, VALIDATING, "b", judges.client(), rules(), json!({})).await;
+    let nameless = |base: &str| json!({"metadata": {"generateName": base}});
+    let made = api.post(MAPS, nameless("job-")).await.ok();
+    let name = &made["metadata"]["name"];
+    assert!(name.as_str().unwrap().starts_with("job-"));
+    let seen = |asked: Vec<Value>| {
+        (
+            asked[0].get("name").cloned(),
+            asked[0]["object"]["metadata"].get("name").cloned(),
+        )
+    };
+    assert_eq!(seen(changes.asked()), (None, None));
+    assert_eq!(seen(judges.asked()), (Some(name.clone()), Some(name.clone())));
+    // Who is asked may give one, which is not tried twice.
+    assert_eq!(
+        api.post(MAPS, nameless("named-")).await.ok()["metadata"]["name"],
+        "chosen"
+    );
+    assert_eq!(api.post(MAPS, nameless("named-")).await.status().1, "AlreadyExists");
+}
+
+#[tokio::test]
 async fn what_is_sent_to_a_subresource_is_shown_as_it_is() {
     let api = Api::new().await;
     let hook = Hook::start(Box::new(|request| {

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -18,7 +19,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// What the webhook answers to the `request` of a review: the `response` without its uid. Null is no answer at all.
+/// What the webhook answers to the `request` of a review: the `response` without its uid. Null is no answer at all, and
+/// with `afterMs` it comes later.
 pub type Answer = Box<dyn Fn(&Value) -> Value + Send + Sync>;
 
 pub struct Hook {
@@ -98,6 +100,9 @@ async fn respond(
     let mut response = answer(&asked);
     if response.is_null() {
         std::future::pending::<()>().await;
+    }
+    if let Some(ms) = response["afterMs"].as_u64() {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
     }
     response["uid"] = asked["uid"].clone();
     review["response"] = response;

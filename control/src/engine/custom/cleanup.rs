@@ -17,7 +17,7 @@ use crate::engine::options::WriteOptions;
 use crate::engine::registry::Kind;
 use crate::engine::request::Request;
 use crate::engine::status::ApiResult;
-use crate::engine::update::Update;
+use crate::engine::update::{Edit, Update};
 use crate::engine::{Engine, Target, meta};
 
 /// How long objects that are held by others are waited for before the next look.
@@ -162,13 +162,14 @@ impl Engine {
             book: false,
             replace: false,
         };
-        let changed = self.update_with(&request, target, &options, update, |old| {
+        let mut change = |old: &Value| {
             let mut new = old.clone();
             change(&mut new);
             meta::of(&mut new).remove("resourceVersion");
             Ok(new)
-        });
-        match changed.await {
+        };
+        let edit = Edit::Stored(&mut change);
+        match self.update_with(&request, target, &options, update, edit).await {
             Err(error) if error.code == 404 => Ok(()),
             written => written.map(drop),
         }

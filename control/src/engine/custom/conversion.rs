@@ -1,7 +1,6 @@
 //! Conversion of custom resources by webhooks.
 //!
-//! Objects are shown in the middle of work that does not wait for anything else: lists, events, tables. A call therefore
-//! holds its thread, which the runtime replaces meanwhile; lists ask for many objects at once, and answers are kept.
+//! Lists and events ask for many objects at once; answers about single ones are kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +8,6 @@ use std::time::Duration;
 
 use barepod_store::{Range, Store};
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 
 use crate::engine::call::Place;
 use crate::engine::head::parse;
@@ -21,7 +19,7 @@ use crate::http::Extensions;
 /// How long a webhook may take.
 const SECONDS: u64 = 30;
 /// How many objects are sent at once.
-const TOGETHER: usize = 500;
+pub(in crate::engine) const TOGETHER: usize = 500;
 /// How many answers are kept, and how long the text of an object may be for that.
 const KEPT: usize = 1024;
 const KEPT_BYTES: usize = 32 << 10;
@@ -66,7 +64,7 @@ pub(super) struct Converter {
     client: Value,
     review_version: &'static str,
     /// By the object's text and the version.
-    known: Mutex<HashMap<(String, String), Arc<Value>>>,
+    known: Mutex<HashMap<(String, String), Value>>,
 }
 
 impl Converter {
@@ -94,36 +92,27 @@ impl Converter {
         }))
     }
 
-    /// An object in another version.
-    pub(super) fn convert(&self, object: &Value, api_version: &str) -> ApiResult<Arc<Value>> {
-        let key = (object.to_string(), api_version.to_owned());
+    /// Objects in another version.
+    pub(super) async fn convert(&self, objects: &[&Value], api_version: &str) -> ApiResult<Vec<Value>> {
+        let key = match objects {
+            [object] => Some((object.to_string(), api_version.to_owned())).filter(|(text, _)| text.len() <= KEPT_BYTES),
+            _ => None,
+        };
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known().get(&key) {
-            return Ok(found.clone());
+        if let Some(found) = key.as_ref().and_then(|key| known().get(key).cloned()) {
+            return Ok(vec![found]);
         }
-        let mut converted = self.convert_all(&[object], api_version)?;
-        let converted = Arc::new(
-            converted
-                .pop()
-                .ok_or_else(|| self.failed(&object["apiVersion"], "no object came back"))?,
-        );
-        if key.0.len() <= KEPT_BYTES {
+        let mut converted = Vec::with_capacity(objects.len());
+        for part in objects.chunks(TOGETHER) {
+            let answer = self.call(part, api_version).await;
+            converted.extend(answer.map_err(|why| self.failed(&part[0]["apiVersion"], &why))?);
+        }
+        if let (Some(key), [converted]) = (key, converted.as_slice()) {
             let mut known = known();
             if known.len() >= KEPT {
                 known.clear();
             }
             known.insert(key, converted.clone());
-        }
-        Ok(converted)
-    }
-
-    /// Objects in another version.
-    pub(super) fn convert_all(&self, objects: &[&Value], api_version: &str) -> ApiResult<Vec<Value>> {
-        let mut converted = Vec::with_capacity(objects.len());
-        for part in objects.chunks(TOGETHER) {
-            let from = &part[0]["apiVersion"];
-            let part = wait(self.call(part, api_version)).map_err(|why| self.failed(from, &why))?;
-            converted.extend(part);
         }
         Ok(converted)
     }
@@ -206,19 +195,4 @@ fn accept(old: &Value, new: &Value, api_version: &str) -> Result<Value, String> 
     }
     taken["metadata"] = metadata;
     Ok(taken)
-}
-
-/// Waits for an answer where nothing else can be waited for.
-fn wait<T: Send>(answer: impl Future<Output = Result<T, String>> + Send) -> Result<T, String> {
-    if let Ok(handle) = Handle::try_current()
-        && handle.runtime_flavor() == RuntimeFlavor::MultiThread
-    {
-        return tokio::task::block_in_place(|| handle.block_on(answer));
-    }
-    let alone = || {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| error.to_string())?.block_on(answer)
-    };
-    let ended = std::thread::scope(|scope| scope.spawn(alone).join());
-    ended.unwrap_or_else(|_| Err("the call panicked".to_owned()))
 }

@@ -22,6 +22,7 @@ use super::head::parse;
 use super::registry::Kind;
 
 use conversion::Caller;
+pub(super) use conversion::TOGETHER;
 
 pub(super) use conform::conform;
 pub(super) use definition::{check, is_definition};

@@ -1,6 +1,7 @@
 //! The versions of a custom resource.
 
 use std::cmp::Ordering;
+use std::slice;
 use std::sync::Arc;
 
 use barepod_kinds::Invalid;
@@ -91,9 +92,9 @@ impl Versions {
     }
 
     /// Makes an object of this version a stored one.
-    pub fn to_stored(&self, object: &mut Value) -> ApiResult<()> {
+    pub async fn to_stored(&self, object: &mut Value) -> ApiResult<()> {
         self.schema.fill(object);
-        self.reshape(object, &self.stored)?;
+        self.reshape(slice::from_mut(object), &self.stored).await?;
         stamp(object, &self.stored);
         if self.judge.is_some() {
             show(&self.stored_schema, object);
@@ -101,56 +102,62 @@ impl Versions {
         Ok(())
     }
 
-    /// Makes a stored object one of this version: what the schema meanwhile knows, and with its defaults.
-    pub fn show(&self, object: &mut Value) -> ApiResult<()> {
-        self.reshape(object, &self.api_version)?;
-        stamp(object, &self.api_version);
-        show(&self.schema, object);
+    /// Makes stored objects those of this version.
+    pub async fn show(&self, objects: &mut [Value]) -> ApiResult<()> {
+        self.reshape(objects, &self.api_version).await?;
+        objects.iter_mut().for_each(|object| self.dress(object));
         Ok(())
     }
 
+    /// Makes an object that differs from this version in name at most one of it: what the schema meanwhile knows, and
+    /// with its defaults.
+    pub fn dress(&self, object: &mut Value) {
+        stamp(object, &self.api_version);
+        show(&self.schema, object);
+    }
+
     /// Makes an object that was stored in a version of former times one of the version that is stored now; true if it was.
-    pub fn renew(&self, object: &mut Value) -> ApiResult<bool> {
+    pub async fn renew(&self, object: &mut Value) -> ApiResult<bool> {
         let former = self.converter.is_some() && object["apiVersion"] != self.stored.as_str();
-        self.reshape(object, &self.stored)?;
+        self.reshape(slice::from_mut(object), &self.stored).await?;
         Ok(former)
     }
 
-    /// As [`Versions::show`], for many objects.
-    pub fn show_all(&self, objects: &mut [Value]) -> ApiResult<()> {
-        if let Some(converter) = &self.converter {
-            let is_other = |object: &Value| object["apiVersion"] != self.api_version.as_str();
-            let others: Vec<usize> = (0..objects.len()).filter(|at| is_other(&objects[*at])).collect();
-            let sent: Vec<&Value> = others.iter().map(|at| &objects[*at]).collect();
-            for (at, converted) in others.iter().zip(converter.convert_all(&sent, &self.api_version)?) {
-                objects[*at] = converted;
-            }
-        }
-        objects.iter_mut().try_for_each(|object| self.show(object))
-    }
-
-    /// An object of this version in another one.
-    pub fn convert(&self, object: &Value, api_version: &str) -> Option<(Shape<'_>, Value)> {
+    /// An object of this version in another one; `None` if there is no such version.
+    pub async fn convert(&self, object: &Value, api_version: &str) -> Option<Value> {
         let (name, schema) = self.all.iter().find(|(name, _)| name == api_version)?;
         let mut object = object.clone();
-        if let Err(error) = self.reshape(&mut object, name) {
+        if let Err(error) = self.reshape(slice::from_mut(&mut object), name).await {
             tracing::warn!(%error, "the owners of fields are those of another version");
             return None;
         }
         stamp(&mut object, name);
         show(schema, &mut object);
-        Some((Shape::Custom(schema), object))
+        Some(object)
     }
 
-    /// Lets the webhook convert an object that is of another version.
-    fn reshape(&self, object: &mut Value, api_version: &str) -> ApiResult<()> {
-        match &self.converter {
-            Some(converter) if object["apiVersion"] != api_version => {
-                *object = (*converter.convert(object, api_version)?).clone();
-                Ok(())
-            }
-            _ => Ok(()),
+    /// The structure of objects of a version.
+    pub fn shape(&self, api_version: &str) -> Option<Shape<'_>> {
+        let (_, schema) = self.all.iter().find(|(name, _)| name == api_version)?;
+        Some(Shape::Custom(schema))
+    }
+
+    /// Lets the webhook convert the objects that are of another version.
+    async fn reshape(&self, objects: &mut [Value], api_version: &str) -> ApiResult<()> {
+        let Some(converter) = &self.converter else {
+            return Ok(());
+        };
+        let is_other = |object: &Value| object["apiVersion"] != api_version;
+        let others: Vec<usize> = (0..objects.len()).filter(|at| is_other(&objects[*at])).collect();
+        if others.is_empty() {
+            return Ok(());
         }
+        let sent: Vec<&Value> = others.iter().map(|at| &objects[*at]).collect();
+        let converted = converter.convert(&sent, api_version).await?;
+        for (at, converted) in others.into_iter().zip(converted) {
+            objects[at] = converted;
+        }
+        Ok(())
     }
 }
 

@@ -181,6 +181,8 @@ impl Strategy for Pod {
             "spec.hostNetwork",
             "status.phase",
             "status.podIP",
+            // Known by name only: kube-apiserver gives it no value.
+            "status.podIPs",
             "status.nominatedNodeName",
         ]
     }
