@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use barepod_client::{Read, yaml};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -33,6 +34,10 @@ pub enum Error {
     Read(#[from] std::io::Error),
 }
 
+/// How often the directory is read while it cannot be watched, as kubelet's `fileCheckFrequency` has it: containers of root
+/// share the number of inotify instances with the node (`fs.inotify.max_user_instances`, inotify(7)).
+const UNWATCHED: Duration = Duration::from_secs(20);
+
 /// Sends the whole set of static pods whenever the directory changes, until `shutdown`.
 pub async fn run(dir: PathBuf, node_name: String, pods: mpsc::Sender<Vec<Pod>>, mut shutdown: watch::Receiver<bool>) {
     let mut seen = BTreeMap::new();
@@ -47,17 +52,18 @@ pub async fn run(dir: PathBuf, node_name: String, pods: mpsc::Sender<Vec<Pod>>, 
         if pods.send(all).await.is_err() {
             return;
         }
-        let watcher = match watcher {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                tracing::error!(dir = %dir.display(), %error, "manifests are not watched; static pods stay as they are");
-                let _ = shutdown.wait_for(|it| *it).await;
-                return;
+        let change = async {
+            match watcher {
+                Ok(watcher) => changed(&watcher).await,
+                Err(error) => {
+                    tracing::warn!(dir = %dir.display(), %error, "manifests are not watched, but looked at now and then");
+                    tokio::time::sleep(UNWATCHED).await;
+                }
             }
         };
         tokio::select! {
             _ = shutdown.wait_for(|it| *it) => return,
-            () = changed(&watcher) => {}
+            () = change => {}
         }
     }
 }
@@ -233,6 +239,23 @@ mod tests {
             one(&GOOD.replace("image: i", "image: j")).unwrap().metadata.uid,
             Some(uid)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_watched_is_read_now_and_then() {
+        let dir = std::env::temp_dir().join(format!("barepodtest-manifests-{}", std::process::id()));
+        std::fs::write(&dir, "").unwrap();
+        let (pods, mut found) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run(dir.clone(), "n1".to_owned(), pods, stopped));
+        assert_eq!(found.recv().await.map(|pods| pods.len()), Some(0));
+        std::fs::remove_file(&dir).unwrap();
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("web.yaml"), GOOD).unwrap();
+        assert_eq!(found.recv().await.map(|pods| pods.len()), Some(1));
+        stop.send_replace(true);
+        task.await.unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
 /// No bomb goes on for longer.
 const FUSE: Duration = Duration::from_secs(5);
 
@@ -17,7 +19,7 @@ pub fn one(kind: &str, limit: usize) {
             let mut held = Vec::new();
             count(within, |_| {
                 held.push(vec![1_u8; 1 << 20]);
-                println!("holds {}", held.len());
+                println!("reached {}", held.len());
                 true
             })
         }
@@ -31,13 +33,18 @@ pub fn one(kind: &str, limit: usize) {
             })
         }
         "watches" => {
-            let mut held = Vec::new();
-            count(within, |_| {
-                // SAFETY: takes a number.
-                let watch = unsafe { libc::inotify_init1(0) };
-                held.push(watch);
-                watch >= 0
-            })
+            let instance = instance().expect("an instance");
+            let watched = count(within, |number| {
+                let file = format!("/dev/{number}");
+                File::create(&file).is_ok() && instance.add_watch(file.as_str(), AddWatchFlags::IN_MODIFY).is_ok()
+            });
+            // And for a moment all that root has on the machine.
+            drop(
+                (0..200)
+                    .map_while(|_| Inotify::init(InitFlags::empty()).ok())
+                    .collect::<Vec<_>>(),
+            );
+            watched
         }
         "cgroups" => count(within, |number| {
             fs::create_dir(format!("/sys/fs/cgroup/memory/{number}")).is_ok()
@@ -58,6 +65,17 @@ pub fn one(kind: &str, limit: usize) {
         }
     };
     println!("\nreached {reached}");
+}
+
+/// An instance of inotify; another bomb may have all of them for a moment.
+fn instance() -> Option<Inotify> {
+    (0..20).find_map(|_| {
+        let made = Inotify::init(InitFlags::empty()).ok();
+        if made.is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        made
+    })
 }
 
 fn count(within: impl Fn(&usize) -> bool, mut step: impl FnMut(usize) -> bool) -> usize {

@@ -19,99 +19,151 @@ use crate::support::{Pod, output, patience};
 
 const PIDS: usize = 30;
 const MEMORY_MB: usize = 32;
+const OPEN_FILES: usize = 500;
 
-pub fn attack() {
-    let mut pod = Pod::new("bombs");
-    fence(&pod);
-    let mut neighbour = Neighbour::new();
-    let mut bomb = |pod: &mut Pod, kind: &str, limit: usize| {
-        let container = limited(pod, &["bomb", kind, &limit.to_string()]);
-        pod.run(&container).unwrap();
-        neighbour.is_well(kind);
-        let exit = pod.wait(&container.id);
-        neighbour.is_well(kind);
+/// Files, each of which takes about a kilobyte of the kernel's memory: more than twice as many as there is memory for.
+const FILES: usize = 100_000;
+
+/// A pod whose containers have limits, and a neighbour of it.
+struct Target {
+    pod: Pod,
+    neighbour: Neighbour,
+}
+
+/// What became of a bomb.
+struct Outcome {
+    exit: Exit,
+    reached: Option<usize>,
+    said: String,
+}
+
+impl Target {
+    fn new() -> Self {
+        let pod = Pod::new("bombs");
+        fence(&pod);
+        Self {
+            pod,
+            neighbour: Neighbour::new(),
+        }
+    }
+
+    /// Sets a bomb off that goes on to `limit` if nothing stops it.
+    fn bomb(&mut self, kind: &str, limit: usize) -> Outcome {
+        let container = self.container(kind, limit);
+        self.set_off(&container)
+    }
+
+    fn container(&self, kind: &str, limit: usize) -> ContainerConfig {
+        limited(&self.pod, &["bomb", kind, &limit.to_string()])
+    }
+
+    fn set_off(&mut self, container: &ContainerConfig) -> Outcome {
+        self.pod.run(container).unwrap();
+        self.neighbour.is_well();
+        let exit = self.pod.wait(&container.id);
+        self.neighbour.is_well();
         let said = output(&container.log_path);
         let reached = said
             .lines()
             .rev()
-            .find_map(|line| line.strip_prefix("reached ")?.parse::<usize>().ok());
-        (exit, reached, said, container)
-    };
-    // Each goes on to twice or more of what it may have.
-    let (_, reached, ..) = bomb(&mut pod, "processes", 3 * PIDS);
-    judge("processes", reached, PIDS);
-    let (exit, _, said, _) = bomb(&mut pod, "memory", 3 * MEMORY_MB);
-    let held = said.lines().filter(|line| line.starts_with("holds")).count();
-    judge("megabytes", Some(held), MEMORY_MB);
-    assert!(exit.oom_killed, "{exit:?}");
-    let (_, reached, ..) = bomb(&mut pod, "files", 2000);
-    judge("files", reached, 500);
-    let (_, reached, ..) = bomb(&mut pod, "cgroups", 10);
-    judge("cgroups", reached, 0);
-    shared_memory(&mut pod, &mut bomb);
-    devices(&mut pod, &mut bomb);
-    log(&mut pod);
-    for kind in ["watches", "inodes"] {
-        // These are counted with the memory they take, or for each user: what matters is the neighbour.
-        bomb(&mut pod, kind, 200);
+            .find_map(|line| line.strip_prefix("reached ")?.parse().ok());
+        Outcome { exit, reached, said }
     }
-    neighbour.end();
-    pod.stop();
+
+    fn end(self) {
+        self.neighbour.pod.stop();
+        self.pod.stop();
+    }
 }
 
-type Bomb<'a> = dyn FnMut(&mut Pod, &str, usize) -> (Exit, Option<usize>, String, ContainerConfig) + 'a;
-
-fn judge(what: &str, reached: Option<usize>, limit: usize) {
-    match reached {
-        Some(reached) if reached > limit => escaped!("{reached} {what}, {limit} are allowed"),
-        Some(_) => {}
-        None => panic!("nobody knows how many {what} there were"),
+impl Outcome {
+    /// It got no further than to what is allowed, or the limit of its memory ended it before it could say how far.
+    fn within(&self, what: &str, allowed: usize) {
+        match self.reached {
+            Some(reached) if reached > allowed => escaped!("{reached} {what}, {allowed} are allowed"),
+            Some(_) => {}
+            None => assert!(self.exit.oom_killed, "{:?}: {}", self.exit, self.said),
+        }
     }
+}
+
+pub fn processes() {
+    let mut target = Target::new();
+    target.bomb("processes", 3 * PIDS).within("processes", PIDS);
+    target.end();
+}
+
+pub fn memory() {
+    let mut target = Target::new();
+    target.bomb("memory", 3 * MEMORY_MB).within("megabytes", MEMORY_MB);
+    target.end();
+}
+
+pub fn descriptors() {
+    let mut target = Target::new();
+    target.bomb("files", 2000).within("open files", OPEN_FILES);
+    target.end();
+}
+
+pub fn cgroups() {
+    let mut target = Target::new();
+    target.bomb("cgroups", 10).within("cgroups", 0);
+    target.end();
+}
+
+pub fn files() {
+    let mut target = Target::new();
+    target.bomb("inodes", FILES).within("files", FILES / 2);
+    target.end();
+}
+
+pub fn watches() {
+    let mut target = Target::new();
+    target.bomb("watches", FILES).within("watched files", FILES / 2);
+    target.end();
 }
 
 /// The pod's shared memory is limited by its size, and a container's part of it by the memory of the container.
-fn shared_memory(pod: &mut Pod, bomb: &mut Bomb<'_>) {
-    let (exit, reached, ..) = bomb(pod, "/dev/shm/bomb", 2 * MEMORY_MB);
-    if !exit.oom_killed {
-        judge("megabytes of shared memory", reached, MEMORY_MB);
-    }
-    let held = fs::metadata(format!("/proc/{}/root/bomb", pod.state.pause_pid.unwrap())).map_or(0, |file| file.len());
-    judge("megabytes of shared memory", Some((held >> 20) as usize), MEMORY_MB);
+pub fn shared_memory() {
+    let mut target = Target::new();
+    target
+        .bomb("/dev/shm/bomb", 2 * MEMORY_MB)
+        .within("megabytes of shared memory", MEMORY_MB);
+    target.end();
+}
+
+/// The file system of the devices is larger than the container's memory.
+pub fn devices() {
+    let mut target = Target::new();
+    target
+        .bomb("/dev/bomb", 2 * MEMORY_MB)
+        .within("megabytes among the devices", MEMORY_MB);
+    target.end();
 }
 
 /// A file system in memory has a size, with which it never comes to the container's own limit.
-fn devices(pod: &mut Pod, bomb: &mut Bomb<'_>) {
-    let small = |container: &mut ContainerConfig| {
-        let mut mounts = container.spec.mounts().clone().unwrap();
-        for mount in mounts
-            .iter_mut()
-            .filter(|mount| mount.destination() == std::path::Path::new("/dev"))
-        {
-            mount.set_options(Some(vec!["size=4m".to_owned()]));
-        }
-        container.spec.set_mounts(Some(mounts));
-    };
-    let mut container = limited(pod, &["bomb", "/dev/bomb", "16"]);
-    small(&mut container);
-    pod.run(&container).unwrap();
-    pod.wait(&container.id);
-    let said = output(&container.log_path);
-    let reached = said
-        .lines()
-        .find_map(|line| line.strip_prefix("reached ")?.parse().ok());
-    judge("megabytes of a small file system", reached, 4);
-    // The ordinary one is larger than the container's memory.
-    let (exit, ..) = bomb(pod, "/dev/bomb", 2 * MEMORY_MB);
-    assert!(exit.oom_killed, "{exit:?}");
+pub fn small_file_systems() {
+    let mut target = Target::new();
+    let mut container = target.container("/dev/bomb", 16);
+    let mut mounts = container.spec.mounts().clone().unwrap();
+    for mount in mounts
+        .iter_mut()
+        .filter(|mount| mount.destination() == std::path::Path::new("/dev"))
+    {
+        mount.set_options(Some(vec!["size=4m".to_owned()]));
+    }
+    container.spec.set_mounts(Some(mounts));
+    target.set_off(&container).within("megabytes of a small file system", 4);
+    target.end();
 }
 
 /// A flood of output is bounded by the size and the number of the log's files, and the monitor does not grow with it.
-fn log(pod: &mut Pod) {
-    let mut container = limited(pod, &["bomb", "output", "20000"]);
+pub fn log() {
+    let mut target = Target::new();
+    let mut container = target.container("output", 20_000);
     container.log_max_bytes = 1 << 20;
     container.log_max_files = 2;
-    pod.run(&container).unwrap();
-    pod.wait(&container.id);
+    target.set_off(&container);
     let dir = container.log_path.parent().unwrap();
     let files = fs::read_dir(dir)
         .unwrap()
@@ -121,10 +173,11 @@ fn log(pod: &mut Pod) {
     if sizes.len() > 3 || sizes.iter().any(|size| *size > (1 << 20) + 2000) {
         escaped!("logs of {sizes:?} bytes");
     }
-    let status = fs::read_to_string(format!("/proc/{}/status", pod.state.monitor_pid)).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", target.pod.state.monitor_pid)).unwrap();
     let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     let kibibytes: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kibibytes < 2048, "the monitor holds {kibibytes} KiB");
+    target.end();
 }
 
 /// An attacker with limits for everything.
@@ -142,8 +195,8 @@ fn limited(pod: &Pod, arguments: &[&str]) -> ContainerConfig {
     let mut process = container.spec.process().clone().unwrap();
     let files = PosixRlimitBuilder::default()
         .typ(PosixRlimitType::RlimitNofile)
-        .soft(500_u64)
-        .hard(500_u64);
+        .soft(OPEN_FILES as u64)
+        .hard(OPEN_FILES as u64);
     process.set_rlimits(Some(vec![files.build().unwrap()]));
     container.spec.set_process(Some(process));
     container
@@ -189,19 +242,15 @@ impl Neighbour {
     }
 
     /// It answers, runs what is executed in it, and takes new containers.
-    fn is_well(&mut self, bomb: &str) {
+    fn is_well(&mut self) {
         let begun = Instant::now();
         self.number += 1;
         let process = crate::support::process(&["/attacker", "hello"]);
         let exit = self.pod.exec(&self.container.id, &format!("e{}", self.number), process);
-        assert_eq!(exit.unwrap().code, 0, "{bomb}");
+        assert_eq!(exit.unwrap().code, 0);
         let another = pod_container(&self.pod, &["hello"]);
         self.pod.run(&another).unwrap();
-        assert_eq!(self.pod.wait(&another.id).code, 0, "{bomb}");
-        assert!(begun.elapsed() < patience() / 3, "{bomb}: {:?}", begun.elapsed());
-    }
-
-    fn end(self) {
-        self.pod.stop();
+        assert_eq!(self.pod.wait(&another.id).code, 0);
+        assert!(begun.elapsed() < patience() / 3, "{:?}", begun.elapsed());
     }
 }

@@ -110,8 +110,53 @@ pub const ALL: &[Class] = &[
         ],
     },
     Class {
-        name: "bombs",
-        attack: bombs::attack,
-        defences: &["limits", "tmpfs-size", "log-limit"],
+        name: "bombs: processes",
+        attack: bombs::processes,
+        defences: &["limits"],
+    },
+    Class {
+        name: "bombs: memory",
+        attack: bombs::memory,
+        defences: &["limits"],
+    },
+    Class {
+        name: "bombs: open files",
+        attack: bombs::descriptors,
+        defences: &["rlimits"],
+    },
+    Class {
+        name: "bombs: cgroups",
+        attack: bombs::cgroups,
+        defences: &["read-only-cgroups"],
+    },
+    Class {
+        name: "bombs: files",
+        attack: bombs::files,
+        defences: &["limits"],
+    },
+    Class {
+        name: "bombs: watches",
+        attack: bombs::watches,
+        defences: &["limits"],
+    },
+    Class {
+        name: "bombs: shared memory",
+        attack: bombs::shared_memory,
+        defences: &["limits"],
+    },
+    Class {
+        name: "bombs: devices",
+        attack: bombs::devices,
+        defences: &["limits"],
+    },
+    Class {
+        name: "bombs: small file systems",
+        attack: bombs::small_file_systems,
+        defences: &["tmpfs-size"],
+    },
+    Class {
+        name: "bombs: output",
+        attack: bombs::log,
+        defences: &["log-limit"],
     },
 ];
