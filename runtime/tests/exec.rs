@@ -158,6 +158,14 @@ fn a_timed_out_exec_dies_with_all_it_started() {
     until("what it started is gone too", || {
         (!pod.script("ps").1.contains("sleep 2000")).then_some(())
     });
+    // Also when it is too late before anything has been executed.
+    let at_once = Exec {
+        timeout_ms: Some(0),
+        ..exec("none", &["sleep", "2000"])
+    };
+    at_once.ask(&mut pod, &container, &[]).unwrap();
+    let (exit, timed_out) = ended(&mut pod, "none");
+    assert!(timed_out && exit.signal == Some(libc::SIGKILL));
     // The container does not mind, and the next exec is welcome.
     exec("next", &["true"]).ask(&mut pod, &container, &[]).unwrap();
     assert_eq!(ended(&mut pod, "next").0.code, 0);

@@ -22,7 +22,7 @@ use support::snapshot::{Snapshot, alone};
 use support::{Pod, budget, check_gone, clean, of_a_pod, process, remove_parent, sandbox, start_monitor};
 
 /// What ends the runtime in the course of a life.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Death {
     /// Nothing does.
     None,
@@ -64,7 +64,12 @@ fn command_line(bundle: &Bundle, death: Death) -> Whole {
         }
         whole &= match death {
             Death::After(microseconds) if kill => kill_after(&mut command, microseconds),
-            _ => bundle.run(command).status.success(),
+            _ => {
+                let output = bundle.run(command);
+                let complaint = || String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success() || death != Death::None, "{arguments:?}: {}", complaint());
+                output.status.success()
+            }
         };
     };
     // The random death is the one of a different command each time.

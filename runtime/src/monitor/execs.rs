@@ -222,13 +222,21 @@ impl Monitor {
         let (code, signal) = meaning(waitid(Id::PIDFd(exec.pidfd.as_fd()), WaitPidFlag::WEXITED));
         exec.leaf.remove();
         if !exec.answered {
+            // Its time can be over before it has executed anything.
+            let begun = exec.timed_out && exec.failure.is_none();
             let died = || Failure {
                 reason: Reason::System,
                 message: "the process for the exec died".to_owned(),
             };
-            let failure = exec.failure.unwrap_or_else(died);
-            self.clients.reply(exec.caller, Err(failure), Vec::new(), &self.poller);
-            return;
+            let result = if begun {
+                Ok(Response::Exec { pid: exec.pid })
+            } else {
+                Err(exec.failure.unwrap_or_else(died))
+            };
+            self.clients.reply(exec.caller, result, Vec::new(), &self.poller);
+            if !begun {
+                return;
+            }
         }
         let exit = Exit {
             code,
