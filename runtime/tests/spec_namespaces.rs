@@ -257,15 +257,14 @@ fn in_user_namespace(document: &mut Value) {
 fn users_of_a_user_namespace() {
     let script = "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -G; touch /new && ls -ln /new | cut -c 1-17; \
         echo x >/dev/null; head -c 4 /dev/zero | wc -c; hostname; readlink /proc/self/ns/user; \
-        stat -c %u:%g:%t:%T /dev/null /dev/made; echo done; exec sleep 1000";
+        stat -c %u:%g:%t:%T:%a /dev/null /dev/made; echo done; exec sleep 1000";
     let bundle = bundle("users", script, |document| {
         in_user_namespace(document);
         document["hostname"] = json!("mapped");
         document["process"]["user"]["additionalGids"] = json!([7]);
         document["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1", "user.max_pid_namespaces": "5" });
         document["linux"]["resources"]["pids"] = json!({ "limit": 100 });
-        document["linux"]["devices"] =
-            json!([{ "path": "/dev/made", "type": "c", "major": 1, "minor": 5, "uid": 3, "gid": 4 }]);
+        document["linux"]["devices"] = json!([{ "path": "/dev/made", "type": "c", "major": 1, "minor": 5, "uid": 3, "gid": 4, "fileMode": 0o426 }]);
         document["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 50, "hard": 60 }]);
     });
     owned_root(&bundle, 100_000);
@@ -285,7 +284,7 @@ fn users_of_a_user_namespace() {
     assert!(lines[4].starts_with("-rw-r--r-- 1 0"), "{out}");
     assert_eq!(lines[5..7], ["4", "mapped"]);
     assert_ne!(lines[7], own("user"));
-    assert_eq!(lines[8..11], ["0:0:1:3", "3:4:1:5", "done"], "{out}");
+    assert_eq!(lines[8..11], ["0:0:1:3:666", "3:4:1:5:426", "done"], "{out}");
     let new = fs::metadata(bundle.dir.join("rootfs/new")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&new), 100_000);
 

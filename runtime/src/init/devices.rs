@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat, makedev, mknodat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat, makedev, mknodat, umask};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 
@@ -173,12 +173,20 @@ pub fn prepare(devices: &[LinuxDevice], users: Mappings<'_>) -> Result<OwnedFd> 
         context.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
     });
     let nodes = nodes.during("make", "a file system for devices")?;
+    // The permissions are as they are asked for, whatever the caller's new files have.
+    let inherited = umask(Mode::empty());
+    let filled = fill(&nodes, devices, users);
+    umask(inherited);
+    filled.map(|()| nodes)
+}
+
+fn fill(nodes: &OwnedFd, devices: &[LinuxDevice], users: Mappings<'_>) -> Result<()> {
     let make = |at: usize, kind: SFlag, mode: Mode, number: u64, uid: u32, gid: u32| -> nix::Result<()> {
         let name = at.to_string();
-        mknodat(&nodes, name.as_str(), kind, mode, number)?;
+        mknodat(nodes, name.as_str(), kind, mode, number)?;
         let (uid, gid) = (Mappings::outside(users.uids, uid), Mappings::outside(users.gids, gid));
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        fchownat(&nodes, name.as_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
+        fchownat(nodes, name.as_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
     };
     for (at, (name, major, minor)) in DEFAULT.iter().enumerate() {
         let mode = Mode::from_bits_truncate(0o666);
@@ -189,7 +197,7 @@ pub fn prepare(devices: &[LinuxDevice], users: Mappings<'_>) -> Result<OwnedFd> 
         let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
         make(at, kind, mode(device), number, owner.0, owner.1).during("make device", device.path().display())?;
     }
-    Ok(nodes)
+    Ok(())
 }
 
 /// Binds prepared nodes in their places. They can be cloned only from where they are attached, for which the machine's
