@@ -3,11 +3,12 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use support::bundle::Bundle;
-use support::until;
+use support::{base, until};
 
 /// A hook of the machine's shell. What it prints goes to the bundle's `log`, which is writable for everybody.
 fn shell(bundle: &Path, script: &str) -> Value {
@@ -31,6 +32,52 @@ fn log(bundle: &Bundle) -> String {
     fs::read_to_string(bundle.dir.join("log")).unwrap()
 }
 
+/// Lets the container write to a directory of the bundle.
+fn shows_tmp(bundle: &Bundle) {
+    let dir = bundle.dir.join("hooks");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let mount = json!({ "destination": "/tmp", "source": dir, "options": ["bind"] });
+    bundle.change(|document| document["mounts"].as_array_mut().unwrap().push(mount));
+}
+
+/// The container's files that are executed have no more rights than its program: who the user is, what he may do, and which
+/// system calls there are.
+#[test]
+fn a_hook_inside_has_the_programs_rights() {
+    let script = "id -u; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; mkdir /tmp/made || echo refused";
+    let bundle = bundle(
+        "hook-rights",
+        |_| json!({ "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", format!("({script}) >/tmp/hook 2>/dev/null")] }] }),
+    );
+    shows_tmp(&bundle);
+    bundle.change(|document| {
+        let process = &mut document["process"];
+        process["user"] = json!({ "uid": 1000, "gid": 1000 });
+        process["capabilities"] = json!({ "bounding": ["CAP_CHOWN"] });
+        process["args"] = json!(["sh", "-c", format!("({script}) >/tmp/program 2>/dev/null")]);
+        let denied = json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" });
+        document["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denied] });
+    });
+    bundle.good(&["run", "--bundle", bundle.path(), &bundle.id]);
+    let of = |name: &str| fs::read_to_string(bundle.dir.join("hooks").join(name)).unwrap();
+    assert_eq!(of("hook"), of("program"));
+    let words: Vec<String> = of("hook").split_whitespace().map(str::to_owned).collect();
+    assert_eq!(
+        words,
+        [
+            "1000",
+            "CapEff:",
+            "0000000000000000",
+            "NoNewPrivs:",
+            "1",
+            "Seccomp:",
+            "2",
+            "refused"
+        ]
+    );
+}
+
 /// The state that hooks are told, as the given tag and the parts of it that are looked at.
 const STATE: &str =
     r#"tell() { echo "$1 $(jq -c '[.ociVersion, .id, .status, .bundle, .annotations["org.example.key"]]')"; }; "#;
@@ -45,9 +92,10 @@ fn every_kind_at_its_time() {
             "createContainer": [hook(dir, "createContainer")],
             "createRuntime": [hook(dir, "createRuntime")],
             "prestart": [hook(dir, "prestart"), shell(dir, "echo second")],
-            "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "cat >/proc/1/fd/1; echo; pwd; echo $PATH"] }]
+            "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "cat >/tmp/started; pwd >>/tmp/started"] }]
         })
     });
+    shows_tmp(&bundle);
     let id = bundle.id.as_str();
     let line = |kind: &str, status: &str| {
         format!(
@@ -59,11 +107,17 @@ fn every_kind_at_its_time() {
     let mut expected = line("prestart", "created")
         + "second\n"
         + &line("createRuntime", "creating")
-        + &line("createContainer", "creating");
+        // Where the container's root is, which it is not in yet.
+        + &line("createContainer", "creating").replace(&format!("\n{}\n", bundle.path()), &format!("\n{}\n", base().join("rootfs").display()));
     assert_eq!(log(&bundle), expected);
     bundle.good(&["start", id]);
     expected += &line("poststart", "running");
     assert_eq!(log(&bundle), expected);
+    let started = fs::read_to_string(bundle.dir.join("hooks/started")).unwrap();
+    assert!(
+        started.contains("\"status\":\"created\"") && started.ends_with("/\n"),
+        "{started}"
+    );
     bundle.good(&["delete", "--force", id]);
     expected += &(line("poststop", "stopped") + "second\n");
     assert_eq!(log(&bundle), expected);
@@ -134,9 +188,10 @@ fn arguments_and_environment() {
                 { "path": "/bin/bash", "args": ["named", "-c", script, "zero", "one"], "env": ["A=b=c", "PATH=/x"] },
                 { "path": "/bin/true" }
             ],
-            "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo $OF_PROCESS >/proc/1/fd/1"] }]
+            "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo $OF_PROCESS >/tmp/started"] }]
         })
     });
+    shows_tmp(&bundle);
     bundle.change(|document| {
         document["process"]["env"]
             .as_array_mut()
@@ -144,8 +199,12 @@ fn arguments_and_environment() {
             .push(json!("OF_PROCESS=yes"));
         document["process"]["args"] = json!(["true"]);
     });
-    let out = bundle.good(&["run", "--bundle", bundle.path(), &bundle.id]);
-    assert_eq!((log(&bundle).as_str(), out.as_str()), ("zero|one|b=c|/x|\n", "yes\n"));
+    bundle.good(&["run", "--bundle", bundle.path(), &bundle.id]);
+    let started = fs::read_to_string(bundle.dir.join("hooks/started")).unwrap();
+    assert_eq!(
+        (log(&bundle).as_str(), started.as_str()),
+        ("zero|one|b=c|/x|\n", "yes\n")
+    );
 }
 
 #[test]

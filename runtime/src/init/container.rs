@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::AT_FDCWD;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{getpid, sethostname, setsid};
+use nix::unistd::{fchdir, getpid, sethostname, setsid};
 
 use super::channel::Child;
 use super::hooks::{self, Place, Told};
@@ -140,11 +140,15 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         channel.hooks()?;
     }
     let told = plan.told.at("creating", Some(getpid().as_raw()));
-    let place = Place {
-        directory: told.bundle(),
-        environment: None,
-    };
-    hooks::run("createContainer", &spec.hooks.create_container, &told, place)?;
+    if !spec.hooks.create_container.is_empty() {
+        // They are in the machine's root still; where the container's is they see from where they are, as with runc.
+        fchdir(&root).during("enter", "the root file system")?;
+        let place = Place {
+            directory: Path::new("."),
+            environment: None,
+        };
+        hooks::run("createContainer", &spec.hooks.create_container, &told, place)?;
+    }
     paths::mask(&root, &linux.masked_paths)?;
     paths::make_read_only(&root, &linux.readonly_paths)?;
     mounts::close_devices(&root, &spec.mounts)?;
@@ -176,9 +180,9 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         // Whoever makes a container hears of a program that is not there before it is started.
         program.look_ahead(process)?;
     }
-    let notifies = filter.as_ref().is_some_and(Filter::notifies) && spec.hooks.start_container.is_empty();
+    let notifies = filter.as_ref().is_some_and(Filter::notifies);
     let late = match plan.gate {
-        // Whoever is notified hears of it before the start. Hooks are not executed under the filter.
+        // Whoever is notified hears of it before the start.
         Gate::Socket(listener) if notifies && process.is_some() => Some(listener),
         gate => {
             match gate {
@@ -193,16 +197,6 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
     let (Some(process), Some(program), Some(labels)) = (process, program, labels) else {
         return Err(Error::Invalid("there is no process to be started".to_owned()));
     };
-    let place = Place {
-        directory: Path::new("/"),
-        environment: Some(&process.env),
-    };
-    hooks::run(
-        "startContainer",
-        &spec.hooks.start_container,
-        &told.at("created", Some(getpid().as_raw())),
-        place,
-    )?;
     let finish = Finish {
         process,
         program,
@@ -218,6 +212,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         keyring: plan.keyring,
         preserved: plan.preserved,
         gate: late,
+        hooks: Some((&spec.hooks.start_container, told.at("created", told.pid()))),
     };
     finish.run(channel)
 }

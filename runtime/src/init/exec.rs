@@ -194,6 +194,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &mut 
         keyring: joined.keyring,
         preserved: joined.preserved,
         gate: None,
+        hooks: None,
     };
     finish.run(channel)
 }

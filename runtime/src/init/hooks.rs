@@ -56,6 +56,12 @@ impl<'a> Told<'a> {
         }
     }
 
+    /// The first process, if it was said.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
     /// The bundle.
     #[must_use]
     pub fn bundle(&self) -> &'a Path {

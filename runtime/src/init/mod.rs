@@ -36,6 +36,7 @@ pub use keyring::Keyring;
 pub use options::{BENEATH, mount_options, propagation};
 
 use channel::Child;
+use hooks::{Place, Told};
 use labels::Labels;
 
 use std::convert::Infallible;
@@ -49,7 +50,7 @@ use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality};
 
-use crate::document::Process;
+use crate::document::{Hook, Process};
 use crate::error::{During, Error, Result};
 use crate::seccomp::Filter;
 use crate::sys::process::{close_on_exec_from, default_signal, unblock_signals};
@@ -108,6 +109,9 @@ struct Finish<'a> {
     preserved: u32,
     /// Where the start is waited for, if the filter comes before it.
     gate: Option<OwnedFd>,
+    /// What is executed before the program with no more rights than it has, and what that is told: the container's own
+    /// files are executed there, as runc and crun do.
+    hooks: Option<(&'a [Hook], Told<'a>)>,
 }
 
 impl Finish<'_> {
@@ -127,6 +131,7 @@ impl Finish<'_> {
             keyring,
             preserved,
             gate,
+            hooks,
         } = self;
         keyring::join(keyring)?;
         // From here on all other descriptors are closed by the execution, whatever they are.
@@ -178,6 +183,13 @@ impl Finish<'_> {
             channel.executing();
             // The filter may forbid it; the execution does it as well.
             std::mem::forget(listener);
+        }
+        if let Some((hooks, told)) = hooks {
+            let place = Place {
+                directory: Path::new("/"),
+                environment: Some(&process.env),
+            };
+            hooks::run("startContainer", hooks, &told, place)?;
         }
         Err(program.execute(&found))
     }
