@@ -128,10 +128,13 @@ fn refused_where_nothing_may_be_executed() {
     let bundle = Bundle::sleeping("refused-exec");
     let id = bundle.id.as_str();
     bundle.good(&["create", "--bundle", bundle.path(), id]);
-    assert!(bundle.bad(&["exec", id, "true"]).contains("container not running"));
+    // One that waits for its start is there already, with its root and its namespaces.
+    let inside = bundle.good(&["exec", id, "sh", "-c", "wc -l </etc/passwd; echo $PPID; hostname"]);
+    assert_eq!(inside, "2\n0\nbarepod\n");
+    assert_eq!(bundle.status(), "created");
     bundle.good(&["start", id]);
     bundle.good(&["pause", id]);
-    assert!(bundle.bad(&["exec", id, "true"]).contains("is paused"));
+    assert!(bundle.bad(&["exec", id, "true"]).contains("paused container"));
     // Asked for, it goes on with the container.
     let mut frozen = bundle
         .prepare(&["exec", "--ignore-paused", id, "sh", "-c", "exit 4"])
@@ -216,7 +219,7 @@ fn descriptors_and_cgroups_that_are_asked_for() {
         assert!(
             bundle
                 .bad(&["exec", "--cgroup", path, id, "true"])
-                .contains("no path below")
+                .contains("is not a sub cgroup path")
         );
     }
     bundle.good(&["delete", "--force", id]);

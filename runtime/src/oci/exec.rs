@@ -131,9 +131,8 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
 fn target(directory: &Directory, stored: &Stored, given: &Arguments) -> Result<OwnedFd> {
     let id = &stored.id;
     match stored.process() {
-        Some((_, stat)) if !stat.has_executed() => Err(Error::State(format!("container not running: {id} is created"))),
         Some(_) if !given.has("ignore-paused") && cgroup::is_frozen(&stored.tracker) => Err(Error::State(format!(
-            "container {id} is paused: resume it first, or use --ignore-paused"
+            "cannot exec in a paused container: resume {id} first, or use --ignore-paused"
         ))),
         Some((process, _)) => Ok(process),
         None => Err(Error::State(format!(
@@ -201,7 +200,7 @@ impl Place {
             || named.is_some_and(|n| n.contains(':'))
         {
             return Err(Error::Invalid(format!(
-                "--cgroup {} is no path below the container's cgroup",
+                "--cgroup: {} is not a sub cgroup path of the container",
                 below.display()
             )));
         }
