@@ -57,6 +57,32 @@ fn user_groups_umask_and_directory() {
     );
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines[..5], ["1000", "1001", "1001 5 6", "0077", "/made/here"]);
+    // The groups of whoever makes it, instead of those of its own user.
+    let keeps = Bundle::new("keep-groups", |document| {
+        document["process"]["args"] = json!(["sleep", "1000"]);
+        document["process"]["user"]["additionalGids"] = json!([5]);
+        document["annotations"] = json!({ "run.oci.keep_original_groups": "1" });
+    });
+    let with_groups = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--groups", "71,72"])
+            .arg(support::runtime())
+            .arg("--root")
+            .arg(keeps.dir.join("state"));
+        command.args(arguments).stdin(Stdio::null());
+        let output = keeps.run(command);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    with_groups(&["run", "--detach", "--bundle", keeps.path(), &keeps.id]);
+    let kept = keeps.good(&["exec", &keeps.id, "sh", "-c", "grep Groups: /proc/1/status; id -G"]);
+    assert_eq!(
+        kept.split_whitespace().take(3).collect::<Vec<_>>(),
+        ["Groups:", "71", "72"]
+    );
+    assert_eq!(with_groups(&["exec", &keeps.id, "id", "-G"]), "0 71 72\n");
+    keeps.good(&["delete", "--force", &keeps.id]);
     assert!(lines[5].starts_with("drwxr-xr-x"), "{out}");
 }
 

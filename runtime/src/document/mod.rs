@@ -27,6 +27,10 @@ pub const OOM_GROUP: &str = "io.barepod.memory.oom.group";
 /// What annotations begin with that are properties of the scope which systemd makes, as runc and crun know them.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 
+/// The annotation that lets a container have the additional groups of whoever makes it, which podman's
+/// `--group-add keep-groups` writes: crun(1).
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// Whether the value of an annotation switches it on.
 #[must_use]
 pub fn is_yes(value: &str) -> bool {

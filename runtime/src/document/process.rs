@@ -55,6 +55,9 @@ pub struct Process {
     /// How the processor is shared with it.
     #[serde(default)]
     pub scheduler: Option<Scheduler>,
+    /// The additional groups of the caller are kept, whatever the user has: [`super::KEEP_GROUPS`].
+    #[serde(skip)]
+    pub keeps_groups: bool,
     /// On which processors a program that is executed in a running container runs.
     #[serde(default, rename = "execCPUAffinity")]
     pub exec_cpu_affinity: Option<ExecCpuAffinity>,

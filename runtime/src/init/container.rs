@@ -127,7 +127,8 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
         // Root of the user namespace may not write to the machine's cgroups.
         limited(channel)?;
         let users = Mappings::of(spec);
-        users::become_root((!users.is_empty()).then_some(users))?;
+        let keeps_groups = process.is_some_and(|process| process.keeps_groups);
+        users::become_root((!users.is_empty()).then_some(users), keeps_groups)?;
     }
     join(&plan)?;
     set_up_namespaces(&plan)?;

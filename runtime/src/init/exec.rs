@@ -152,7 +152,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &mut 
     }
     if joined.namespaces.contains(CloneFlags::CLONE_NEWUSER) {
         // Where there is no root the process' own user does.
-        let _ = users::become_root(None);
+        let _ = users::become_root(None, process.keeps_groups);
     }
     if let Some(root) = joined.root {
         rootfs::enter_shared(root)?;

@@ -89,12 +89,12 @@ pub fn become_user(process: &Process, sets: &Sets, inherited: Mode, unset: Unset
     umask(process.user.umask().map_or(ordinary, Mode::from_bits_truncate));
     sets.bound()?;
     prctl::set_keepcaps(true).during("keep", "capabilities")?;
-    user(&process.user)?;
+    user(&process.user, process.keeps_groups)?;
     prctl::set_keepcaps(false).during("stop keeping", "capabilities")?;
     sets.provisional()
 }
 
-fn user(user: &User) -> Result<()> {
+fn user(user: &User, keeps_groups: bool) -> Result<()> {
     let ids = user.additional_gids().iter().flatten().copied();
     let mut ids = ids.chain([user.uid(), user.gid()]);
     // To the kernel it means "as it was", which is root.
@@ -107,10 +107,12 @@ fn user(user: &User) -> Result<()> {
         .flatten()
         .map(|gid| Gid::from_raw(*gid))
         .collect();
-    match setgroups(&groups) {
-        // A user namespace that somebody without rights made: user_namespaces(7).
-        Err(Errno::EPERM) if groups.is_empty() => {}
-        other => other.during("set", "additional groups")?,
+    if !keeps_groups {
+        match setgroups(&groups) {
+            // A user namespace that somebody without rights made: user_namespaces(7).
+            Err(Errno::EPERM) if groups.is_empty() => {}
+            other => other.during("set", "additional groups")?,
+        }
     }
     let gid = Gid::from_raw(user.gid());
     setresgid(gid, gid, gid).during("become group", gid)?;

@@ -121,19 +121,22 @@ fn stay(tell: OwnedFd, wait: OwnedFd) -> ! {
     exit_now(0)
 }
 
-/// Becomes root of the user namespace that the process is in, or whoever comes first there.
+/// Becomes root of the user namespace that the process is in, or whoever comes first there; in no additional group, or
+/// in those it is in.
 ///
 /// # Errors
 /// There is nobody.
-pub fn become_root(mappings: Option<Mappings<'_>>) -> Result<()> {
+pub fn become_root(mappings: Option<Mappings<'_>>, keeps_groups: bool) -> Result<()> {
     let first = |mappings: &[LinuxIdMapping]| match mappings {
         [] => 0,
         all if all.iter().any(|m| m.container_id() == 0) => 0,
         [first, ..] => first.container_id(),
     };
     let (uid, gid) = mappings.map_or((0, 0), |m| (first(m.uids), first(m.gids)));
-    // Refused where nobody's groups may be dropped: user_namespaces(7).
-    let _ = setgroups(&[]);
+    if !keeps_groups {
+        // Refused where nobody's groups may be dropped: user_namespaces(7).
+        let _ = setgroups(&[]);
+    }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let refused = |error: nix::errno::Errno| match error {
         nix::errno::Errno::EINVAL => Error::Invalid("the user namespace has no user to begin with".to_owned()),

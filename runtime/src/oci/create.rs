@@ -11,7 +11,7 @@ use super::state::{Directory, Stored, read_document};
 use super::terminal::fit;
 use super::{delete, wait};
 use crate::cgroup::{self, Cgroup, Layout};
-use crate::document::Document;
+use crate::document::{Document, KEEP_GROUPS, is_yes};
 use crate::error::{During, Error, Result};
 use crate::init::identity::Sets;
 use crate::systemd::Scope;
@@ -105,6 +105,7 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
     root.path = fs::canonicalize(bundle.join(&root.path)).during("find the root file system", root.path.display())?;
     if let Some(process) = &mut document.process {
         process.env.extend(preserved.environment());
+        process.keeps_groups = document.annotations.get(KEEP_GROUPS).is_some_and(|value| is_yes(value));
         if mode == Mode::Follow {
             fit(given, process);
         }

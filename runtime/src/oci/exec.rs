@@ -18,7 +18,7 @@ use super::state::{Directory, Stored};
 use super::terminal::{Receiver, fit};
 use super::{process, wait};
 use crate::cgroup::{self, Cgroup, Layout, Leaf, Mode};
-use crate::document::Process;
+use crate::document::{KEEP_GROUPS, Process, is_yes};
 use crate::error::{During, Error, Result};
 use crate::fault;
 use crate::init::channel::{self, Child};
@@ -71,6 +71,7 @@ pub fn exec(global: &Global, arguments: Vec<String>) -> Result<i32> {
     })?;
     let mut process = process::asked_for(global, &shared, &given, command)?;
     process.env.extend(preserved.environment());
+    process.keeps_groups = stored.annotations.get(KEEP_GROUPS).is_some_and(|value| is_yes(value));
     let detached = given.has("detach");
     let receiver = Receiver::open(&given, process.terminal, !detached)?;
     if !detached {
