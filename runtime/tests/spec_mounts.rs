@@ -450,8 +450,14 @@ fn a_tmpfs_begins_with_what_it_covers() {
 #[test]
 fn volumes_with_other_users() {
     let mapping = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 10 }]);
-    let script = "stat -c %u:%g /i/1/a /i/2/a /i/2/inner/b /i/3/inner/b; touch /i/1/new";
+    let script = "stat -c %u:%g /i/1/a /i/2/a /i/2/inner/b /i/3/inner/b /i/4/a; touch /i/1/new";
     let bundle = bundle("idmap", script, |document| {
+        // The same in the mount's options, as podman(1) passes it.
+        let words = "idmap=uids=0-4000-3#3-4103-7;gids=0-4000-10";
+        add(
+            document,
+            json!({ "destination": "/i/4", "source": "tree", "options": ["rbind", words] }),
+        );
         for (at, option, host) in [(1, "idmap", 1000), (2, "ridmap", 2000), (3, "idmap", 3000)] {
             add(
                 document,
@@ -474,7 +480,7 @@ fn volumes_with_other_users() {
     untree(&tree);
     assert_eq!(
         String::from_utf8(out.stdout).unwrap(),
-        "1003:1004\n2003:2004\n2004:2005\n4:5\n",
+        "1003:1004\n2003:2004\n2004:2005\n4:5\n4103:4004\n",
         "{:?}",
         String::from_utf8(out.stderr)
     );
@@ -487,11 +493,74 @@ fn volumes_with_other_users() {
             );
         }
     };
+    refused(
+        "idmap-words",
+        "not of the form",
+        volume(json!(["bind", "idmap=uids=0-1"])),
+    );
     refused("idmap-none", "no mappings", volume(json!(["bind", "idmap"])));
     refused("idmap-tmpfs", "only bind mounts", |document| {
         add(
             document,
             json!({ "destination": "/tmp", "type": "tmpfs", "options": ["idmap"] }),
+        );
+    });
+}
+
+#[test]
+fn links_are_copied_or_mounted_themselves() {
+    let script = "for l in /made/again /made/mounted /etc/there; do readlink $l; done";
+    let bundle = bundle("links", script, |document| {
+        for (at, option) in [
+            ("/made/again", "copy-symlink"),
+            ("/etc/there", "copy-symlink"),
+            ("/made/mounted", "src-nofollow"),
+        ] {
+            add(
+                document,
+                json!({ "destination": at, "type": "bind", "source": "link", "options": ["rbind", option] }),
+            );
+        }
+        document["root"]["readonly"] = json!(false);
+    });
+    let root = own_root(&bundle);
+    symlink("to/nowhere", bundle.dir.join("link")).unwrap();
+    symlink("to/nowhere", root.join("etc/there")).unwrap();
+    assert_eq!(run(&bundle), "to/nowhere\n".repeat(3));
+    fs::remove_file(root.join("etc/there")).unwrap();
+    symlink("elsewhere", root.join("etc/there")).unwrap();
+    let said = bundle.bad(&["run", "--bundle", bundle.path(), &bundle.id]);
+    assert!(said.contains("make link /etc/there"), "{said}");
+}
+
+#[test]
+fn a_directory_takes_the_place_of_the_root() {
+    let bundle = bundle(
+        "on-root",
+        "cat /mark /in/file; ls /proc/1/status /dev/null",
+        |document| {
+            add(
+                document,
+                json!({ "destination": "/in", "source": "volume", "options": ["bind"] }),
+            );
+            let all = document["mounts"].as_array_mut().unwrap();
+            all.insert(
+                0,
+                json!({ "destination": "/", "source": "other", "options": ["rbind"] }),
+            );
+        },
+    );
+    let root = own_root(&bundle);
+    fs::rename(&root, bundle.dir.join("other")).unwrap();
+    fs::create_dir(&root).unwrap();
+    fs::write(bundle.dir.join("other/mark"), "other\n").unwrap();
+    fs::create_dir(bundle.dir.join("volume")).unwrap();
+    fs::write(bundle.dir.join("volume/file"), "volume\n").unwrap();
+    assert_eq!(run(&bundle), "other\nvolume\n/dev/null\n/proc/1/status\n");
+    refused("tmpfs-on-root", "only bind mounts can be mounted on /", |document| {
+        add(
+            document,
+            json!({ "destination": "/", "type": "tmpfs", "source": "tmpfs" }),
         );
     });
 }

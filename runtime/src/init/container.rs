@@ -270,8 +270,8 @@ fn file_system(plan: &mut Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> 
             Some(namespace) => setns(namespace, CloneFlags::CLONE_NEWNS).during("join", "the mount namespace")?,
             None => rootfs::cut_off(propagation)?,
         }
-        let root = rootfs::prepared(prepared.root, path()?, plan.shared_mounts)?;
-        mounts::attach_all(&root, &prepared.mounts, shown, limited)?;
+        let mut root = rootfs::prepared(prepared.root, path()?, plan.shared_mounts)?;
+        mounts::attach_all(&mut root, &prepared.mounts, shown, limited)?;
         devices::make(&root, &spec.mounts, &linux.devices, Some(&prepared.devices))?;
         return Ok(root);
     }
@@ -286,7 +286,7 @@ fn file_system(plan: &mut Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> 
         label: linux.mount_label.as_deref(),
     };
     let prepared = mounts::prepare(&spec.mounts, sources, shared_memory)?;
-    let root = match plan.overlay {
+    let mut root = match plan.overlay {
         _ if plan.shared_mounts => match plan.mount_namespace {
             Some(namespace) => {
                 let (path, tree) = (path()?, rootfs::prepare(path()?, propagation)?);
@@ -304,7 +304,7 @@ fn file_system(plan: &mut Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> 
             rootfs::directory(path()?)?
         }
     };
-    mounts::attach_all(&root, &prepared, shown, limited)?;
+    mounts::attach_all(&mut root, &prepared, shown, limited)?;
     devices::make(&root, &spec.mounts, &linux.devices, None)?;
     Ok(root)
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, readlinkat};
 use nix::mount::{MsFlags, mount as mount_call};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{fchdir, symlinkat};
@@ -13,11 +13,11 @@ use oci_spec::runtime::Mount;
 use super::options::Options;
 use super::paths;
 use super::root::{Root, is_dir};
-use super::users::Mappings;
+use super::users::{self, Mappings};
 use crate::broken;
 use crate::cgroup::{self, Cgroup};
 use crate::error::{During, Error, Result};
-use crate::sys::mount::{Attributes, attach, clone_tree, map_users, set_attributes};
+use crate::sys::mount::{Attributes, attach, clone_link, clone_tree, map_users, set_attributes};
 use crate::sys::path::{Scope, is_procfs, open_beneath};
 
 /// A mount with its options read and, for a bind mount, its source cloned.
@@ -27,6 +27,8 @@ pub struct Prepared<'a> {
     destination: PathBuf,
     options: Options,
     tree: Option<OwnedFd>,
+    /// Where the link leads that is its source and made again.
+    link: Option<PathBuf>,
 }
 
 impl Prepared<'_> {
@@ -70,13 +72,16 @@ pub fn prepare<'a>(
             options.bind = Some(false);
         }
         let change = options.is_change(mount.typ().as_deref());
+        let link = options.copy_link.then(|| copied_link(mount, sources.base)).flatten();
         let tree = match (options.bind, shm) {
-            _ if change => None,
+            _ if change || link.is_some() => None,
             (Some(recursive), _) => Some(source(mount, &options, recursive, sources.base)?),
             (None, Some(shm)) if is_shared_memory(mount) => Some(shm()?),
             (None, _) => None,
         };
-        id_map(mount, &options, tree.as_ref(), sources, &mut seen)?;
+        if link.is_none() {
+            id_map(mount, &options, tree.as_ref(), sources, &mut seen)?;
+        }
         if let (Some(label), false) = (
             sources.label.filter(|label| !label.is_empty()),
             tree.is_some() || change,
@@ -90,9 +95,16 @@ pub fn prepare<'a>(
             destination: Path::new("/").join(mount.destination()),
             options,
             tree,
+            link,
         });
     }
     Ok(all)
+}
+
+/// Where the source of a mount leads, if it is a link.
+fn copied_link(mount: &Mount, base: Option<&Path>) -> Option<PathBuf> {
+    let source = mount.source().as_deref()?;
+    std::fs::read_link(base.map_or_else(|| source.to_owned(), |base| base.join(source))).ok()
 }
 
 /// File systems whose files have labels of the kernel's own.
@@ -113,6 +125,15 @@ fn id_map<'a>(
     if options.id_map.is_none() && own.is_empty() {
         return Ok(());
     }
+    let see = |tree: &OwnedFd, namespace: BorrowedFd<'_>, refuse: &dyn Fn(&str) -> Result<()>| {
+        match map_users(tree, namespace, options.id_map == Some(true)) {
+            // All that is wrong with what is asked has been seen to: mount_setattr(2), "EINVAL".
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                refuse("this kernel cannot do it for its file system, or it is mapped already")
+            }
+            other => other.during("map the users of the mount on", mount.destination().display()),
+        }
+    };
     let destination = mount.destination().display();
     let refuse = |why: &str| {
         Err(Error::Invalid(format!(
@@ -122,6 +143,16 @@ fn id_map<'a>(
     let Some(tree) = tree else {
         return refuse("only bind mounts can");
     };
+    if let Some(text) = &options.id_mappings {
+        let Some((uids, gids)) = users::parse(text, sources.users) else {
+            return refuse("its mappings are not of the form uids=0-1000-10;gids=0-1000-10");
+        };
+        let mappings = Mappings {
+            uids: &uids,
+            gids: &gids,
+        };
+        return see(tree, mappings.namespace()?.as_fd(), &refuse);
+    }
     if !seen.iter().any(|(mappings, _)| *mappings == own) {
         let mappings = if own.is_empty() { sources.users } else { own };
         let namespace = match sources.namespace.filter(|_| own.is_empty()) {
@@ -136,13 +167,7 @@ fn id_map<'a>(
     let Some((_, namespace)) = seen.iter().find(|(mappings, _)| *mappings == own) else {
         return Ok(());
     };
-    match map_users(tree, namespace.as_fd(), options.id_map == Some(true)) {
-        // All that is wrong with what is asked has been seen to: mount_setattr(2), "EINVAL".
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            refuse("this kernel cannot do it for its file system, or it is mapped already")
-        }
-        other => other.during("map the users of the mount on", destination),
-    }
+    see(tree, namespace.as_fd(), &refuse)
 }
 
 /// The mount that all containers of a sandbox share, because POSIX shared memory lives in it.
@@ -173,6 +198,7 @@ fn source(mount: &Mount, options: &Options, recursive: bool, base: Option<&Path>
             let opened = open_beneath(outer.as_fd(), inner, libc::O_PATH, 0, Scope::Beneath);
             clone_tree(opened.during("open", path.display())?.as_fd(), Path::new(""), recursive)
         }
+        None if options.source_link => clone_link(AT_FDCWD, path),
         None => clone_tree(AT_FDCWD, path, recursive),
     }
     .during("bind", path.display())?;
@@ -218,12 +244,13 @@ pub struct Shown<'a> {
 }
 
 /// Attaches everything in the document's order. The working directory is wherever the last one was. `limited` is called
-/// before the first cgroup mount, which shows the cgroups the process is in by then.
+/// before the first cgroup mount, which shows the cgroups the process is in by then. What is bound on `/` is the root
+/// from then on.
 ///
 /// # Errors
 /// A destination is not what it should be, or the kernel refuses.
 pub fn attach_all(
-    root: &Root,
+    root: &mut Root,
     prepared: &[Prepared<'_>],
     shown: Shown<'_>,
     limited: &mut dyn FnMut() -> Result<()>,
@@ -235,9 +262,16 @@ pub fn attach_all(
                 super::remount::change(root, destination, kind, options)?;
                 continue;
             }
+            _ if prepared.link.is_some() => {
+                copy_link(root, prepared)?;
+                continue;
+            }
             _ if prepared.tree.is_some() => {
                 bind(root, prepared)?;
                 continue;
+            }
+            _ if destination == Path::new("/") => {
+                return Err(Error::Invalid("only bind mounts can be mounted on /".to_owned()));
             }
             Some("cgroup" | "cgroup2") => {
                 limited()?;
@@ -295,7 +329,23 @@ fn dir_mode() -> Mode {
     Mode::from_bits_truncate(0o755)
 }
 
-fn bind(root: &Root, prepared: &Prepared<'_>) -> Result<()> {
+/// Makes a link again that is a mount's source; the same one may be there.
+fn copy_link(root: &Root, prepared: &Prepared<'_>) -> Result<()> {
+    let (Some(link), destination) = (&prepared.link, prepared.destination.as_path()) else {
+        return Ok(());
+    };
+    let (Some(parent), Some(name)) = (destination.parent(), destination.file_name()) else {
+        return Err(Error::Invalid(format!("{} cannot be a link", destination.display())));
+    };
+    let parent = root.make_dir(parent, dir_mode())?;
+    refuse_procfs(&parent, destination)?;
+    match symlinkat(link, &parent, name) {
+        Err(Errno::EEXIST) if readlinkat(&parent, name).is_ok_and(|there| there == *link) => Ok(()),
+        other => other.during("make link", destination.display()),
+    }
+}
+
+fn bind(root: &mut Root, prepared: &Prepared<'_>) -> Result<()> {
     let (Some(tree), destination) = (&prepared.tree, prepared.destination.as_path()) else {
         return Ok(());
     };
@@ -307,7 +357,11 @@ fn bind(root: &Root, prepared: &Prepared<'_>) -> Result<()> {
     if !FAKEABLE.iter().any(|name| destination == Path::new("/proc").join(name)) {
         refuse_procfs(&target, destination)?;
     }
-    attach(tree, &target).during("mount on", destination.display())
+    attach(tree, &target).during("mount on", destination.display())?;
+    if destination == Path::new("/") {
+        *root = Root::new(tree.try_clone().during("copy", "a mount")?);
+    }
+    Ok(())
 }
 
 /// Files of procfs that may have something mounted on them: what lxcfs gives a container's own view of.

@@ -25,6 +25,12 @@ pub struct Options {
     pub copy_up: bool,
     /// The users of the source are others in the container; and whether so in what is mounted below.
     pub id_map: Option<bool>,
+    /// Which others, if neither the mount nor the container says: crun(1), "idmap mount options".
+    pub id_mappings: Option<String>,
+    /// A source that is a link is made again instead of what it leads to: crun(1), "copy-symlink mount options".
+    pub copy_link: bool,
+    /// A source that is a link is itself mounted.
+    pub source_link: bool,
     /// What the file system itself takes.
     pub data: Vec<String>,
     /// The source must be below this directory, and no link may lead out of it. Not in the OCI specification: it is
@@ -100,7 +106,7 @@ pub fn mount_options() -> Vec<String> {
     ];
     all.extend(others.map(str::to_owned));
     all.extend(["unbindable", "runbindable", "defaults", "remount"].map(str::to_owned));
-    all.extend(["tmpcopyup", "idmap", "ridmap"].map(str::to_owned));
+    all.extend(["tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow"].map(str::to_owned));
     all.sort_unstable();
     all
 }
@@ -118,6 +124,9 @@ impl Options {
             remount: false,
             copy_up: false,
             id_map: None,
+            id_mappings: None,
+            copy_link: false,
+            source_link: false,
             data: Vec::new(),
             beneath: None,
         };
@@ -149,6 +158,8 @@ impl Options {
             "tmpcopyup" => self.copy_up = true,
             "idmap" => self.id_map = Some(self.id_map == Some(true)),
             "ridmap" => self.id_map = Some(true),
+            "copy-symlink" => self.copy_link = true,
+            "src-nofollow" => self.source_link = true,
             // What is so anyway.
             "defaults" | "" => {}
             _ => match propagation(word) {
@@ -156,10 +167,20 @@ impl Options {
                     self.attributes.propagation = kind;
                     self.propagation_recursive = recursive;
                 }
-                None => match word.strip_prefix(BENEATH) {
-                    Some(dir) => self.beneath = Some(PathBuf::from(dir)),
-                    None => self.data.push(word.to_owned()),
-                },
+                None => self.word_with_value(word),
+            },
+        }
+    }
+
+    fn word_with_value(&mut self, word: &str) {
+        match word.split_once('=') {
+            Some((kind @ ("idmap" | "ridmap"), mappings)) => {
+                self.word(kind);
+                self.id_mappings = Some(mappings.to_owned());
+            }
+            _ => match word.strip_prefix(BENEATH) {
+                Some(dir) => self.beneath = Some(PathBuf::from(dir)),
+                None => self.data.push(word.to_owned()),
             },
         }
     }
@@ -238,6 +259,9 @@ mod tests {
         );
         assert!(parse(&["remount", "ro"]).is_change(Some("tmpfs")) && parse(&["rslave"]).is_change(None));
         assert!(!parse(&["rbind", "rslave"]).is_change(Some("none")));
+        let mapped = parse(&["idmap=uids=0-1-10;gids=0-2-10"]);
+        assert_eq!(mapped.id_map, Some(false));
+        assert_eq!(mapped.id_mappings.as_deref(), Some("uids=0-1-10;gids=0-2-10"));
         let beneath = parse(&["bind", "x-barepod.beneath=/volumes/a"]).beneath;
         assert_eq!(beneath, Some(PathBuf::from("/volumes/a")));
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Gid, Uid, pipe2, setgroups, setresgid, setresuid};
-use oci_spec::runtime::LinuxIdMapping;
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
 
 use super::procfs::Procfs;
 use crate::broken;
@@ -111,6 +111,47 @@ impl<'a> Mappings<'a> {
     }
 }
 
+/// Users and groups in the form `uids=0-1000-10#10-2000-5;gids=0-1000-10`: the first one on the file system, the first one
+/// it is seen as, and how many; behind an `@` it is seen as one of `container`'s. From crun(1), "idmap mount options".
+#[must_use]
+pub fn parse(text: &str, container: Mappings<'_>) -> Option<(Vec<LinuxIdMapping>, Vec<LinuxIdMapping>)> {
+    let (mut uids, mut gids) = (None, None);
+    for part in text.split(';') {
+        let (name, ranges) = part.split_once('=')?;
+        let (all, own) = match name {
+            "uids" => (&mut uids, container.uids),
+            "gids" => (&mut gids, container.gids),
+            _ => return None,
+        };
+        *all = Some(
+            ranges
+                .split('#')
+                .map(|text| range(text, own))
+                .collect::<Option<Vec<_>>>()?,
+        );
+    }
+    uids.zip(gids)
+}
+
+fn range(text: &str, own: &[LinuxIdMapping]) -> Option<LinuxIdMapping> {
+    let mut numbers = text
+        .strip_prefix('@')
+        .unwrap_or(text)
+        .split('-')
+        .map(|n| n.parse::<u32>().ok());
+    let (first, seen_as, size) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let seen_as = if text.starts_with('@') {
+        Mappings::outside(own, seen_as)?
+    } else {
+        seen_as
+    };
+    let range = LinuxIdMappingBuilder::default()
+        .container_id(first)
+        .host_id(seen_as)
+        .size(size);
+    range.build().ok().filter(|_| numbers.next().is_none())
+}
+
 /// The process that holds a user namespace: tells who it is in the machine's procfs, which may know other numbers than
 /// its maker does, and waits for its end.
 fn stay(tell: OwnedFd, wait: OwnedFd) -> ! {
@@ -163,5 +204,32 @@ mod tests {
         assert_eq!(Mappings::outside(&mappings, 0), Some(1000));
         assert_eq!(Mappings::outside(&mappings, 33), Some(100_032));
         assert_eq!(Mappings::outside(&mappings, 65536), None);
+    }
+
+    #[test]
+    fn mappings_in_words() {
+        let own: Vec<LinuxIdMapping> =
+            serde_json::from_str(r#"[{"containerID":0,"hostID":0,"size":1},{"containerID":1,"hostID":2,"size":1000}]"#)
+                .unwrap();
+        let container = Mappings { uids: &own, gids: &[] };
+        let numbers = |all: &[LinuxIdMapping]| -> Vec<[u32; 3]> {
+            all.iter().map(|m| [m.container_id(), m.host_id(), m.size()]).collect()
+        };
+        let (uids, gids) = parse("uids=0-1-10#10-11-10;gids=0-100-10", container).unwrap();
+        assert_eq!(numbers(&uids), [[0, 1, 10], [10, 11, 10]]);
+        assert_eq!(numbers(&gids), [[0, 100, 10]]);
+        let (uids, _) = parse("uids=@1-3-10;gids=0-0-1", container).unwrap();
+        assert_eq!(numbers(&uids), [[1, 4, 10]]);
+        for bad in [
+            "",
+            "uids=0-1-10",
+            "uids=0-1;gids=0-0-1",
+            "uids=0-1-2-3;gids=0-0-1",
+            "uids=a-1-2;gids=0-0-1",
+            "x=0-1-2",
+            "uids=0-0-1;gids=@0-5-1",
+        ] {
+            assert!(parse(bad, container).is_none(), "{bad}");
+        }
     }
 }

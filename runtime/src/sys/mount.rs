@@ -33,6 +33,19 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> io::Resu
     if path.as_os_str().is_empty() {
         flags |= libc::AT_EMPTY_PATH.cast_unsigned();
     }
+    open_tree(dir, path, flags)
+}
+
+/// Clones the mount of a file that may be a link: a link is not followed.
+///
+/// # Errors
+/// What `open_tree(2)` says.
+pub fn clone_link(dir: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
+    open_tree(dir, path, flags)
+}
+
+fn open_tree(dir: BorrowedFd<'_>, path: &Path, flags: libc::c_uint) -> io::Result<OwnedFd> {
     path.with_nix_path(|path| {
         // SAFETY: the path is a C string for the length of the call, the descriptor is open.
         check_fd(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) })
