@@ -294,6 +294,24 @@ fn users_of_a_user_namespace() {
     let inside = bundle.good(&["exec", id, "sh", "-c", exec]);
     assert!(inside.starts_with(&format!("0\n{}\n50\n-rw", lines[7])), "{inside}");
 
+    // Nobody named, its maker is root there, and the only one.
+    let alone = self::bundle(
+        "users-alone",
+        "cat /proc/self/uid_map /proc/self/gid_map; id -u",
+        |document| {
+            set(document, "user", Some(""));
+            for mount in document["mounts"].as_array_mut().unwrap() {
+                let options = mount["options"].as_array_mut();
+                options
+                    .into_iter()
+                    .for_each(|options| options.retain(|option| option != "gid=5"));
+            }
+        },
+    );
+    let out = alone.good(&["run", "--bundle", alone.path(), &alone.id]);
+    let words: Vec<&str> = out.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "1", "0", "0", "1", "0"]);
+
     // Another container in the first one's user namespace, and in its others.
     let pid = {
         let state: Value = serde_json::from_str(&bundle.good(&["state", id])).unwrap();

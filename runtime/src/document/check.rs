@@ -97,15 +97,10 @@ impl Document {
                 return invalid(format!("{field} needs a {} namespace in linux.namespaces", word(kind)));
             }
         }
-        let new = |kind| {
-            linux
-                .namespace(kind)
-                .is_some_and(|namespace| namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty()))
-        };
-        if new(LinuxNamespaceType::User) && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
+        if linux.makes(LinuxNamespaceType::User) && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
             return invalid("a new user namespace needs linux.uidMappings and linux.gidMappings");
         }
-        let joined = |kind| !lacks(kind) && !new(kind);
+        let joined = |kind| !lacks(kind) && !linux.makes(kind);
         if joined(LinuxNamespaceType::User) && !(linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty()) {
             return invalid("linux.uidMappings and linux.gidMappings are of no use to a user namespace that is joined");
         }

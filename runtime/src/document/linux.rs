@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use nix::unistd::{getegid, geteuid};
 use oci_spec::runtime::{
-    LinuxDevice, LinuxIdMapping, LinuxIntelRdt, LinuxMemoryPolicy, LinuxNamespace, LinuxNamespaceType,
-    LinuxPersonality, LinuxResources, LinuxSeccomp, LinuxTimeOffset,
+    LinuxDevice, LinuxIdMapping, LinuxIdMappingBuilder, LinuxIntelRdt, LinuxMemoryPolicy, LinuxNamespace,
+    LinuxNamespaceType, LinuxPersonality, LinuxResources, LinuxSeccomp, LinuxTimeOffset,
 };
 use serde::Deserialize;
 
@@ -77,6 +78,28 @@ impl NetDevice {
 }
 
 impl Linux {
+    /// Gives a new user namespace for which nobody is named the caller as its one user, who is root there, as crun does.
+    pub fn complete_users(&mut self) {
+        if self.makes(LinuxNamespaceType::User) && self.uid_mappings.is_empty() && self.gid_mappings.is_empty() {
+            let only = |id| {
+                LinuxIdMappingBuilder::default()
+                    .host_id(id)
+                    .container_id(0u32)
+                    .size(1u32)
+                    .build()
+            };
+            self.uid_mappings.extend(only(geteuid().as_raw()));
+            self.gid_mappings.extend(only(getegid().as_raw()));
+        }
+    }
+
+    /// Whether a namespace of this kind is made.
+    #[must_use]
+    pub fn makes(&self, kind: LinuxNamespaceType) -> bool {
+        self.namespace(kind)
+            .is_some_and(|namespace| namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty()))
+    }
+
     /// The entry for a kind of namespace.
     #[must_use]
     pub fn namespace(&self, kind: LinuxNamespaceType) -> Option<&LinuxNamespace> {

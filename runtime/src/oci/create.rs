@@ -88,6 +88,7 @@ fn make(global: &Global, given: &Arguments, id: &str, mode: Mode) -> Result<Laun
         .during("find", "the bundle")?;
     let config = given.value("config").filter(|file| !file.is_empty());
     let (text, mut document) = read_document(&bundle.join(config.unwrap_or("config.json")))?;
+    document.linux.complete_users();
     document.check()?;
     document.check_namespaces()?;
     if let Some(asked) = document
