@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use barepod_runtime::cgroup::Layout;
+use barepod_runtime::cgroup::{Layout, Mode};
 use serde_json::{Value, json};
 use support::bundle::Bundle;
 use support::{runtime, until};
@@ -234,8 +234,33 @@ fn processes_are_listed() {
     let list: Value = serde_json::from_str(&bundle.good(&["list", "-f", "json"])).unwrap();
     assert_eq!((&list[0]["id"], &list[0]["status"]), (&json!(id), &json!("running")));
     assert!(bundle.good(&["list"]).lines().nth(1).unwrap().contains("running"));
-    bundle.good(&["delete", "-f", id]);
+    // Those whose names are described, and no others.
+    assert!(bundle.bad(&["delete", "--regex", "^p"]).contains("is running"));
+    bundle.good(&["delete", "-f", "-r", "^s-|ps$"]);
+    assert_eq!(bundle.good(&["list", "-q"]), format!("{id}\n"));
+    assert!(bundle.bad(&["delete", "-r", "("]).contains("no regular expression"));
+    bundle.good(&["delete", "-f", "--regex", "^p[a-z]-[0-9]+"]);
     assert_eq!(bundle.good(&["list", "-q"]), "");
+}
+
+#[test]
+fn what_another_has_frozen_is_deleted() {
+    let freezer = Path::new("/sys/fs/cgroup/freezer");
+    // Where there is nothing but v1 it is the freezer that containers are found by.
+    if Layout::detect().unwrap().mode != Mode::Hybrid || !freezer.join("cgroup.procs").exists() {
+        return;
+    }
+    let bundle = Bundle::sleeping("foreign-freezer");
+    bundle.start();
+    let state: Value = serde_json::from_str(&bundle.good(&["state", &bundle.id])).unwrap();
+    let foreign = freezer.join(format!("barepodtest-foreign-{}", std::process::id()));
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("cgroup.procs"), state["pid"].to_string()).unwrap();
+    fs::write(foreign.join("freezer.state"), "FROZEN").unwrap();
+    bundle.good(&["delete", "--force", &bundle.id]);
+    let theirs = fs::read_to_string(foreign.join("freezer.state")).unwrap();
+    fs::remove_dir(&foreign).unwrap();
+    assert!(theirs.starts_with("FR"), "it is still the other's: {theirs}");
 }
 
 #[test]

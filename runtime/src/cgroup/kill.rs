@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::events;
+use super::{Layout, events};
 use crate::broken;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
@@ -34,6 +34,21 @@ pub fn kill(dir: &Path) -> io::Result<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// Takes every process in the tracker directory `dir` and below out of whatever v1 freezer it is in: a frozen one does
+/// not die, and somebody else's is not to be thawed. Best effort: whoever waits for their end says what is wrong.
+pub fn leave_freezers(layout: &Layout, dir: &Path) {
+    let Some(freezer) = layout
+        .v1
+        .iter()
+        .find(|hierarchy| hierarchy.controllers.contains(&"freezer"))
+    else {
+        return;
+    };
+    for pid in procs(dir).unwrap_or_default() {
+        let _ = fs::write(freezer.mount.join("cgroup.procs"), pid.to_string());
+    }
 }
 
 /// Sends a signal to every process in the tracker directory `dir` and below. Those made meanwhile may not get it.

@@ -23,7 +23,7 @@ mod v1;
 pub mod stats;
 
 pub use freeze::{freeze, is_frozen, thaw};
-pub use kill::{kill, populated, procs, signal, wait_empty};
+pub use kill::{kill, leave_freezers, populated, procs, signal, wait_empty};
 pub use layout::{Hierarchy, Layout, Mode};
 pub use leaf::Leaf;
 pub use limits::check;

@@ -7,31 +7,54 @@ use nix::mount::{MntFlags, umount2};
 use super::arguments::{Arguments, Order};
 use super::create::PARENT;
 use super::global::Global;
+use super::list;
 use super::state::{Directory, Status, Stored};
 use crate::cgroup::{self, Cgroup, Layout};
 use crate::document::Document;
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, chain};
 use crate::init::hooks::{self, Place};
 use crate::resctrl::Group;
 use crate::sys::path::mount_id;
+use crate::sys::regex::Regex;
 use crate::{fault, records, systemd};
 
 /// How long what was killed may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
 
-/// Removes a container that has ended, or any with `--force`.
+/// How long it mostly takes, so that longer means that something holds it.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Removes a container that has ended, or any with `--force`; with `--regex` every one in whose id an expression is found.
 pub fn delete(global: &Global, arguments: Vec<String>) -> Result<i32> {
-    let mut given = Arguments::parse(arguments, &[("force", Some('f'), false)], Order::Anywhere)?;
-    let id = given.only("a container's id")?;
-    let directory = Directory::new(global, &id)?;
+    let options = [("force", Some('f'), false), ("regex", Some('r'), false)];
+    let mut given = Arguments::parse(arguments, &options, Order::Anywhere)?;
+    let (id, force) = (given.only("a container's id")?, given.has("force"));
+    if !given.has("regex") {
+        return one(global, &id, force).map(|()| 0);
+    }
+    let regex = Regex::new(&id).ok_or_else(|| Error::Invalid(format!("{id:?} is no regular expression")))?;
+    let mut failed = None;
+    for id in list::ids(global).filter(|id| regex.is_in(id)) {
+        // One that cannot be removed keeps no other.
+        if let Err(error) = one(global, &id, force)
+            && let Some(earlier) = failed.replace(error)
+        {
+            global.warn(&chain(&earlier));
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+fn one(global: &Global, id: &str, force: bool) -> Result<()> {
+    let directory = Directory::new(global, id)?;
     let _lock = match directory.lock() {
-        Err(Error::NotFound(_)) if given.has("force") => return Ok(0),
+        Err(Error::NotFound(_)) if force => return Ok(()),
         lock => lock?,
     };
     match directory.read() {
         // One that was never started runs nothing of the user's: other runtimes remove it as well.
         Ok(stored) => match directory.status(&stored) {
-            status @ (Status::Running | Status::Paused) if !given.has("force") => {
+            status @ (Status::Running | Status::Paused) if !force => {
                 return Err(Error::State(format!(
                     "container {id} is {status}: stop it first, or use --force"
                 )));
@@ -40,11 +63,10 @@ pub fn delete(global: &Global, arguments: Vec<String>) -> Result<i32> {
         },
         // Whoever was making it died before it came so far; nothing else was made then.
         Err(Error::NotFound(_)) => {}
-        Err(error) if !given.has("force") => return Err(error),
+        Err(error) if !force => return Err(error),
         Err(_) => {}
     }
-    remove(global, &directory)?;
-    Ok(0)
+    remove(global, &directory)
 }
 
 /// Kills what is left of a container and removes its cgroups and its directory. The lock is the caller's.
@@ -60,6 +82,9 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
         let tracker = cgroup.tracker();
         if cgroup::populated(&tracker) {
             cgroup::kill(&tracker).during("kill the processes of", tracker.display())?;
+            if !cgroup::wait_empty(&tracker, SOON) {
+                cgroup::leave_freezers(&layout, &tracker);
+            }
             if !cgroup::wait_empty(&tracker, DEATH) {
                 return Err(Error::State(format!("processes in {} do not die", tracker.display())));
             }

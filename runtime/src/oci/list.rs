@@ -7,6 +7,12 @@ use super::global::Global;
 use super::state::{Directory, Stored};
 use crate::error::{Error, Result};
 
+/// The names of what is below the root.
+pub fn ids(global: &Global) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(&global.root).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
 /// Prints every container below the root.
 pub fn list(global: &Global, arguments: Vec<String>) -> Result<i32> {
     let options = [("quiet", Some('q'), false), ("format", Some('f'), true)];
@@ -20,18 +26,13 @@ pub fn list(global: &Global, arguments: Vec<String>) -> Result<i32> {
             )));
         }
     };
-    let names = fs::read_dir(&global.root)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name());
     // What is being deleted meanwhile is not there any more.
-    let read = |name: std::ffi::OsString| {
-        let directory = Directory::new(global, name.to_str()?).ok()?;
+    let read = |id: String| {
+        let directory = Directory::new(global, &id).ok()?;
         let stored = directory.read().ok()?;
         Some((directory, stored))
     };
-    let mut all: Vec<(Directory, Stored)> = names.filter_map(read).collect();
+    let mut all: Vec<(Directory, Stored)> = ids(global).filter_map(read).collect();
     all.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
     if given.has("quiet") {
         all.iter().for_each(|(_, container)| println!("{}", container.id));

@@ -43,7 +43,7 @@ usage: barepod-runtime [--root DIR] [--log FILE] [--log-format text|json] [--deb
        [--tty] [--detach] [--pid-file FILE] [--console-socket SOCKET] [--preserve-fds N] [--cgroup PATH]
        [--ignore-paused] [--no-new-privs] [--apparmor PROFILE] [--process-label LABEL] ID COMMAND...
   kill [--all] ID [SIGNAL]
-  delete [--force] ID
+  delete [--force] [--regex] ID
   pause ID
   resume ID
   ps [--format table|json] ID [OPTIONS OF PS]

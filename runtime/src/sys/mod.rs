@@ -11,6 +11,7 @@ pub mod namespace;
 pub mod network;
 pub mod path;
 pub mod process;
+pub mod regex;
 pub mod scheduling;
 pub mod seccomp;
 pub mod socket;
