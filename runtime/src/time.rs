@@ -13,6 +13,21 @@ pub fn now() -> Stamp {
     stamp(since.as_secs(), since.subsec_nanos())
 }
 
+/// The current second since 1970.
+#[must_use]
+pub fn now_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// A second since 1970 as text.
+#[must_use]
+pub fn text(seconds: u64) -> String {
+    String::from_utf8_lossy(&stamp(seconds, 0)).into_owned()
+}
+
 /// The current time as text.
 #[must_use]
 pub fn now_text() -> String {

@@ -169,6 +169,8 @@ fn what_engines_read_of_an_error() {
         "{time}"
     );
     assert_eq!(lines[0]["level"], "debug");
+    let told = text(&bundle.command(&["--debug", "state", "none"]).stderr);
+    assert!(told.contains("level=debug msg=\"state none\""), "{told}");
 
     for version in ["--version", "-v"] {
         let output = text(&Command::new(runtime()).arg(version).output().unwrap().stdout);
@@ -227,7 +229,14 @@ fn processes_are_listed() {
         let table = bundle.good(&["ps", id]);
         (table.contains("sleep 1000") && table.contains("sleep 2000")).then_some(table)
     });
-    assert!(table.starts_with("UID ") && table.lines().count() == 3, "{table}");
+    let title: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(title, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    let first: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert!(
+        ["root", "0"].contains(&first[0]) && first[4].len() == 5 && first[6].starts_with("00:00:"),
+        "{table}"
+    );
+    assert!(table.lines().count() == 3, "{table}");
     let of_ps = bundle.good(&["ps", "--format", "table", id, "-o", "pid,args"]);
     assert!(of_ps.contains("sleep 1000") && of_ps.lines().count() == 3, "{of_ps}");
     assert!(bundle.bad(&["ps", id, "-o", "args"]).contains("PID"));

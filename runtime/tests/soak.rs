@@ -67,7 +67,11 @@ fn command_line(bundle: &Bundle, death: Death) -> Whole {
             _ => {
                 let output = bundle.run(command);
                 let complaint = || String::from_utf8_lossy(&output.stderr).into_owned();
-                assert!(output.status.success() || death != Death::None, "{arguments:?}: {}", complaint());
+                assert!(
+                    output.status.success() || death != Death::None,
+                    "{arguments:?}: {}",
+                    complaint()
+                );
                 output.status.success()
             }
         };

@@ -92,22 +92,28 @@ impl Global {
         Ok(given)
     }
 
-    /// Writes a line where the caller looks for it, in the form in which engines read it: the last line of level
+    /// Writes a line where the caller looks for it, which for what is done is standard error if no file is named, in the form in which engines read it: the last line of level
     /// `error` is what they tell their users.
     pub fn log(&self, level: &str, message: &str) {
         let wanted = self.debug || matches!(level, "error" | "warning");
-        let Some(path) = self.log.as_ref().filter(|_| wanted) else {
+        // Of an error or a warning the caller hears on standard error anyway, in words without a form.
+        if !wanted || self.log.is_none() && level != "debug" {
             return;
-        };
+        }
         let line = if self.log_json {
             json!({ "level": level, "msg": message, "time": time::now_text() }).to_string()
         } else {
             format!("time=\"{}\" level={level} msg={message:?}", time::now_text())
         };
-        if let Ok(mut file) = File::options().append(true).create(true).open(path) {
-            // The message is on standard error already.
-            let _ = writeln!(file, "{line}");
-        }
+        // There is nobody to be told that it cannot be told.
+        let _ = match &self.log {
+            Some(path) => File::options()
+                .append(true)
+                .create(true)
+                .open(path)
+                .and_then(|mut file| writeln!(file, "{line}")),
+            None => writeln!(io::stderr(), "{line}"),
+        };
     }
 }
 

@@ -10,6 +10,7 @@ use super::state::Directory;
 use crate::cgroup;
 use crate::error::{During, Error, Result};
 use crate::procfs::Stat;
+use crate::time;
 
 /// Prints them, as pids of the caller's PID namespace; what follows the id is for the machine's ps(1).
 pub fn ps(global: &Global, arguments: Vec<String>) -> Result<i32> {
@@ -41,20 +42,57 @@ pub fn ps(global: &Global, arguments: Vec<String>) -> Result<i32> {
     Ok(0)
 }
 
-/// The columns of `ps -ef` that need no look at the machine's users.
+/// The columns of `ps -ef`: ps(1).
 fn table(pids: &[i32]) {
-    println!("{:<8} {:>7} {:>7} {:<7} {:>8} CMD", "UID", "PID", "PPID", "TTY", "TIME");
+    println!(
+        "{:<8} {:>7} {:>7} {:>2} {:<5} {:<7} {:>8} CMD",
+        "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME"
+    );
+    // Without either the columns are less telling.
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let uptime = uptime
+        .split('.')
+        .next()
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(0);
     for pid in pids {
         // Whichever has ended meanwhile is not there any more.
-        if let Some(line) = line(*pid) {
+        if let Some(line) = line(*pid, &users, uptime) {
             println!("{line}");
         }
     }
 }
 
-fn line(pid: i32) -> Option<String> {
+/// The name of a user in the text of passwd(5), or his number.
+fn name(users: &str, uid: u32) -> String {
+    let number = uid.to_string();
+    let entry = users.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    entry
+        .and_then(|line| line.split(':').next())
+        .map_or(number.clone(), str::to_owned)
+}
+
+/// When something began: the minute if it was today, else the day.
+fn began(now: u64, seconds_ago: u64) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (then, today) = (time::text(now.saturating_sub(seconds_ago)), time::text(now));
+    if then[..10] == today[..10] {
+        return then[11..16].to_owned();
+    }
+    let month = then[5..7]
+        .parse()
+        .ok()
+        .and_then(|month: usize| MONTHS.get(month.wrapping_sub(1)));
+    format!("{}{}", month.unwrap_or(&"?"), &then[8..10])
+}
+
+fn line(pid: i32, users: &str, uptime: u64) -> Option<String> {
     let stat = Stat::of(pid)?;
-    let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+    let user = name(users, fs::metadata(format!("/proc/{pid}")).ok()?.uid());
+    let age = uptime.saturating_sub(stat.start_ticks / TICKS_PER_SECOND);
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     let mut command: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
@@ -64,8 +102,10 @@ fn line(pid: i32) -> Option<String> {
     }
     let seconds = stat.ticks / TICKS_PER_SECOND;
     Some(format!(
-        "{uid:<8} {pid:>7} {:>7} {:<7} {:>8} {}",
+        "{user:<8} {pid:>7} {:>7} {:>2} {:<5} {:<7} {:>8} {}",
         stat.parent,
+        (stat.ticks * 100 / TICKS_PER_SECOND / age.max(1)).min(99),
+        began(time::now_seconds(), age),
         terminal(stat.terminal),
         format_args!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
         command.join(" ")
@@ -113,6 +153,17 @@ fn of_the_machine(pids: &[i32], options: &[String]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn beginnings_and_users() {
+        // 2026-01-02T15:04:05Z.
+        let now = 1_767_366_245;
+        assert_eq!(began(now, 60), "15:03");
+        assert_eq!(began(now, 86_400), "Jan01");
+        assert_eq!(began(now, 3 * 86_400), "Dec30");
+        let users = "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/:/bin/false\n";
+        assert_eq!([name(users, 33), name(users, 3)], ["web", "3"]);
+    }
 
     #[test]
     fn terminals_have_names() {
