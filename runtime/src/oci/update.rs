@@ -58,7 +58,7 @@ pub fn update(global: &Global, arguments: Vec<String>) -> Result<i32> {
         .map(|linux| linux.entry("resources").or_insert_with(|| json!({})));
     let place = place.ok_or_else(|| Error::Invalid("the container's configuration is no object".to_owned()))?;
     let before = place.clone();
-    merge(place, &changes);
+    apply(place, &changes);
     let layout = Layout::detect()?;
     let cgroup = Cgroup::new(&layout, &stored.cgroup);
     let wanted: LinuxResources = sections(place, &changes)?;
@@ -143,6 +143,16 @@ fn amount(text: &str) -> Option<i64> {
     lower[..lower.len() - 1].parse::<i64>().ok()?.checked_mul(1 << shift)
 }
 
+/// Lays changes over limits.
+fn apply(limits: &mut Value, changes: &Value) {
+    merge(limits, changes);
+    let memory = &changes["memory"];
+    if memory["limit"] == -1 && memory["swap"].is_null() && limits["memory"]["swap"].is_number() {
+        // Memory cannot be unlimited while memory and swap together are not.
+        limits["memory"]["swap"] = (-1).into();
+    }
+}
+
 /// Lays objects over each other; anything else is replaced. `null` says nothing.
 fn merge(under: &mut Value, over: &Value) {
     match (under, over) {
@@ -201,11 +211,16 @@ mod tests {
     fn what_changes_keeps_its_company() {
         let mut all = json!({ "memory": { "limit": 10, "swap": 20 }, "pids": { "limit": 5 }, "devices": [] });
         let changes = json!({ "memory": { "limit": 15, "swap": null }, "devices": [] });
-        merge(&mut all, &changes);
+        apply(&mut all, &changes);
         assert_eq!(all["memory"], json!({ "limit": 15, "swap": 20 }));
         let parts = sections(&all, &changes).unwrap();
         assert_eq!(parts.memory().as_ref().unwrap().swap(), Some(20));
         assert!(parts.pids().is_none() && parts.devices().is_none());
+        apply(&mut all, &json!({ "memory": { "limit": -1 } }));
+        assert_eq!(all["memory"], json!({ "limit": -1, "swap": -1 }));
+        let mut empty = json!({});
+        apply(&mut empty, &json!({ "memory": { "limit": -1 } }));
+        assert_eq!(empty, json!({ "memory": { "limit": -1 } }));
         let mut empty = json!({});
         set(&mut empty, &["cpu", "cpus"], "0-1".into());
         assert_eq!(empty, json!({ "cpu": { "cpus": "0-1" } }));
