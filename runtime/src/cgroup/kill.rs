@@ -106,8 +106,12 @@ fn collect(dir: &Path, pids: &mut Vec<i32>) -> io::Result<()> {
         Err(error) if gone(&error) => return Ok(()),
         Err(error) => return Err(error),
     }
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
+    let list = || fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>();
+    let entries = match list() {
+        Err(error) if gone(&error) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), pids)?;
         }
