@@ -393,7 +393,7 @@ impl Engine {
             ["apis", group, version] => self.version_resources(request, group, version),
             [".well-known", "openid-configuration"] => Ok(self.openid(self.tokens.configuration(), "application/json")),
             ["openid", "v1", "jwks"] => Ok(self.openid(self.tokens.key_set(), "application/jwk-set+json")),
-            ["metrics"] => Ok(self.tell_metrics(request)),
+            ["metrics"] => Ok(self.tell_metrics(request).await),
             ["version"] => Ok(version::version(request)),
             [endpoint @ ("healthz" | "livez" | "readyz"), check @ ..] => {
                 Ok(self.health(request, endpoint, &check.join("/")).await)

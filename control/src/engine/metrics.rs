@@ -113,11 +113,16 @@ impl Engine {
     }
 
     /// Everything that is counted, as Prometheus reads it.
-    pub(super) fn tell_metrics(&self, request: &Request) -> Response<Body> {
+    pub(super) async fn tell_metrics(&self, request: &Request) -> Response<Body> {
         let mut page = Page::default();
         self.metrics.tell(&mut page);
         self.fairness.tell(&mut page);
         self.tell_objects(&mut page);
+        if let Some(size) = self.store.size_bytes().await {
+            let name = "apiserver_storage_size_bytes";
+            page.head(name, "gauge", "Bytes that the store takes on its disk.");
+            page.row(name, &labels(&[("storage_cluster_id", "etcd-0")]), size);
+        }
         let build = labels(&[("git_version", GIT_VERSION), ("major", "1"), ("minor", "36")]);
         let name = "kubernetes_build_info";
         page.head(name, "gauge", "The version of this server, always 1.");

@@ -210,17 +210,30 @@ impl Engine {
         told: Told<'_>,
         object: &Value,
     ) -> Result<Verdict, Failure> {
-        if told.dry_run && !hook.dry_run {
-            let why = format!("admission webhook {:?} does not support dry run", hook.name);
-            return Err(Failure::Unsupported(why));
-        }
         let began = Instant::now();
-        let verdict = self.verdict_of(hook, phase, kind, told, object).await;
+        let verdict = if told.dry_run && !hook.dry_run {
+            let why = format!("admission webhook {:?} does not support dry run", hook.name);
+            Err(Failure::Unsupported(why))
+        } else {
+            self.verdict_of(hook, phase, kind, told, object).await
+        };
         let rejected = verdict.as_ref().is_ok_and(|verdict| verdict.refused.is_some());
         let (metrics, took) = (&self.metrics, began.elapsed());
         metrics.webhook(&hook.name, step(phase), told.operation, rejected, took);
-        if matches!(&verdict, Err(Failure::Call(_))) && hook.passes_on_failure {
-            metrics.webhook_failed_open(&hook.name, step(phase));
+        let ended = match &verdict {
+            Ok(Verdict { refused: None, .. }) => None,
+            Ok(Verdict {
+                refused: Some(status), ..
+            }) => Some(("no_error", ApiError::from_status(status).code)),
+            Err(Failure::Call(_)) if hook.passes_on_failure => {
+                metrics.webhook_failed_open(&hook.name, step(phase));
+                None
+            }
+            Err(Failure::Call(_)) => Some(("calling_webhook_error", 503)),
+            Err(Failure::Unsupported(_)) => Some(("apiserver_internal_error", 0)),
+        };
+        if let Some((error, code)) = ended {
+            metrics.webhook_rejected(&hook.name, step(phase), told.operation, error, code);
         }
         verdict
     }

@@ -19,6 +19,7 @@ use crate::engine::identity::User;
 use crate::engine::request::{Query, ResourcePath};
 use crate::engine::status::{ApiError, ApiResult};
 use crate::engine::{chain, error_response, verb_of};
+use crate::metrics::Running;
 
 /// Headers with these beginnings say who asks; those of clients are never believed.
 pub const USER: &str = "x-remote-user";
@@ -36,6 +37,7 @@ pub async fn answer(
     aggregated: &Aggregated,
     request: Request<Incoming>,
     entry: Option<&mut Entry>,
+    running: Running,
 ) -> ApiResult<Response<Body>> {
     let uri = request.uri();
     let query = Query::parse(uri.query().unwrap_or(""));
@@ -44,7 +46,7 @@ pub async fn answer(
         Ok(turn) => turn,
         Err(refused) => return Ok(refused),
     };
-    let passed = pass_on(service, user, aggregated, request, entry).await;
+    let passed = pass_on(service, user, aggregated, request, entry, running).await;
     let mut response = passed.unwrap_or_else(|error| error_response(&error));
     turn.end(&mut response);
     Ok(response)
@@ -56,6 +58,7 @@ async fn pass_on(
     aggregated: &Aggregated,
     mut request: Request<Incoming>,
     entry: Option<&mut Entry>,
+    running: Running,
 ) -> ApiResult<Response<Body>> {
     authorize(service, user, &request)?;
     if !aggregated.available {
@@ -80,7 +83,7 @@ async fn pass_on(
         }
     };
     let response = response.map_err(|error| unavailable(aggregated, &chain(&error)))?;
-    proxy::passed_on(service, client, "server", response)
+    proxy::passed_on(service, client, "server", response, running)
 }
 
 fn authorize(service: &Service, user: &User, request: &Request<Incoming>) -> ApiResult<()> {

@@ -25,7 +25,7 @@ pub(super) fn measured_of(
 }
 
 /// Counts the answer; of a long request when its body ends.
-pub fn until_answered(mut running: Running, response: Response<Body>) -> Response<Body> {
+pub fn until_answered(running: Running, response: Response<Body>) -> Response<Body> {
     let bytes = response.body().size_hint().exact();
     running.answered(response.status().as_u16(), bytes);
     match response.body() {

@@ -18,6 +18,7 @@ use crate::engine::locate::{Destination, locate};
 use crate::engine::request::{Query, ResourcePath};
 use crate::engine::status::{ApiError, ApiResult};
 use crate::engine::text_response;
+use crate::metrics::Running;
 
 /// How much of a node's error text is read.
 const ERROR_BYTES: usize = 16 << 10;
@@ -37,6 +38,7 @@ pub async fn answer(
     user: &Arc<User>,
     path: ResourcePath,
     mut request: Request<Incoming>,
+    running: Running,
 ) -> ApiResult<Response<Body>> {
     let verb = match *request.method() {
         http::Method::POST => "create",
@@ -89,7 +91,7 @@ pub async fn answer(
         let text = String::from_utf8_lossy(&text.unwrap_or_default()).trim_end().to_owned();
         return Err(ApiError::from_upstream(code, text));
     }
-    passed_on(service, client, "node", response)
+    passed_on(service, client, "node", response, running)
 }
 
 /// The answer of the other end, as the client gets it; `client` is its side of an upgrade, if it asked for one.
@@ -98,6 +100,7 @@ pub(super) fn passed_on(
     client: Option<OnUpgrade>,
     peer: &str,
     mut response: Response<Incoming>,
+    running: Running,
 ) -> ApiResult<Response<Body>> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = client else {
@@ -105,7 +108,7 @@ pub(super) fn passed_on(
                 "the {peer} switched protocols without being asked to"
             )));
         };
-        tunnel::join(client, &mut response, service.stopped());
+        tunnel::join(client, &mut response, service.stopped(), running);
         let (parts, _) = response.into_parts();
         return Ok(Response::from_parts(parts, Body::Full(None)));
     }

@@ -81,9 +81,12 @@ pub async fn answer(
     let response = match identified {
         Err(error) => Err(error),
         Ok(user) => match route::stream(&request) {
-            Some(path) => proxy::answer(&service, &user, path, request).await,
+            Some(path) => proxy::answer(&service, &user, path, request, running.clone()).await,
             None => match service.engine.forwarded(request.uri().path()) {
-                Some(aggregated) => aggregate::answer(&service, &user, &aggregated, request, entry.as_mut()).await,
+                Some(aggregated) => {
+                    let entry = entry.as_mut();
+                    aggregate::answer(&service, &user, &aggregated, request, entry, running.clone()).await
+                }
                 None => plain(&service, user, request, entry.as_mut(), &mut gzip).await,
             },
         },

@@ -7,13 +7,20 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::sync::watch;
 
+use crate::metrics::Running;
+
 /// Takes the client's side of an upgrade out of its request.
 pub fn client_side(request: &mut Request<Incoming>) -> OnUpgrade {
     hyper::upgrade::on(request)
 }
 
-/// Joins both sides as soon as both have switched. Ends when either side or the server does.
-pub fn join(client: OnUpgrade, response: &mut Response<Incoming>, mut stopped: watch::Receiver<bool>) {
+/// Joins both sides as soon as both have switched. Ends when either side or the server does; the request is not over before.
+pub fn join(
+    client: OnUpgrade,
+    response: &mut Response<Incoming>,
+    mut stopped: watch::Receiver<bool>,
+    running: Running,
+) {
     let upstream = hyper::upgrade::on(response);
     tokio::spawn(async move {
         let joined = async {
@@ -29,5 +36,6 @@ pub fn join(client: OnUpgrade, response: &mut Response<Incoming>, mut stopped: w
             },
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
+        drop(running);
     });
 }

@@ -33,6 +33,8 @@ pub struct Metrics {
     webhooks: Family<Mutex<Histogram>>,
     /// Webhooks that failed and were passed over.
     failed_open: Family<Counter>,
+    /// Requests that ended with a webhook.
+    rejected: Family<Counter>,
     /// The work queues of the controllers.
     pub queues: Queues,
 }
@@ -45,6 +47,7 @@ impl Default for Metrics {
             steps: Family::new(|| Mutex::new(Histogram::new(STEP_SECONDS))),
             webhooks: Family::new(|| Mutex::new(Histogram::new(WEBHOOK_SECONDS))),
             failed_open: Family::default(),
+            rejected: Family::default(),
             queues: Queues::default(),
         }
     }
@@ -75,6 +78,18 @@ impl Metrics {
         self.failed_open.of(&labels(&[("name", name), ("type", phase)])).add(1);
     }
 
+    /// A webhook ended a request: it said no with this code, or what the error is called was in its way.
+    pub fn webhook_rejected(&self, name: &str, phase: &str, operation: &str, error: &str, code: u16) {
+        let labels = labels(&[
+            ("error_type", error),
+            ("name", name),
+            ("operation", operation),
+            ("rejection_code", &code.to_string()),
+            ("type", phase),
+        ]);
+        self.rejected.of(&labels).add(1);
+    }
+
     /// Tells all of it.
     pub fn tell(&self, page: &mut Page) {
         self.requests.tell(page);
@@ -88,6 +103,8 @@ impl Metrics {
         page.histograms(name, about, &self.webhooks);
         let about = "Failed calls of admission webhooks that were passed over.";
         page.counters("apiserver_admission_webhook_fail_open_count", about, &self.failed_open);
+        let about = "Requests that an admission webhook ended, by the error and the code of the refusal.";
+        page.counters("apiserver_admission_webhook_rejection_count", about, &self.rejected);
         self.tell_queues(page);
         process::tell(page);
     }

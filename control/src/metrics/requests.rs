@@ -1,6 +1,6 @@
 //! Requests: how many there were, how long they took, and how many there are.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::family::{Counter, Family, Histogram, Page};
@@ -63,13 +63,17 @@ impl Row {
     }
 }
 
-/// A request that is being answered. Dropped before its end it is counted nowhere but among those that there are.
-pub struct Running {
+/// A request that is being answered, for everybody who has a part in that: it is over when the last one drops it. Never
+/// answered it is counted nowhere but among those that there are.
+#[derive(Clone)]
+pub struct Running(Arc<Ongoing>);
+
+struct Ongoing {
     row: Arc<Row>,
     inflight: Option<Arc<Counter>>,
     began: Instant,
-    code: Option<u16>,
-    bytes: Option<u64>,
+    /// Code and length of the answer.
+    answer: OnceLock<(u16, Option<u64>)>,
 }
 
 impl Requests {
@@ -87,13 +91,12 @@ impl Requests {
             Sort::Long => None,
         };
         inflight.as_deref().unwrap_or(&row.long).add(1);
-        Running {
+        Running(Arc::new(Ongoing {
             row,
             inflight,
             began: Instant::now(),
-            code: None,
-            bytes: None,
-        }
+            answer: OnceLock::new(),
+        }))
     }
 
     /// Tells all of it.
@@ -151,27 +154,28 @@ fn without_dry_run(labels: &str) -> String {
 impl Running {
     /// Whether it lasts beyond the beginning of its answer.
     pub fn is_long(&self) -> bool {
-        self.inflight.is_none()
+        self.0.inflight.is_none()
     }
 
-    /// It is answered; what counts is counted when this is dropped. The length is that of what was read.
-    pub fn answered(&mut self, code: u16, bytes: Option<u64>) {
-        self.code = Some(code);
-        self.bytes = bytes;
+    /// It is answered; what counts is counted when it is over. The length is that of what was read.
+    pub fn answered(&self, code: u16, bytes: Option<u64>) {
+        let _ = self.0.answer.set((code, bytes));
     }
 }
 
-impl Drop for Running {
+impl Drop for Ongoing {
     fn drop(&mut self) {
         self.inflight.as_deref().unwrap_or(&self.row.long).remove();
-        let Some(code) = self.code else { return };
+        let Some(&(code, bytes)) = self.answer.get() else {
+            return;
+        };
         let mut done = self.row.done();
         match done.codes.iter_mut().find(|(known, _)| *known == code) {
             Some((_, number)) => *number += 1,
             None => done.codes.push((code, 1)),
         }
         done.seconds.observe(self.began.elapsed().as_secs_f64());
-        if let Some(bytes) = self.bytes {
+        if let Some(bytes) = bytes {
             done.bytes.observe(bytes as f64);
         }
     }
@@ -189,7 +193,7 @@ mod tests {
             requests.tell(&mut page);
             page.into_text()
         };
-        let mut read = requests.begin("component=\"apiserver\",dry_run=\"\",verb=\"GET\"", Sort::ReadOnly);
+        let read = requests.begin("component=\"apiserver\",dry_run=\"\",verb=\"GET\"", Sort::ReadOnly);
         assert!(told().contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n"));
         read.answered(200, Some(1500));
         drop(read);

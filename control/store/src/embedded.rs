@@ -35,6 +35,7 @@ impl Options {
 /// The embedded store: one directory, one process, one writer thread.
 #[derive(Debug)]
 pub struct Embedded {
+    path: PathBuf,
     memory: Arc<Memory>,
     inbox: Arc<Inbox>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -59,6 +60,7 @@ impl Embedded {
             .spawn(move || writer.run())
             .map_err(|source| Error::Thread { source })?;
         Ok(Embedded {
+            path: options.path,
             memory,
             inbox,
             thread: Mutex::new(Some(thread)),
@@ -104,6 +106,12 @@ impl Store for Embedded {
 
     fn count(&self, prefix: &str) -> usize {
         self.memory.count(prefix)
+    }
+
+    fn size_bytes(&self) -> BoxFuture<'_, Option<u64>> {
+        let files = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let size = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+        Box::pin(std::future::ready(Some(size)))
     }
 
     fn write_all(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Arc<Object>, WriteError>>> {

@@ -129,6 +129,9 @@ pub trait Store: Send + Sync + 'static {
     /// The number of objects whose key starts with the prefix.
     fn count(&self, prefix: &str) -> usize;
 
+    /// How many bytes it takes on its disk; `None` if that cannot be told.
+    fn size_bytes(&self) -> BoxFuture<'_, Option<u64>>;
+
     /// Performs writes. Each succeeds or fails on its own; the results are in the order of the writes.
     fn write_all(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Arc<Object>, WriteError>>>;
 

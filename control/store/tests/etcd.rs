@@ -66,6 +66,7 @@ async fn replicas_see_each_other() {
         assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
     }
     assert_eq!((two.count("/pods/"), other.count("/pods/")), (20, 20));
+    assert!(one.size_bytes().await.is_some_and(|bytes| bytes > 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

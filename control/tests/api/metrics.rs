@@ -90,6 +90,7 @@ async fn what_happens_is_counted() {
     let exempt = "apiserver_flowcontrol_dispatched_requests_total{flow_schema=\"exempt\",priority_level=\"exempt\"}";
     assert!(more(exempt) >= 8.0);
     for row in [
+        "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"}",
         "process_resident_memory_bytes",
         "process_open_fds",
         "process_start_time_seconds",
@@ -142,6 +143,16 @@ async fn webhooks_and_queues_are_counted() {
     assert_eq!(cluster.call(Some("admin"), "POST", MAPS, map).await.0, 400);
     let asked = "apiserver_admission_webhook_admission_duration_seconds_count{name=\"h.example.com\",operation=\"CREATE\",\
                  rejected=\"true\",type=\"validating\"}";
+    let refused = "apiserver_admission_webhook_rejection_count{error_type=\"no_error\",name=\"h.example.com\",\
+                   operation=\"CREATE\",rejection_code=\"400\",type=\"validating\"}";
+    assert_eq!(number(&told(&cluster).await, refused), 1.0);
+    drop(hook);
+    let map = json!({"metadata": {"name": "a"}});
+    assert_eq!(cluster.call(Some("admin"), "POST", MAPS, map).await.0, 500);
+    let failed = refused
+        .replace("no_error", "calling_webhook_error")
+        .replace("400", "503");
+    assert_eq!(number(&told(&cluster).await, &failed), 1.0);
     let counted = async {
         loop {
             let text = told(&cluster).await;

@@ -232,6 +232,21 @@ async fn streams_are_passed_to_the_node() {
     let mut back = vec![0; data.len()];
     reader.read_exact(&mut back).await.unwrap();
     assert!(back == data);
+    // The request lasts as long as the stream does.
+    let lasts = async || {
+        let text = cluster.admin("GET", "/metrics", Value::Null).await;
+        let mut lines = text.as_str().unwrap().lines();
+        lines.any(|line| line.starts_with("apiserver_longrunning_requests{") && line.contains("subresource=\"exec\""))
+    };
+    assert!(lasts().await);
+    drop(reader);
+    let ended = async {
+        while lasts().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await;
+    ended.expect("the request ends with its stream");
 }
 
 #[tokio::test]

@@ -224,14 +224,23 @@ impl<'a> TxnResponse<'a> {
 
 /// The number of a new lease.
 pub(crate) fn decode_lease_grant(message: &[u8]) -> Result<u64, Malformed> {
-    let mut lease = 0;
+    number(message, 2)
+}
+
+/// How many bytes the database of a member takes.
+pub(crate) fn decode_status(message: &[u8]) -> Result<u64, Malformed> {
+    number(message, 3)
+}
+
+fn number(message: &[u8], wanted: u64) -> Result<u64, Malformed> {
+    let mut number = 0;
     read(message, |field, value| {
-        if field == 2 {
-            lease = value.number();
+        if field == wanted {
+            number = value.number();
         }
         Ok(())
     })?;
-    Ok(lease)
+    Ok(number)
 }
 
 /// One change in a [`WatchResponse`].

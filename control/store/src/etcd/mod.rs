@@ -31,6 +31,7 @@ use crate::{BoxFuture, Error, Object, Page, Range, ReadError, Store, Watcher, Wr
 use grpc::{CallError, Channel};
 use lease::Leases;
 use messages::{RangeRequest, RangeResponse};
+use wire::Writer;
 
 /// How many transactions of this process are under way at a time.
 const TRANSACTIONS: usize = 256;
@@ -45,6 +46,7 @@ const PUT: &str = "/etcdserverpb.KV/Put";
 const TXN: &str = "/etcdserverpb.KV/Txn";
 const COMPACT: &str = "/etcdserverpb.KV/Compact";
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
+const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 const LEASE_GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
 
 /// How etcd is reached and used.
@@ -245,6 +247,13 @@ impl Store for Etcd {
 
     fn count(&self, prefix: &str) -> usize {
         self.shared.memory.count(prefix)
+    }
+
+    fn size_bytes(&self) -> BoxFuture<'_, Option<u64>> {
+        Box::pin(async {
+            let answer = self.shared.channel.call(STATUS, &Writer::default(), CALL).await;
+            messages::decode_status(&answer.ok()?).ok()
+        })
     }
 
     fn write_all(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Arc<Object>, WriteError>>> {

@@ -337,7 +337,8 @@ mod tests {
         assert!(fields.contains(&("spec.nodeName".into(), "n1".into())));
         assert!(fields.contains(&("spec.hostNetwork".into(), "false".into())));
         assert!(fields.contains(&("status.phase".into(), "Pending".into())));
-        assert_eq!(fields.len(), 8);
+        assert!(fields.contains(&("status.podIPs".into(), "".into())));
+        assert_eq!(fields.len(), 9);
         assert_eq!(Pod.selectable_field(&pod, "spec.nope"), None);
     }
 }
