@@ -9,6 +9,7 @@ mod cluster_roles;
 mod flow_schemas;
 mod legacy_tokens;
 mod policy_types;
+mod service_addresses;
 mod storage_protection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,13 +53,14 @@ pub async fn run(engine: Arc<Engine>, store: Arc<dyn Store>) {
             "not all groups are listed as APIServices"
         );
     }
-    let keepers: [&dyn Keeper; 7] = [
+    let keepers: [&dyn Keeper; 8] = [
         &api_services::ApiServices,
         &certificates::Certificates,
         &cluster_roles::ClusterRoles,
         &flow_schemas::FlowSchemas,
         &legacy_tokens::LegacyTokens,
         &policy_types::PolicyTypes,
+        &service_addresses::ServiceAddresses,
         &storage_protection::StorageProtection::default(),
     ];
     futures_util::future::join_all(keepers.map(|keeper| drive(keeper, &engine, &*store))).await;
@@ -173,6 +175,30 @@ async fn hear(keeper: &dyn Keeper, engine: &Engine, watchers: &mut [Watcher], wo
 /// Namespace and name of a key below a prefix.
 fn place<'a>(prefix: &str, key: &'a str) -> Option<(&'a str, &'a str)> {
     key.strip_prefix(prefix)?.split_once('/')
+}
+
+/// Whether the object is being deleted and waits for this.
+fn is_held(object: &Value, finalizer: &str) -> bool {
+    let deleted = object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|time| !time.is_null());
+    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    deleted && list.is_some_and(|list| list.iter().any(|own| own == finalizer))
+}
+
+/// Takes a finalizer off the object at `path`.
+async fn release(engine: &Engine, manager: &str, path: &str, object: &Value, finalizer: &str) -> anyhow::Result<()> {
+    let metadata = &object["metadata"];
+    let rest: Vec<&Value> = metadata["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|own| *own != finalizer)
+        .collect();
+    let patch = json!({"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": rest}});
+    let media = "application/merge-patch+json";
+    let (code, answer) = call_as(engine, manager, "PATCH", path, media, Some(&patch)).await?;
+    settled(code, &answer, "take a finalizer off")
 }
 
 /// An answer that is as good as it gets: done, gone, or changed by somebody else, of which there will be an event.

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use barepod_store::{Event, EventKind, Object};
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Keeper, place, settled};
+use super::{Keeper, is_held, place, release};
 use crate::engine::{Engine, parse};
-use crate::internal::call_as;
 
 const CLAIMS: &str = "/persistentvolumeclaims/";
 const VOLUMES: &str = "/persistentvolumes/";
@@ -37,15 +36,6 @@ impl StorageProtection {
         let claims = engine.stored(&format!("{CLAIMS}{namespace}/"));
         claims.iter().map(|claim| claim.key().to_owned()).collect()
     }
-}
-
-/// Whether the object is being deleted and only waits for this.
-fn is_held(object: &Value, finalizer: &str) -> bool {
-    let deleted = object
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|time| !time.is_null());
-    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    deleted && list.is_some_and(|list| list.iter().any(|own| own == finalizer))
 }
 
 /// Whether a pod that has not ended uses the claim.
@@ -163,17 +153,7 @@ impl Keeper for StorageProtection {
                     "pv-protection-controller",
                 )
             };
-            let metadata = &object["metadata"];
-            let rest: Vec<&Value> = metadata["finalizers"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter(|own| *own != finalizer)
-                .collect();
-            let patch = json!({"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": rest}});
-            let media = "application/merge-patch+json";
-            let (code, answer) = call_as(engine, manager, "PATCH", &path, media, Some(&patch)).await?;
-            settled(code, &answer, "take a finalizer off")?;
+            release(engine, manager, &path, &object, finalizer).await?;
             Ok(None)
         })
     }

@@ -117,6 +117,50 @@ async fn claims_go_when_nobody_uses_them() {
 }
 
 #[tokio::test]
+async fn addresses_of_services_are_shown_and_hold_their_range() {
+    let api = api().await;
+    let (networking, services) = ("/apis/networking.k8s.io/v1", "/api/v1/namespaces/default/services");
+    let range = |name: &str, cidr: &str| json!({"metadata": {"name": name}, "spec": {"cidrs": [cidr]}});
+    let ranges = format!("{networking}/servicecidrs");
+    let is_ready = |answer: &Answer| answer.value["status"]["conditions"][0]["status"] == "True";
+    api.post(&ranges, range("small", "10.7.0.0/24")).await.ok();
+    let small = format!("{ranges}/small");
+    let ready = until(&api, &small, is_ready).await.value;
+    assert_eq!(
+        ready["metadata"]["finalizers"],
+        json!(["networking.k8s.io/service-cidr-finalizer"])
+    );
+    let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+    let made = api.post(services, service("web")).await.ok();
+    let ip = made["spec"]["clusterIP"].as_str().unwrap();
+    assert!(ip.starts_with("10.7.0."), "{ip}");
+    let address = format!("{networking}/ipaddresses/{ip}");
+    let shown = until(&api, &address, |answer| answer.code == 200).await.value;
+    let labels = json!({"ipaddress.kubernetes.io/ip-family": "IPv4",
+        "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
+    assert_eq!(shown["metadata"]["labels"], labels);
+    assert_eq!(
+        shown["spec"]["parentRef"],
+        json!({"resource": "services", "namespace": "default", "name": "web"})
+    );
+    // A range stays while somebody has an address of it, and gives none away meanwhile.
+    api.delete(&small, Value::Null).await.ok();
+    let leaving = until(&api, &small, |answer| !is_ready(answer)).await.value;
+    assert_eq!(leaving["status"]["conditions"][0]["reason"], "Terminating");
+    assert_eq!(api.post(services, service("late")).await.code, 422);
+    assert_eq!(api.get(&small).await.code, 200);
+    // What is removed by hand comes back, what nobody has goes.
+    api.delete(&address, Value::Null).await.ok();
+    until(&api, &address, |answer| {
+        answer.value["metadata"]["uid"] != shown["metadata"]["uid"] && answer.code == 200
+    })
+    .await;
+    api.delete(&format!("{services}/web"), Value::Null).await.ok();
+    until(&api, &address, |answer| answer.code == 404).await;
+    until(&api, &small, |answer| answer.code == 404).await;
+}
+
+#[tokio::test]
 async fn classes_of_attributes_go_when_nothing_names_them() {
     let api = api().await;
     let path = "/apis/storage.k8s.io/v1/volumeattributesclasses";

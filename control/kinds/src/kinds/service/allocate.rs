@@ -4,13 +4,15 @@
 //! until that is full, so that well-known numbers stay free.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
 use super::{HEADLESS, has_cluster_ip, has_node_ports, needs_health_check_port};
+use crate::conditions;
 use crate::context::Context;
 use crate::invalid::Denied;
+use crate::names;
 use crate::path::{Errors, Path};
 use crate::value::{self, i64_at, list_at, object_mut, str_at, strings, text};
 
@@ -121,24 +123,81 @@ fn pick(low: u64, high: u64, kept: u64, start: u64, taken: impl Fn(u64) -> bool)
     in_upper.chain(low..middle).find(|n| !taken(*n))
 }
 
+/// A network that Services get addresses from.
+struct Range {
+    base: u64,
+    size: u64,
+    prefix: u8,
+}
+
+impl Range {
+    fn new((network, prefix): (Ipv4Addr, u8)) -> Self {
+        let size = 1u64 << (32 - u32::from(prefix.min(32)));
+        let base = u64::from(u32::from(network)) & !(size - 1);
+        Range { base, size, prefix }
+    }
+
+    /// The first and the last address that is given out: neither the network's own one nor the broadcast address is.
+    fn bounds(&self) -> (u64, u64) {
+        (self.base + 1, self.base + self.size.saturating_sub(2).max(1))
+    }
+
+    fn holds(&self, address: Ipv4Addr) -> bool {
+        let (low, high) = self.bounds();
+        (low..=high).contains(&u64::from(u32::from(address)))
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", ip(self.base), self.prefix)
+    }
+}
+
+fn ip(number: u64) -> Ipv4Addr {
+    Ipv4Addr::from(u32::try_from(number).unwrap_or(0))
+}
+
+/// The networks of the ServiceCIDRs that are ready and stay (KEP-1880), the default one first. Before there are any it is
+/// the one that the server was started with.
+fn ranges(cx: &Context<'_>) -> Vec<Range> {
+    let all = cx.cluster.list("networking.k8s.io", "servicecidrs", None);
+    if all.is_empty() {
+        return vec![Range::new(cx.settings.service_cidr)];
+    }
+    let mut usable: Vec<_> = all
+        .iter()
+        .filter(|cidr| str_at(cidr, &["metadata", "deletionTimestamp"]).is_none() && conditions::is_true(cidr, "Ready"))
+        .collect();
+    usable.sort_by_key(|cidr| name(cidr) != "kubernetes");
+    let cidrs = usable.iter().flat_map(|cidr| strings(cidr, &["spec", "cidrs"]));
+    let ranges = cidrs.filter_map(|text| match names::cidr(text)? {
+        (IpAddr::V4(network), prefix) => Some(Range::new((network, prefix))),
+        _ => None,
+    });
+    ranges.collect()
+}
+
+/// Whether somebody holds an address for something else than a Service.
+fn held_otherwise(cx: &Context<'_>, address: Ipv4Addr) -> bool {
+    let found = cx
+        .cluster
+        .get("networking.k8s.io", "ipaddresses", None, &address.to_string());
+    found.is_some_and(|held| str_at(&held, &["spec", "parentRef", "resource"]) != Some("services"))
+}
+
 fn cluster_ip(cx: &Context<'_>, service: &mut Value, others: &Others, errors: &mut Errors) {
-    let (network, prefix) = cx.settings.service_cidr;
-    let size = 1u64 << (32 - u32::from(prefix.min(32)));
-    let base = u64::from(u32::from(network)) & !(size - 1);
-    // The network's own address and the broadcast address are never given out.
-    let (low, high) = (base + 1, base + size.saturating_sub(2).max(1));
+    let ranges = ranges(cx);
     let path = SPEC.child("clusterIPs");
     let asked = str_at(service, &["spec", "clusterIP"]).map(str::to_owned);
     let chosen = match asked {
         Some(text) => {
             let Ok(address) = text.parse::<Ipv4Addr>() else { return };
-            let number = u64::from(u32::from(address));
-            let problem = if !(low..=high).contains(&number) {
-                let range = Ipv4Addr::from(u32::try_from(base).unwrap_or(0));
-                format!(
-                    "the provided IP ({text}) is not in the valid range. The range of valid IPs is {range}/{prefix}"
-                )
-            } else if others.addresses.contains(&address) {
+            let problem = if !ranges.iter().any(|range| range.holds(address)) {
+                let valid: Vec<String> = ranges.iter().map(Range::to_string).collect();
+                let valid = valid.join(", ");
+                format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {valid}")
+            } else if others.addresses.contains(&address) || held_otherwise(cx, address) {
                 "provided IP is already allocated".to_owned()
             } else {
                 String::new()
@@ -151,13 +210,16 @@ fn cluster_ip(cx: &Context<'_>, service: &mut Value, others: &Others, errors: &m
             address
         }
         None => {
-            let kept = (size / 16).clamp(16, 256);
-            let taken = |n: u64| u32::try_from(n).is_ok_and(|n| others.addresses.contains(&Ipv4Addr::from(n)));
-            let Some(number) = pick(low, high, kept, spread(cx, service), taken) else {
+            let taken = |n: u64| others.addresses.contains(&ip(n)) || held_otherwise(cx, ip(n));
+            let free = ranges.iter().find_map(|range| {
+                let ((low, high), kept) = (range.bounds(), (range.size / 16).clamp(16, 256));
+                pick(low, high, kept, spread(cx, service), taken)
+            });
+            let Some(number) = free else {
                 errors.invalid(&path, Value::Null, "failed to allocate an IP: range is full");
                 return;
             };
-            Ipv4Addr::from(u32::try_from(number).unwrap_or(0))
+            ip(number)
         }
     };
     if let Some(spec) = object_mut(service, "spec") {

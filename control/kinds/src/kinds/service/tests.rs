@@ -5,14 +5,23 @@ use std::sync::Arc;
 struct Services(Vec<Value>);
 
 impl Cluster for Services {
-    fn get(&self, _: &str, _: &str, _: Option<&str>, _: &str) -> Option<Arc<Value>> {
-        None
+    fn get(&self, _: &str, resource: &str, _: Option<&str>, name: &str) -> Option<Arc<Value>> {
+        let held = json!({"spec": {"parentRef": {"group": "example.com", "resource": "gateways", "name": "g"}}});
+        (resource == "ipaddresses" && name == HELD).then(|| Arc::new(held))
     }
 
-    fn list(&self, _: &str, _: &str, _: Option<&str>) -> Vec<Arc<Value>> {
-        self.0.iter().cloned().map(Arc::new).collect()
+    fn list(&self, _: &str, resource: &str, _: Option<&str>) -> Vec<Arc<Value>> {
+        let ranges = |object: &&Value| object["spec"].get("cidrs").is_some();
+        let wanted = self
+            .0
+            .iter()
+            .filter(|object| ranges(object) == (resource == "servicecidrs"));
+        wanted.cloned().map(Arc::new).collect()
     }
 }
+
+/// An address that something else has.
+const HELD: &str = "10.96.9.9";
 
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
@@ -49,6 +58,38 @@ fn update(others: &Services, old: &Value, change: impl FnOnce(&mut Value)) -> Re
         errors if errors.is_empty() => Ok(new),
         errors => Err(Denied::Invalid(errors)),
     }
+}
+
+#[test]
+fn addresses_come_from_every_range_that_is_ready() {
+    let range = |name: &str, cidr: &str, ready: &str| {
+        let conditions = json!([{"type": "Ready", "status": ready}]);
+        json!({"metadata": {"name": name}, "spec": {"cidrs": [cidr]}, "status": {"conditions": conditions}})
+    };
+    let mut world = Services(vec![
+        range("a", "10.7.0.0/30", "True"),
+        range("kubernetes", "10.8.0.0/30", "True"),
+        range("off", "10.9.0.0/24", "False"),
+    ]);
+    let plain = || json!({"ports": [{"port": 80}]});
+    let mut given = Vec::new();
+    for at in 0..4 {
+        let mut made = create(&world, plain()).unwrap();
+        made["metadata"]["name"] = json!(format!("s{at}"));
+        given.push(made["spec"]["clusterIP"].as_str().unwrap().to_owned());
+        world.0.push(made);
+    }
+    given[..2].sort();
+    given[2..].sort();
+    assert_eq!(given, ["10.8.0.1", "10.8.0.2", "10.7.0.1", "10.7.0.2"]);
+    let why = |refused: Result<Value, Denied>| match refused {
+        Err(Denied::Invalid(errors)) => errors[0].to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(why(create(&world, plain())).ends_with("range is full"));
+    let fixed = |ip: &str| json!({"ports": [{"port": 80}], "clusterIP": ip});
+    assert!(why(create(&world, fixed("10.9.0.5"))).ends_with("The range of valid IPs is 10.8.0.0/30, 10.7.0.0/30"));
+    assert!(why(create(&none(), fixed(HELD))).ends_with("provided IP is already allocated"));
 }
 
 fn none() -> Services {
