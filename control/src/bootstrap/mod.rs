@@ -147,6 +147,45 @@ pub async fn publish_authorities(engine: &Engine, pki: &Pki) -> anyhow::Result<(
     ensure(engine, "/api/v1/namespaces/kube-system/configmaps", map, true).await
 }
 
+/// What is to be done about a default that is there.
+enum Next {
+    Keep,
+    /// This is to be there.
+    Write(Value),
+    /// It has to be made anew.
+    Replace,
+}
+
+/// Makes a default if it is absent, and mends it otherwise.
+async fn mend(
+    engine: &Engine,
+    collection: &str,
+    wanted: &Value,
+    present: &(dyn Fn() -> Option<Value> + Sync),
+    next: &(dyn Fn(&Value) -> Next + Sync),
+) -> anyhow::Result<()> {
+    let path = format!("{collection}/{}", wanted["metadata"]["name"].as_str().unwrap_or(""));
+    let media = "application/json";
+    // Somebody else may write at the same time: another replica, an administrator.
+    for _ in 0..3 {
+        let (code, answer) = match present().map(|present| next(&present)) {
+            Some(Next::Keep) => return Ok(()),
+            Some(Next::Write(next)) => call(engine, "PUT", &path, media, Some(&next)).await?,
+            Some(Next::Replace) => match call(engine, "DELETE", &path, "", None).await? {
+                (200 | 404, _) => call(engine, "POST", collection, media, Some(wanted)).await?,
+                refused => refused,
+            },
+            None => call(engine, "POST", collection, media, Some(wanted)).await?,
+        };
+        match code {
+            200 | 201 => return Ok(()),
+            409 => {}
+            _ => bail!("write {path}: {}", answer["message"]),
+        }
+    }
+    bail!("write {path}: it is changed all the time")
+}
+
 /// Creates the object if it is absent; replaces the differing parts of a present one if `correct` says so.
 async fn ensure(engine: &Engine, collection: &str, object: Value, correct: bool) -> anyhow::Result<()> {
     let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();

@@ -1,23 +1,10 @@
 //! Who may do what: roles, bindings, nodes.
 
 use crate::support::{Api, MAPS, PODS, map, pod};
-use barepod_control::bootstrap::{Bootstrap, bootstrap};
 use barepod_control::engine::identity::User;
 use serde_json::json;
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-
-async fn api() -> Api {
-    let api = Api::new().await;
-    let plan = Bootstrap {
-        service_cidr: ([10, 96, 0, 0].into(), 16),
-        service_address: [10, 96, 0, 1].into(),
-        advertise: [192, 0, 2, 1].into(),
-        port: 6443,
-    };
-    bootstrap(&api.engine, &plan).await.unwrap();
-    api
-}
 
 fn bob() -> User {
     User::new("bob", vec!["dev".into()])
@@ -29,7 +16,7 @@ fn node(name: &str) -> User {
 
 #[tokio::test]
 async fn a_role_counts_as_soon_as_it_is_bound() {
-    let api = api().await;
+    let api = Api::bootstrapped().await;
     let (bob, list) = (bob(), "/api/v1/namespaces/default/configmaps");
     let refused = api.call_as(&bob, "GET", list, json!(null)).await;
     let message = r#"configmaps is forbidden: User "bob" cannot list resource "configmaps" in API group "" in the namespace "default""#;
@@ -55,7 +42,7 @@ async fn a_role_counts_as_soon_as_it_is_bound() {
 
 #[tokio::test]
 async fn defaults_are_made_once_and_mended() {
-    let api = api().await;
+    let api = Api::bootstrapped().await;
     let path = format!("{RBAC}/clusterroles/view");
     let view = api.get(&path).await.ok();
     assert_eq!(
@@ -65,13 +52,7 @@ async fn defaults_are_made_once_and_mended() {
     assert!(view["rules"].as_array().unwrap().len() > 5, "{view}");
     let proxier = format!("{RBAC}/clusterroles/system:node-proxier");
     api.patch(&proxier, "merge-patch+json", json!({"rules": []})).await.ok();
-    let plan = Bootstrap {
-        service_cidr: ([10, 96, 0, 0].into(), 16),
-        service_address: [10, 96, 0, 1].into(),
-        advertise: [192, 0, 2, 1].into(),
-        port: 6443,
-    };
-    bootstrap(&api.engine, &plan).await.unwrap();
+    api.bootstrap().await;
     assert!(!api.get(&proxier).await.ok()["rules"].as_array().unwrap().is_empty());
     let addresses = api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await.ok();
     assert_eq!(addresses["spec"]["cidrs"], json!(["10.96.0.0/16"]));
@@ -81,7 +62,7 @@ async fn defaults_are_made_once_and_mended() {
 
 #[tokio::test]
 async fn a_node_reads_what_its_pods_name() {
-    let api = api().await;
+    let api = Api::bootstrapped().await;
     let secrets = "/api/v1/namespaces/default/secrets";
     for name in ["mine", "other"] {
         api.post(secrets, json!({"metadata": {"name": name}})).await.ok();

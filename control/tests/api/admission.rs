@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::support::{Api, MAPS, PODS, map, pod};
-use barepod_control::bootstrap::{Bootstrap, bootstrap};
 use barepod_control::engine::identity::User;
 use serde_json::{Value, json};
 
@@ -246,14 +245,7 @@ async fn a_node_writes_only_what_is_its_own() {
 
 #[tokio::test]
 async fn nobody_gives_away_more_than_they_have() {
-    let api = Api::new().await;
-    let plan = Bootstrap {
-        service_cidr: ([10, 96, 0, 0].into(), 16),
-        service_address: [10, 96, 0, 1].into(),
-        advertise: [192, 0, 2, 1].into(),
-        port: 6443,
-    };
-    bootstrap(&api.engine, &plan).await.unwrap();
+    let api = Api::bootstrapped().await;
     let bob = User::new("bob", vec![]);
     let subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "bob"}]);
     let bind = |name: &str, role: &str| {

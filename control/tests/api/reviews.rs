@@ -1,21 +1,13 @@
 //! Questions about permissions, and acting as somebody else.
 
 use crate::support::{Api, MAPS};
-use barepod_control::bootstrap::{Bootstrap, bootstrap};
 use barepod_control::engine::identity::User;
 use serde_json::{Value, json};
 
 const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
 
 async fn api() -> Api {
-    let api = Api::new().await;
-    let plan = Bootstrap {
-        service_cidr: ([10, 96, 0, 0].into(), 16),
-        service_address: [10, 96, 0, 1].into(),
-        advertise: [192, 0, 2, 1].into(),
-        port: 6443,
-    };
-    bootstrap(&api.engine, &plan).await.unwrap();
+    let api = Api::bootstrapped().await;
     let subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "bob"}]);
     let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"});
     let binding = json!({"metadata": {"name": "bob"}, "roleRef": role, "subjects": subjects});

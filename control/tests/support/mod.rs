@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use barepod_control::access::Tokens;
+use barepod_control::bootstrap::{Bootstrap, bootstrap};
 use barepod_control::engine::Engine;
 use barepod_control::engine::body::Body;
 use barepod_control::engine::identity::User;
@@ -114,6 +115,23 @@ impl Api {
         .await
         .ok();
         api
+    }
+
+    /// With what every cluster has from the start.
+    pub async fn bootstrapped() -> Self {
+        let api = Self::new().await;
+        api.bootstrap().await;
+        api
+    }
+
+    pub async fn bootstrap(&self) {
+        let plan = Bootstrap {
+            service_cidr: ([10, 96, 0, 0].into(), 16),
+            service_address: [10, 96, 0, 1].into(),
+            advertise: [192, 0, 2, 1].into(),
+            port: 6443,
+        };
+        bootstrap(&self.engine, &plan).await.unwrap();
     }
 
     pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> http::Response<Body> {
