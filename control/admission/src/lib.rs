@@ -9,6 +9,7 @@
 //! 2. A plugin that has nothing to do with a request costs one comparison.
 
 mod certificates;
+mod claim_status;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
@@ -77,6 +78,7 @@ static PLUGINS: &[&dyn Plugin] = &[
     &certificates::Certificates,
     &default_ingress_class::DefaultIngressClass,
     &rbac_escalation::RbacEscalation,
+    &claim_status::ClaimStatus,
     &policy::Expressions,
 ];
 

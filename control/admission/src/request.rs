@@ -23,6 +23,8 @@ pub enum Operation {
 pub struct Request<'a> {
     /// What is being done.
     pub operation: Operation,
+    /// The verb as the authorizer names it: of an update `update` or `patch`.
+    pub verb: &'a str,
     /// Who does it.
     pub user: &'a User,
     /// The group.

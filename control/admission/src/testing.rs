@@ -56,6 +56,7 @@ pub(crate) fn request<'a>(operation: Operation, group: &'a str, full: &'a str, o
     static BOB: std::sync::LazyLock<User> = std::sync::LazyLock::new(|| User::new("bob", vec![]));
     Request {
         operation,
+        verb: "update",
         user: &BOB,
         group,
         resource,

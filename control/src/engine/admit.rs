@@ -6,6 +6,7 @@ use barepod_admission::{self as admission, Notes, Operation, Refusal, World};
 use barepod_auth::attributes::Attributes;
 use barepod_auth::rbac::Policy;
 use barepod_kinds::{Cluster, scale};
+use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -237,6 +238,12 @@ impl Engine {
         let Target { kind, namespace, name } = write.target;
         let asked = admission::Request {
             operation: write.operation,
+            verb: match write.operation {
+                Operation::Create => "create",
+                Operation::Update if request.method == Method::PATCH => "patch",
+                Operation::Update => "update",
+                Operation::Delete => "delete",
+            },
             user: &request.user,
             group: &kind.resource.group,
             resource: &kind.resource.plural,

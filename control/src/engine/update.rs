@@ -121,9 +121,9 @@ impl Engine {
                 let mut new = kind.apply(Some(old), config, options).await?.map_err(apply_error)?;
                 // Nobody owns these, but who names them means the object as it was then.
                 for key in ["uid", "resourceVersion"] {
-                    match meta::text(config, key) {
-                        "" => {}
-                        given => drop(meta::of(&mut new).insert(key.into(), given.into())),
+                    let given = meta::text(config, key);
+                    if !given.is_empty() {
+                        meta::of(&mut new).insert(key.into(), given.into());
                     }
                 }
                 Ok(new)
