@@ -36,7 +36,7 @@ impl Receiver {
             (Some(path), true) => Ok(Self::Socket(connect_to("the console socket", Path::new(path))?)),
             (None, true) if foreground => Ok(Self::Caller),
             (None, true) => Err(Error::Invalid(
-                "a terminal is asked for (process.terminal) and nobody gets it: --console-socket is needed".to_owned(),
+                "a terminal is asked for (process.terminal) and nobody gets it: use --console-socket".to_owned(),
             )),
             (Some(_), false) => Err(Error::Invalid(
                 "there is a --console-socket and no terminal is asked for (process.terminal)".to_owned(),
