@@ -83,8 +83,9 @@ impl Namespaces {
 
     async fn report(&self, key: &Key, namespace: &Namespace, remains: &Remains) -> Result<(), Error> {
         let known = &namespace.status.conditions;
-        // An empty namespace is gone in a moment: saying so would cost a write for nobody.
-        if known.is_empty() && remains.is_empty() {
+        // An empty namespace that nobody else holds is gone in a moment: saying so would cost a write for nobody.
+        let held = namespace.spec.finalizers.iter().any(|f| f != FINALIZER);
+        if known.is_empty() && remains.is_empty() && !held {
             return Ok(());
         }
         let Some(conditions) = plan::conditions(known, remains, Timestamp::now()) else {

@@ -58,6 +58,13 @@ pub(super) fn conditions(
             "All resources successfully discovered",
         ),
         (
+            // Discovery is one document here: whatever is wrong with it is a failure of discovery.
+            "NamespaceDeletionGroupVersionParsingFailure",
+            None,
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        (
             "NamespaceDeletionContentFailure",
             failures,
             "ContentDeleted",

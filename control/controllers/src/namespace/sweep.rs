@@ -1,4 +1,4 @@
-//! Deletes everything in a namespace, whatever kinds the server has, and counts what is left.
+//! Deletes everything in a namespace, whatever kinds the server has, pods first, and counts what is left.
 
 use super::plan::Remains;
 use crate::api::Error;
@@ -19,19 +19,28 @@ pub(super) async fn sweep(client: &Client, namespace: &str) -> Remains {
             };
         }
     };
-    let namespaced: Vec<Kind> = kinds.into_iter().filter(|kind| kind.namespaced).collect();
+    // Pods go before what protects them from others, or others from them, such as network policies (KEP-5080).
+    let (pods, others): (Vec<Kind>, Vec<Kind>) = kinds
+        .into_iter()
+        .filter(|kind| kind.namespaced)
+        .partition(|kind| kind.name() == "pods");
     let mut remains = Remains::default();
-    let results = join_all(namespaced.iter().map(|kind| empty(client, namespace, kind))).await;
-    for (kind, result) in namespaced.iter().zip(results) {
-        match result {
-            Ok(left) if left.is_empty() => {}
-            Ok(left) => {
-                for finalizer in left.iter().flat_map(|m| m.finalizers.iter().flatten()) {
-                    *remains.finalizers.entry(finalizer.clone()).or_default() += 1;
+    for stage in [pods, others] {
+        let results = join_all(stage.iter().map(|kind| empty(client, namespace, kind))).await;
+        for (kind, result) in stage.iter().zip(results) {
+            match result {
+                Ok(left) if left.is_empty() => {}
+                Ok(left) => {
+                    for finalizer in left.iter().flat_map(|m| m.finalizers.iter().flatten()) {
+                        *remains.finalizers.entry(finalizer.clone()).or_default() += 1;
+                    }
+                    remains.objects.insert(kind.name(), left.len());
                 }
-                remains.objects.insert(kind.name(), left.len());
+                Err(error) => remains.failures.push(format!("{}: {}", kind.name(), error.chain())),
             }
-            Err(error) => remains.failures.push(format!("{}: {}", kind.name(), error.chain())),
+        }
+        if !remains.is_empty() {
+            break;
         }
     }
     remains

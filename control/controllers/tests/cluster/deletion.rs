@@ -179,3 +179,55 @@ async fn a_namespace_goes_with_all_it_has() {
         .await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_of_a_namespace_go_first_and_others_can_hold_it() {
+    let cluster = Cluster::new().await;
+    let spec = json!({"finalizers": ["kubernetes", "example.com/hold"]});
+    for (name, spec) in [("shop", json!({})), ("held", spec)] {
+        cluster
+            .post("/api/v1/namespaces", json!({"metadata": {"name": name}, "spec": spec}))
+            .await;
+    }
+    let pod = json!({"metadata": {"name": "last", "finalizers": ["example.com/hold"]},
+        "spec": {"containers": [{"name": "c", "image": "web:1"}]}});
+    cluster.post("/api/v1/namespaces/shop/pods", pod).await;
+    cluster
+        .post(
+            "/api/v1/namespaces/shop/configmaps",
+            json!({"metadata": {"name": "kept"}}),
+        )
+        .await;
+    for name in ["shop", "held"] {
+        let path = format!("/api/v1/namespaces/{name}");
+        cluster.delete(&path, DeleteOptions::default()).await;
+    }
+    let reported = |all: &Objects| {
+        ["/shop", "/held"].iter().all(|name| {
+            let conditions = all[*name]["status"]["conditions"].as_array();
+            conditions.is_some_and(|conditions| conditions.len() == 5)
+        })
+    };
+    let all = cluster.until("v1/Namespace", "conditions", reported).await;
+    let remaining = &all["/shop"]["status"]["conditions"][3];
+    assert_eq!(
+        (&remaining["type"], &remaining["message"]),
+        (
+            &json!("NamespaceContentRemaining"),
+            &json!("pods has 1 resource instances")
+        )
+    );
+    let map = cluster.get("/api/v1/namespaces/shop/configmaps/kept").await;
+    assert_eq!(map["metadata"].get("deletionTimestamp"), None, "{map}");
+    cluster
+        .until("v1/Namespace", "this controller to be done", |all| {
+            all["/held"]["spec"]["finalizers"] == json!(["example.com/hold"])
+        })
+        .await;
+    let pod = "/api/v1/namespaces/shop/pods/last";
+    cluster.merge(pod, json!({"metadata": {"finalizers": []}})).await;
+    cluster
+        .until("v1/Namespace", "no namespace", |all| !all.contains_key("/shop"))
+        .await;
+    cluster.stop().await;
+}
