@@ -199,8 +199,9 @@ impl Deployments {
             }
             Step::Revision(revision) => {
                 let patch = json!({"metadata": {"annotations": {revision::REVISION: revision.to_string()}}});
+                // As part of its status: an annotation written otherwise makes a new generation.
                 self.writer
-                    .merge(&self.context.deployments, key, Part::Main, &patch)
+                    .merge(&self.context.deployments, key, Part::Status, &patch)
                     .await?;
             }
             Step::Delete(set) => {

@@ -28,6 +28,10 @@ async fn a_deployment_of_a_hundred_and_its_end() {
         deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
         "1"
     );
+    assert_eq!(
+        deployment["metadata"]["generation"], 1,
+        "only users change what is wanted"
+    );
 
     let start = Instant::now();
     cluster
