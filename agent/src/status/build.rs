@@ -273,18 +273,13 @@ fn conditions(pod: &Pod, seen: &Observed, phase: &str, before: Option<&PodStatus
         initialized_condition(pod, seen, phase),
         ready,
         containers_ready,
+        // What is here is scheduled: a static pod has nobody else who says so, and nobody else knows what was observed.
+        yes("PodScheduled"),
     ];
-    let mut out: Vec<PodCondition> = findings
+    findings
         .into_iter()
         .map(|it| condition(pod, it, before, place))
-        .collect();
-    // The scheduler's own; a static pod has nobody else who sets it.
-    out.push(
-        known(pod, before, "PodScheduled")
-            .cloned()
-            .unwrap_or_else(|| condition(pod, yes("PodScheduled"), before, place)),
-    );
-    out
+        .collect()
 }
 
 fn known<'a>(pod: &'a Pod, before: Option<&'a PodStatus>, kind: &str) -> Option<&'a PodCondition> {

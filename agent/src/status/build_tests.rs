@@ -78,7 +78,12 @@ fn running_and_ready() {
         "PodScheduled",
         "PodReadyToStartContainers",
     ] {
-        assert_eq!(get(&status, kind).status, "True", "{kind}");
+        let condition = get(&status, kind);
+        assert_eq!(
+            (condition.status.as_str(), condition.observed_generation),
+            ("True", Some(3)),
+            "{kind}"
+        );
     }
     let container = &status.container_statuses.as_ref().unwrap()[0];
     assert!(container.ready && container.started == Some(true));

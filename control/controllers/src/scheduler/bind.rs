@@ -70,7 +70,10 @@ impl Scheduler {
             };
             self.events.warning(&*pod, "FailedScheduling", message.clone());
             let known = pod.condition("PodScheduled");
-            if known.is_some_and(|c| c.status == "False" && c.message.as_deref() == Some(&message)) {
+            let generation = pod.metadata.generation;
+            if known.is_some_and(|c| {
+                c.status == "False" && c.message.as_deref() == Some(&message) && c.observed_generation == generation
+            }) {
                 return Ok(None);
             }
             let since = known
@@ -78,7 +81,7 @@ impl Scheduler {
                 .and_then(|c| c.last_transition_time.clone());
             let patch = json!({"status": {"conditions": [{
                 "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-                "lastProbeTime": null, "lastTransitionTime": since.unwrap_or(Time(Timestamp::now())),
+                "observedGeneration": generation, "lastProbeTime": null, "lastTransitionTime": since.unwrap_or(Time(Timestamp::now())),
             }]}});
             match self
                 .writer

@@ -39,7 +39,9 @@ async fn a_pod_waits_for_room_and_gets_it() {
     let mut cluster = Cluster::new().await;
     cluster.post(PODS, pod("early", asking("1"))).await;
     let told = |all: &Objects| message(all, "default/early") == "no nodes available to schedule pods";
-    cluster.until("v1/Pod", "no nodes", told).await;
+    let pods = cluster.until("v1/Pod", "no nodes", told).await;
+    let status = &pods["default/early"]["status"];
+    assert_eq!(status["conditions"][0]["observedGeneration"], 1, "{status}");
 
     cluster.hollow_node("n1", 1).await;
     let bound = |name: &'static str| move |all: &Objects| all[name]["spec"]["nodeName"] == "n1";
