@@ -32,6 +32,17 @@ impl Strategy for Service {
         if let Some(spec) = obj.get_mut("spec").filter(|s| s.is_object()) {
             default_spec(spec);
         }
+        if str_at(obj, &["spec", "type"]) == Some("LoadBalancer")
+            && let Some(balancer) = obj.pointer_mut("/status/loadBalancer")
+        {
+            // A load balancer's address is one that packets arrive with, unless it says otherwise (KEP-1860).
+            for ingress in items_mut(balancer, "ingress")
+                .iter_mut()
+                .filter(|ingress| !text(ingress, "ip").is_empty())
+            {
+                fill_text(ingress, "ipMode", "VIP");
+            }
+        }
     }
 
     fn prepare_create(&self, cx: &Context<'_>, obj: &mut Value) -> Result<(), Denied> {

@@ -360,3 +360,19 @@ fn rows() {
         ]
     );
 }
+
+#[test]
+fn a_load_balancers_address_is_where_packets_arrive() {
+    let ingress = json!([{"ip": "203.0.113.1"}, {"ip": "203.0.113.2", "ipMode": "Proxy"}, {"hostname": "a.b"}]);
+    let status = json!({"loadBalancer": {"ingress": ingress}});
+    let mut service = json!({"spec": {"type": "LoadBalancer"}, "status": status});
+    Service.default(&mut service);
+    let modes: Vec<&Value> = items_mut(&mut service["status"]["loadBalancer"], "ingress")
+        .iter()
+        .map(|i| &i["ipMode"])
+        .collect();
+    assert_eq!(json!(modes), json!(["VIP", "Proxy", null]));
+    let mut plain = json!({"spec": {"type": "ClusterIP"}, "status": status});
+    Service.default(&mut plain);
+    assert_eq!(plain["status"], status);
+}
