@@ -197,10 +197,17 @@ impl Decl {
     /// A field by the name in expressions.
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         match &self.kind {
-            Kind::Object(fields) => fields.get(name),
+            Kind::Object(fields) => field(fields, name),
             _ => None,
         }
     }
+}
+
+/// A field by the name in expressions: one that a keyword names is known by the keyword as well, where the grammar lets
+/// it stand, since Kubernetes 1.30.
+pub(crate) fn field<'f>(fields: &'f BTreeMap<String, Field>, name: &str) -> Option<&'f Field> {
+    let keyword = || is_reserved(name).then(|| fields.get(&format!("__{name}__"))).flatten();
+    fields.get(name).or_else(keyword)
 }
 
 /// Fields by the names that expressions know them by; those that cannot be named are left out.

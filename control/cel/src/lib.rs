@@ -46,7 +46,7 @@ pub use cost::Estimate;
 pub use decl::{Decl, LARGEST_REQUEST, Part, escape};
 pub use env::{Env, Outcome, Program};
 pub use error::{EvalError, Issue, Issues};
-pub use functions::{Attributes, Authorize, Decision, authorizer, resource};
+pub use functions::{Attributes, Authorize, Decision, authorizer, parse_duration, resource};
 pub use types::Type;
 pub use value::{Fields, Given, List, Map, Value};
 

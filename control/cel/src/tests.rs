@@ -341,6 +341,7 @@ fn declared_data_has_types_and_escaped_names() {
         "self.raw == b'ab' && self.share == 1.0",
         "type(self.any) == int ? self.any < 5 : self.any == 'x'",
         "self.a__dash__b__dot__c__slash__d__underscores__e == 'x'",
+        "self.namespace == 'ns' && has(self.namespace) && self.for == self.__for__",
         "self.__namespace__ == 'ns' && self.metadata.name == 'n' && !has(self.metadata.generateName)",
         "self.set == ['b', 'a'] && (self.set + ['a', 'c']).size() == 3",
         "self.map.exists(i, i.k == '2' && i.v == 2)",

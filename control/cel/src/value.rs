@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map as JsonMap, Value as Json};
 
-use crate::decl::{Kind, Order};
+use crate::decl::{self, Kind, Order};
 use crate::error::EvalError;
 use crate::functions::Opaque;
 use crate::{Decl, Type};
@@ -490,7 +490,7 @@ impl<'a> Map<'a> {
                 let name = key.as_str()?;
                 match &decl.kind {
                     Kind::Object(fields) => {
-                        let field = fields.get(name)?;
+                        let field = decl::field(fields, name)?;
                         map.get(&field.name)
                             .map(|value| Ok(Value::declared(value, &field.decl)))
                     }

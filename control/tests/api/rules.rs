@@ -285,3 +285,30 @@ async fn a_rule_may_not_take_too_long() {
     );
     api.post(WIDGETS, widget(json!({ "n": [1, 2, 3] }))).await.ok();
 }
+
+#[tokio::test]
+async fn parts_that_cannot_be_named_and_atomic_objects_have_rules() {
+    let api = api(
+        json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+        "f@2": {"type": "string", "maxLength": 9, "x-kubernetes-validations": [{"rule": "self != 'bad'"}]},
+        "fixed": {"type": "string", "maxLength": 9, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}}),
+    )
+    .await;
+    let answer = api.post(WIDGETS, widget(json!({"f@2": "bad"}))).await;
+    assert_eq!(
+        causes(&answer.value),
+        [cause(
+            "FieldValueInvalid",
+            "spec.f@2",
+            "Invalid value: \"string\": failed rule: self != 'bad'"
+        )]
+    );
+    api.post(WIDGETS, widget(json!({"f@2": "good", "fixed": "a"})))
+        .await
+        .ok();
+    let path = format!("{WIDGETS}/a");
+    let change = json!({"spec": {"fixed": "b"}});
+    let answer = api.patch(&path, "merge-patch+json", change).await;
+    let found = causes(&answer.value);
+    assert!(found.len() == 1 && found[0].1 == "spec.fixed", "{found:?}");
+}

@@ -30,7 +30,8 @@ pub use authorizer::{Attributes, Authorize, Decision, authorizer, resource};
 pub(crate) use formats::pattern_length;
 pub(crate) use opaque::Opaque;
 pub(crate) use operators::{index, optional_index, shown};
-pub(crate) use time::{parse_duration, show_duration};
+pub use time::parse_duration;
+pub(crate) use time::show_duration;
 
 /// What a call costs.
 #[derive(Debug, Clone, Copy, PartialEq)]

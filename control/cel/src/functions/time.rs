@@ -159,7 +159,7 @@ fn whole<'a>(args: &[Value<'a>], unit: i128) -> Result<Value<'a>> {
 }
 
 /// Reads a length of time as Go writes it: `1h30m`, `-1.5s`.
-pub(crate) fn parse_duration(text: &str) -> Option<i128> {
+pub fn parse_duration(text: &str) -> Option<i128> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

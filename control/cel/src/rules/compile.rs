@@ -50,7 +50,6 @@ fn below(schema: &Value, stated: &Value, root: bool, decl: Option<&Arc<Decl>>) -
     let mut rules = Rules {
         rules: list(schema, WORD).iter().map(|rule| compile(rule, decl)).collect(),
         type_text: text("type").to_owned(),
-        atomic: text("x-kubernetes-map-type") == "atomic",
         keys: (text("x-kubernetes-list-type") == "map").then(|| strings(stated, "x-kubernetes-list-map-keys")),
         ..Rules::default()
     };
@@ -61,7 +60,7 @@ fn below(schema: &Value, stated: &Value, root: bool, decl: Option<&Arc<Decl>>) -
         let stated = stated.get("properties").and_then(|properties| properties.get(name));
         let declared = match is_own {
             true => stated.and_then(|stated| Decl::of_schema(stated, false)),
-            false => property(decl, name),
+            false => stated.and_then(|stated| property(decl, name, stated)),
         };
         if let Some(inside) = inner(part, stated, declared.as_ref()) {
             rules.properties.insert(name.clone(), inside);
@@ -88,13 +87,13 @@ fn below(schema: &Value, stated: &Value, root: bool, decl: Option<&Arc<Decl>>) -
     rules
 }
 
-/// The declaration of a property, by its name in JSON.
-pub(super) fn property(decl: Option<&Arc<Decl>>, name: &str) -> Option<Arc<Decl>> {
+/// The declaration of a property, by its name in JSON; expressions of the whole may be unable to name it.
+pub(super) fn property(decl: Option<&Arc<Decl>>, name: &str, stated: &Value) -> Option<Arc<Decl>> {
     match &decl?.kind {
-        Kind::Object(fields) => {
-            let field = fields.values().find(|field| field.name == name)?;
-            Some(field.decl.clone())
-        }
+        Kind::Object(fields) => match fields.values().find(|field| field.name == name) {
+            Some(field) => Some(field.decl.clone()),
+            None => Decl::of_schema(stated, flag(stated, "x-kubernetes-embedded-resource")),
+        },
         _ => None,
     }
 }

@@ -92,7 +92,7 @@ struct Place {
     decl: Option<Arc<Decl>>,
     /// How often the value can be in one object; unbounded if absent.
     times: Option<u64>,
-    /// The path of the nearest list or map around it, whose items cannot be told from those that they replace.
+    /// The path of the outermost list around it whose items cannot be told from those that they replace.
     uncorrelated: Option<String>,
 }
 
@@ -109,11 +109,6 @@ impl Check {
         let times = |more: Option<u64>| place.times.zip(more).map(|(a, b)| a.saturating_mul(b));
         let embedded = |part: &Value| flag(part, "x-kubernetes-embedded-resource");
         let properties = schema.get("properties").and_then(Value::as_object);
-        let apart = |condition: bool| match (&place.uncorrelated, condition) {
-            (Some(known), _) => Some(known.clone()),
-            (None, true) => Some(path.to_owned()),
-            (None, false) => None,
-        };
         for (name, part) in properties.into_iter().flatten() {
             let Some(stated) = stated.get("properties").and_then(|properties| properties.get(name)) else {
                 continue;
@@ -122,10 +117,10 @@ impl Check {
             let inside = Place {
                 decl: match is_own {
                     true => Decl::of_schema(stated, false),
-                    false => property(place.decl.as_ref(), name),
+                    false => property(place.decl.as_ref(), name, stated),
                 },
                 times: place.times,
-                uncorrelated: apart(text("x-kubernetes-map-type") == "atomic"),
+                uncorrelated: place.uncorrelated.clone(),
             };
             self.below(
                 part,
@@ -142,7 +137,8 @@ impl Check {
                     _ => None,
                 }),
                 times: times(count("maxItems")),
-                uncorrelated: apart(text("x-kubernetes-list-type") != "map"),
+                uncorrelated: (place.uncorrelated.clone())
+                    .or_else(|| (text("x-kubernetes-list-type") != "map").then(|| path.to_owned())),
             };
             self.below(part, stated, &inside, embedded(stated), &format!("{path}.items"));
         }
@@ -154,7 +150,7 @@ impl Check {
                     _ => None,
                 }),
                 times: times(count("maxProperties")),
-                uncorrelated: apart(text("x-kubernetes-map-type") == "atomic"),
+                uncorrelated: place.uncorrelated.clone(),
             };
             self.below(
                 &part,

@@ -126,7 +126,7 @@ impl Judge {
     ) {
         let around = unchanged(whole, before);
         for (name, value) in map {
-            let own = before.own.filter(|_| !rules.atomic).and_then(|old| old.get(name));
+            let own = before.own.and_then(|old| old.get(name));
             let before = Before {
                 own,
                 around,

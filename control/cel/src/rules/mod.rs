@@ -24,8 +24,6 @@ pub struct Rules {
     all_of: Vec<Rules>,
     /// The keys of a list of type map, whose items are compared with those that they replace.
     keys: Option<Vec<String>>,
-    /// The object is one value, whose parts are not compared.
-    atomic: bool,
 }
 
 /// A rule.
