@@ -2,7 +2,7 @@
 
 mod policy;
 mod rules;
-mod webhook;
+pub(super) mod webhook;
 
 pub use policy::{MUTATING_BINDING, MUTATING_POLICY, VALIDATING_BINDING, VALIDATING_POLICY};
 pub use webhook::{MUTATING, VALIDATING};

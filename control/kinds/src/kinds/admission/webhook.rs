@@ -111,48 +111,48 @@ fn webhook(webhook: &Value, path: &Path<'_>, errors: &mut Errors) {
         errors,
     );
     requests::conditions(webhook, path, errors);
-    review_versions(webhook, &path.child("admissionReviewVersions"), errors);
+    let versions: Vec<&str> = strings(webhook, &["admissionReviewVersions"]).collect();
+    let wanted = "must specify one of v1, v1beta1";
+    review_versions(&versions, wanted, &path.child("admissionReviewVersions"), errors);
 }
 
-fn client(config: &Value, path: &Path<'_>, errors: &mut Errors) {
-    match (str_at(config, &["url"]), at(config, &["service"])) {
-        (Some(url), None) => {
-            let at = path.child("url");
-            match url.split_once("://") {
-                Some(("https", rest)) if !rest.is_empty() && !rest.starts_with('/') => {
-                    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-                    if authority.contains('@') {
-                        errors.invalid(&at, url, "user information is not permitted in the URL");
-                    }
-                    if rest.contains('#') {
-                        errors.invalid(&at, url, "fragments are not permitted in the URL");
-                    }
-                    if rest.contains('?') {
-                        errors.invalid(&at, url, "query parameters are not permitted in the URL");
-                    }
-                }
-                Some(("https", _)) => {
-                    errors.invalid(&at, url, "host must be specified; desired format: https://host[/path]");
-                }
-                _ => errors.invalid(
-                    &at,
-                    url,
-                    "'https' is the only allowed URL scheme; desired format: https://host[/path]",
-                ),
-            }
-        }
+/// How a webhook is reached.
+pub(crate) fn client(config: &Value, path: &Path<'_>, errors: &mut Errors) {
+    match (at(config, &["url"]), at(config, &["service"])) {
+        (Some(url), None) => self::url(url.as_str().unwrap_or(""), &path.child("url"), errors),
         (None, Some(service)) => self::service(service, &path.child("service"), errors),
         _ => errors.required(path, "exactly one of url or service is required"),
     }
 }
 
-fn service(service: &Value, path: &Path<'_>, errors: &mut Errors) {
-    for (key, what) in [
-        ("name", "service name is required"),
-        ("namespace", "service namespace is required"),
+fn url(url: &str, path: &Path<'_>, errors: &mut Errors) {
+    const FORM: &str = "; desired format: https://host[/path]";
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", ""));
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = rest.split('/').next().unwrap_or("");
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if scheme != "https" {
+        errors.invalid(path, scheme, format!("'https' is the only allowed URL scheme{FORM}"));
+    }
+    if host.is_empty() {
+        errors.invalid(path, host, format!("host must be specified{FORM}"));
+    }
+    for (part, detail) in [
+        (user, "user information is not permitted in the URL"),
+        (fragment, "fragments are not permitted in the URL"),
+        (query, "query parameters are not permitted in the URL"),
     ] {
+        if !part.is_empty() {
+            errors.invalid(path, part, detail);
+        }
+    }
+}
+
+fn service(service: &Value, path: &Path<'_>, errors: &mut Errors) {
+    for key in ["name", "namespace"] {
         if text(service, key).is_empty() {
-            errors.required(&path.child(key), what);
+            errors.required(&path.child(key), "");
         }
     }
     if let Some(port) = i64_at(service, &["port"])
@@ -161,17 +161,30 @@ fn service(service: &Value, path: &Path<'_>, errors: &mut Errors) {
         let detail = "port is not valid: must be between 1 and 65535, inclusive";
         errors.invalid(&path.child("port"), port, detail);
     }
-    if let Some(suffix) = str_at(service, &["path"])
-        && !suffix.starts_with('/')
-    {
-        errors.invalid(&path.child("path"), suffix, "must start with a '/'");
+    let suffix = text(service, "path");
+    if matches!(suffix, "" | "/") {
+        return;
+    }
+    let path = path.child("path");
+    if !suffix.starts_with('/') {
+        errors.invalid(&path, suffix, "must start with a '/'");
+    }
+    let steps = suffix.strip_prefix('/').unwrap_or(suffix);
+    for (i, step) in steps.strip_suffix('/').unwrap_or(steps).split('/').enumerate() {
+        if step.is_empty() {
+            errors.invalid(&path, suffix, format!("segment[{i}] may not be empty"));
+        } else {
+            for wrong in names::subdomain_errors(step) {
+                errors.invalid(&path, suffix, format!("segment[{i}]: {wrong}"));
+            }
+        }
     }
 }
 
-fn review_versions(webhook: &Value, path: &Path<'_>, errors: &mut Errors) {
-    let versions: Vec<&str> = strings(webhook, &["admissionReviewVersions"]).collect();
+/// The versions of reviews that a webhook understands; `wanted` is said where there are none.
+pub(crate) fn review_versions(versions: &[&str], wanted: &str, path: &Path<'_>, errors: &mut Errors) {
     if versions.is_empty() {
-        errors.required(path, "must specify one of v1, v1beta1");
+        errors.required(path, wanted);
         return;
     }
     for (i, version) in versions.iter().enumerate() {
@@ -182,7 +195,7 @@ fn review_versions(webhook: &Value, path: &Path<'_>, errors: &mut Errors) {
         }
     }
     if !versions.iter().any(|version| REVIEW_VERSIONS.contains(version)) {
-        errors.invalid(path, versions, "must include at least one of v1, v1beta1");
+        errors.invalid(path, json!(versions), "must include at least one of v1, v1beta1");
     }
 }
 
@@ -238,8 +251,32 @@ mod tests {
         assert_eq!(
             lines(|w| w["clientConfig"] = json!({"url": "http://x"})),
             [
-                "webhooks[0].clientConfig.url: Invalid value: \"http://x\": 'https' is the only allowed URL scheme; desired \
+                "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired \
                  format: https://host[/path]"
+            ]
+        );
+        assert_eq!(
+            lines(|w| w["clientConfig"] = json!({"url": "https://u@/p?q#f"})),
+            [
+                "webhooks[0].clientConfig.url: Invalid value: \"\": host must be specified; desired format: https://host[/path]",
+                "webhooks[0].clientConfig.url: Invalid value: \"u\": user information is not permitted in the URL",
+                "webhooks[0].clientConfig.url: Invalid value: \"f\": fragments are not permitted in the URL",
+                "webhooks[0].clientConfig.url: Invalid value: \"q\": query parameters are not permitted in the URL",
+            ]
+        );
+        let service = json!({"name": "s", "namespace": "", "port": 0, "path": "/a//B"});
+        let subdomain = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
+                         must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+                         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+        assert_eq!(
+            lines(|w| w["clientConfig"] = json!({"service": service})),
+            [
+                "webhooks[0].clientConfig.service.namespace: Required value".to_owned(),
+                "webhooks[0].clientConfig.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, \
+                 inclusive"
+                    .to_owned(),
+                "webhooks[0].clientConfig.service.path: Invalid value: \"/a//B\": segment[1] may not be empty".to_owned(),
+                format!("webhooks[0].clientConfig.service.path: Invalid value: \"/a//B\": segment[2]: {subdomain}"),
             ]
         );
         assert_eq!(

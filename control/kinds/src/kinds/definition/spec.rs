@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::schema;
+use crate::kinds::admission::webhook;
 use crate::names;
 use crate::path::{Errors, Path};
 use crate::value::{at, bool_at, list_at, str_at, strings, text};
@@ -274,45 +275,23 @@ fn conversion(spec: &Value, errors: &mut Errors) {
     let path = SPEC.child("conversion");
     let strategy = text(conversion, "strategy");
     errors.one_of(&path.child("strategy"), strategy, &["None", "Webhook"]);
-    let webhook = at(conversion, &["webhook"]);
+    let webhook = at(conversion, &["webhook"]).unwrap_or(&Value::Null);
+    let config = at(webhook, &["clientConfig"]);
+    let versions: Vec<&str> = strings(webhook, &["conversionReviewVersions"]).collect();
     let client_path = path.child("webhookClientConfig");
+    let versions_path = path.child("conversionReviewVersions");
     if strategy != "Webhook" {
-        if webhook.is_some() {
-            let detail = "should not be set when strategy is not set to Webhook";
-            errors.forbidden(&client_path, detail);
+        let detail = "should not be set when strategy is not set to Webhook";
+        for (set, path) in [(config.is_some(), client_path), (!versions.is_empty(), versions_path)] {
+            if set {
+                errors.forbidden(&path, detail);
+            }
         }
         return;
     }
-    match webhook.and_then(|webhook| at(webhook, &["clientConfig"])) {
+    match config {
         None => errors.required(&client_path, "required when strategy is set to Webhook"),
-        Some(client) if at(client, &["url"]).is_some() == at(client, &["service"]).is_some() => {
-            errors.required(&client_path, "exactly one of url or service is required");
-        }
-        Some(client) => {
-            if let Some(url) = str_at(client, &["url"])
-                && !url.starts_with("https://")
-            {
-                let detail = "'https' is the only allowed URL scheme";
-                errors.invalid(&client_path.child("url"), url, detail);
-            }
-            let service_path = client_path.child("service");
-            if let Some(service) = at(client, &["service"]) {
-                for key in ["name", "namespace"] {
-                    if text(service, key).is_empty() {
-                        errors.required(&service_path.child(key), &format!("service {key} is required"));
-                    }
-                }
-            }
-        }
+        Some(config) => webhook::client(config, &client_path, errors),
     }
-    let versions: Vec<&str> = webhook
-        .into_iter()
-        .flat_map(|webhook| strings(webhook, &["conversionReviewVersions"]))
-        .collect();
-    let path = path.child("conversionReviewVersions");
-    if versions.is_empty() {
-        errors.required(&path, "");
-    } else if !versions.iter().any(|version| matches!(*version, "v1" | "v1beta1")) {
-        errors.invalid(&path, json!(versions), "must include at least one of v1, v1beta1");
-    }
+    webhook::review_versions(&versions, "", &versions_path, errors);
 }

@@ -225,3 +225,31 @@ fn a_definition_outlives_its_objects() {
         DeleteMode::Unchanged
     );
 }
+
+#[test]
+fn a_conversions_webhook_is_checked_as_any_other() {
+    let conversion = |value: Value| refused(|d| d["spec"]["conversion"] = value);
+    let webhook = |client: Value, versions: Value| json!({"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": versions}});
+    assert_eq!(
+        conversion(webhook(json!({"url": ""}), json!(["v1", "v1"]))),
+        [
+            "spec.conversion.webhookClientConfig.url: Invalid value: \"\": 'https' is the only allowed URL scheme; desired \
+             format: https://host[/path]",
+            "spec.conversion.webhookClientConfig.url: Invalid value: \"\": host must be specified; desired format: \
+             https://host[/path]",
+            "spec.conversion.conversionReviewVersions[1]: Invalid value: \"v1\": duplicate version",
+        ]
+    );
+    let service = json!({"service": {"name": "s", "namespace": "n", "port": 65536}});
+    assert_eq!(
+        conversion(webhook(service, json!(["v1"]))),
+        [
+            "spec.conversion.webhookClientConfig.service.port: Invalid value: 65536: port is not valid: must be between 1 and \
+             65535, inclusive"
+        ]
+    );
+    assert_eq!(
+        conversion(json!({"strategy": "None", "webhook": {"conversionReviewVersions": ["v1"]}})),
+        ["spec.conversion.conversionReviewVersions: Forbidden: should not be set when strategy is not set to Webhook"]
+    );
+}
