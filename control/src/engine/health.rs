@@ -29,11 +29,34 @@ enum Needs {
     Future,
 }
 
-/// In the order in which they are shown; those of the second list are about readiness only.
-const CHECKS: [(&str, Needs); 8] = [
+/// In the order in which they are shown; those of the second list are about readiness only. What kube-apiserver starts
+/// after its first answer is there or not as a whole here: such checks wait for the same.
+const CHECKS: [(&str, Needs); 29] = [
     ("ping", Needs::Nothing),
+    ("log", Needs::Nothing),
     ("etcd", Needs::Store),
+    ("poststarthook/start-apiserver-admission-initializer", Needs::Store),
+    ("poststarthook/generic-apiserver-start-informers", Needs::Store),
+    ("poststarthook/priority-and-fairness-config-consumer", Needs::Store),
+    ("poststarthook/priority-and-fairness-filter", Needs::Nothing),
+    ("poststarthook/storage-object-count-tracker-hook", Needs::Nothing),
+    ("poststarthook/start-apiextensions-informers", Needs::Store),
+    ("poststarthook/start-apiextensions-controllers", Needs::Store),
+    ("poststarthook/crd-informer-synced", Needs::Store),
     ("poststarthook/start-system-namespaces-controller", Needs::Bootstrap),
+    (
+        "poststarthook/start-cluster-authentication-info-controller",
+        Needs::Bootstrap,
+    ),
+    (
+        "poststarthook/start-kube-apiserver-identity-lease-controller",
+        Needs::Bootstrap,
+    ),
+    (
+        "poststarthook/start-kube-apiserver-identity-lease-garbage-collector",
+        Needs::Bootstrap,
+    ),
+    ("poststarthook/start-legacy-token-tracking-controller", Needs::Bootstrap),
     ("poststarthook/rbac/bootstrap-roles", Needs::Bootstrap),
     (
         "poststarthook/scheduling/bootstrap-system-priority-classes",
@@ -41,10 +64,21 @@ const CHECKS: [(&str, Needs); 8] = [
     ),
     ("poststarthook/priority-and-fairness-config-producer", Needs::Bootstrap),
     ("poststarthook/bootstrap-controller", Needs::Bootstrap),
+    ("poststarthook/start-kube-aggregator-informers", Needs::Store),
     (
-        "poststarthook/start-cluster-authentication-info-controller",
+        "poststarthook/apiservice-status-local-available-controller",
         Needs::Bootstrap,
     ),
+    (
+        "poststarthook/apiservice-status-remote-available-controller",
+        Needs::Bootstrap,
+    ),
+    ("poststarthook/apiservice-registration-controller", Needs::Bootstrap),
+    ("poststarthook/apiservice-discovery-controller", Needs::Bootstrap),
+    ("poststarthook/kube-apiserver-autoregistration", Needs::Bootstrap),
+    ("autoregister-completion", Needs::Bootstrap),
+    ("poststarthook/apiservice-openapi-controller", Needs::Bootstrap),
+    ("poststarthook/apiservice-openapiv3-controller", Needs::Bootstrap),
 ];
 const READINESS: [(&str, Needs); 3] = [
     ("etcd-readiness", Needs::Store),

@@ -12,11 +12,15 @@ use super::{Engine, Target};
 impl Engine {
     pub(super) async fn route(&self, request: &Request) -> ApiResult<Response<Body>> {
         let Some(path) = ResourcePath::parse(&request.path) else {
+            check_timeout(&request.query)?;
             let verb = request.method.as_str().to_ascii_lowercase();
             self.authorize(&request.user, &verb, &request.path, None, &request.query)?;
             return self.plain_path(request).await;
         };
         let asked = verb(request, &path);
+        if asked != "watch" {
+            check_timeout(&request.query)?;
+        }
         self.authorize(&request.user, asked, &request.path, Some(&path), &request.query)?;
         if path.watch && request.method != Method::GET {
             return Err(ApiError::method_not_allowed());
@@ -107,6 +111,17 @@ impl Engine {
             }
             _ => Err(ApiError::method_not_allowed()),
         }
+    }
+}
+
+/// How long a client says that it waits has to be a length of time; no request but a watch takes longer than any.
+fn check_timeout(query: &Query) -> ApiResult<()> {
+    match query.get("timeout") {
+        Some(text) if !text.is_empty() && barepod_cel::parse_duration(text).is_none() => {
+            let message = format!("invalid timeout specified in the request URL - time: invalid duration {text:?}");
+            Err(ApiError::bad_request(message))
+        }
+        _ => Ok(()),
     }
 }
 

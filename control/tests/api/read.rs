@@ -358,6 +358,19 @@ async fn discovery_and_health() {
 }
 
 #[tokio::test]
+async fn a_clients_timeout_is_a_length_of_time() {
+    let api = Api::new().await;
+    for path in ["/version", "/api/v1/namespaces"] {
+        let answer = api.get(&format!("{path}?timeout=invalid")).await;
+        let message = "invalid timeout specified in the request URL - time: invalid duration \"invalid\"";
+        assert_eq!(answer.status(), (400, "BadRequest", message));
+        for timeout in ["0s", "3m", "1.5h"] {
+            api.get(&format!("{path}?timeout={timeout}")).await.ok();
+        }
+    }
+}
+
+#[tokio::test]
 async fn health_is_told_check_by_check() {
     let api = Api::new().await;
     let text = async |path: &str| {
@@ -392,7 +405,30 @@ async fn health_is_told_check_by_check() {
         assert_eq!(text(path).await.0, 404, "{path}");
     }
     let (code, lines) = text("/readyz?verbose&exclude=etcd&exclude=none").await;
-    assert!(lines.starts_with("[+]ping ok\n[+]etcd excluded: ok\n"), "{lines}");
+    assert!(
+        lines.starts_with("[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\n"),
+        "{lines}"
+    );
+    // What the tests of Kubernetes ask for.
+    for check in [
+        "start-apiserver-admission-initializer",
+        "generic-apiserver-start-informers",
+        "start-apiextensions-informers",
+        "start-apiextensions-controllers",
+        "crd-informer-synced",
+        "start-kube-aggregator-informers",
+        "apiservice-registration-controller",
+        "apiservice-status-local-available-controller",
+        "apiservice-status-remote-available-controller",
+        "kube-apiserver-autoregistration",
+        "apiservice-openapi-controller",
+    ] {
+        assert!(
+            lines.contains(&format!("\n[+]poststarthook/{check} ok\n")),
+            "{check}: {lines}"
+        );
+    }
+    assert!(lines.contains("\n[+]autoregister-completion ok\n"), "{lines}");
     let end =
         "[+]shutdown ok\nwarn: some health checks cannot be excluded: no matches for \"none\"\nreadyz check passed\n";
     assert!(code == 200 && lines.ends_with(end), "{lines}");
