@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use barepod_client::AnyCertificate;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use rustls::crypto::ring;
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::TlsConnector;
 
+use super::trust::Trusted;
 use super::upstream::{RequestBody, UpstreamError, exchange};
 
 /// Where Debian and most others keep the authorities that a machine trusts.
@@ -125,8 +127,12 @@ impl Extensions {
             Trust::Anybody => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider))),
-            Trust::Bundle(pem) => builder.with_root_certificates(roots(pem)?),
-            Trust::System => builder.with_root_certificates(roots(&std::fs::read(SYSTEM_ROOTS).unwrap_or_default())?),
+            Trust::Bundle(pem) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(trusted(pem, provider)?)),
+            Trust::System => {
+                builder.with_root_certificates(roots(certificates(&std::fs::read(SYSTEM_ROOTS).unwrap_or_default()))?)
+            }
         };
         let mut config = match &self.identity {
             Some((certificates, key)) => builder.with_client_auth_cert(certificates.clone(), key.clone_key())?,
@@ -151,9 +157,22 @@ async fn address(extension: &Extension) -> Result<SocketAddr, ExtensionError> {
         .ok_or_else(|| unknown(std::io::Error::from(std::io::ErrorKind::NotFound)))
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, ExtensionError> {
+fn trusted(pem: &[u8], provider: Arc<CryptoProvider>) -> Result<Trusted, ExtensionError> {
+    let certificates: Vec<_> = certificates(pem).collect();
+    let roots = Arc::new(roots(certificates.iter().cloned())?);
+    // Only a list of revoked certificates could be wrong, and there is none.
+    let issued = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|_| ExtensionError::Bundle)?;
+    Ok(Trusted::new(certificates, issued))
+}
+
+fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok)
+}
+
+fn roots(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<RootCertStore, ExtensionError> {
     let mut store = RootCertStore::empty();
-    let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
     store.add_parsable_certificates(certificates);
     if store.is_empty() {
         return Err(ExtensionError::Bundle);

@@ -12,6 +12,7 @@ mod server;
 mod service;
 mod socket;
 mod tls;
+mod trust;
 mod tunnel;
 mod upstream;
 
