@@ -50,7 +50,8 @@ fn restored(found: &str, wanted: &str) -> String {
 }
 
 /// Removes fields the type does not know and returns their paths (`spec.template.spec.containers[0].foo`; kube words
-/// them `unknown field "…"`), drops nulls, and writes quantities and times in canonical form.
+/// them `unknown field "…"`), drops nulls and what is optional and empty, as Go does when it writes (encoding/json,
+/// `omitempty`), and writes quantities and times in canonical form.
 pub fn check(ty: TypeRef, value: &mut Value) -> Result<Vec<String>, TypeMismatch> {
     let mut checker = Checker { unknown: Vec::new() };
     let root = Path {
@@ -203,7 +204,7 @@ impl Checker {
                     step: Step::Field(ty, field),
                 },
             );
-            true
+            field.required || field.container == Container::One || !is_empty(value)
         });
         result
     }
@@ -298,6 +299,14 @@ impl Checker {
             TypeKind::Raw | TypeKind::Any | TypeKind::Inline => Ok(()),
             TypeKind::SchemaOrArray | TypeKind::SchemaOrBool | TypeKind::SchemaOrStrings => Ok(()),
         }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 
@@ -397,6 +406,22 @@ mod tests {
             value,
             json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "labels": {"any": "thing"}},
                    "spec": {"template": {"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}}})
+        );
+    }
+
+    #[test]
+    fn what_is_optional_and_empty_is_left_out() {
+        let (value, unknown) = run(
+            "",
+            "Pod",
+            json!({"metadata": {"name": "a", "labels": {}, "finalizers": []}, "spec": {"volumes": [], "nodeSelector": {},
+                   "securityContext": {}, "containers": [], "initContainers": [{"name": "i", "env": [], "securityContext": {}}]}}),
+        );
+        assert_eq!(unknown, Ok(Vec::new()));
+        assert_eq!(
+            value,
+            json!({"metadata": {"name": "a"}, "spec": {"securityContext": {}, "containers": [],
+                   "initContainers": [{"name": "i", "securityContext": {}}]}})
         );
     }
 

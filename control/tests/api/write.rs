@@ -504,3 +504,26 @@ async fn kubectl_moves_from_the_client_to_the_server() {
     let kept: Value = serde_json::from_str(kept).unwrap();
     assert_eq!(kept["data"]["a"], "2");
 }
+
+#[tokio::test]
+async fn empty_lists_and_maps_are_no_change() {
+    let api = Api::new().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let given = json!({"metadata": {"name": "a", "labels": {}, "finalizers": []}, "data": {}, "immutable": false});
+    let made = api.post(maps, given).await.ok();
+    let metadata = &made["metadata"];
+    assert!(
+        metadata.get("labels").is_none() && metadata.get("finalizers").is_none(),
+        "{made}"
+    );
+    assert!(made.get("data").is_none() && made["immutable"] == false, "{made}");
+    let path = format!("{maps}/a");
+    let empty = json!({"metadata": {"annotations": {}}, "binaryData": {}});
+    for type_ in ["merge-patch+json", "strategic-merge-patch+json"] {
+        let same = api.patch(&path, type_, empty.clone()).await.ok();
+        assert_eq!(same, made, "{type_}");
+    }
+    let mut sent = made.clone();
+    sent["data"] = json!({});
+    assert_eq!(api.put(&path, sent).await.ok(), made);
+}
