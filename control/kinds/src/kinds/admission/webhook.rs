@@ -10,7 +10,7 @@ use crate::path::{Errors, Path};
 use crate::rules::{Check, number, rule, text as text_default};
 use crate::strategy::Column;
 use crate::table::{AGE, NAME, counts};
-use crate::value::{at, fill, i64_at, items_mut, list_at, str_at, strings, text};
+use crate::value::{at, fill, i64_at, items_mut, list_at, strings, text};
 
 const SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
