@@ -2,7 +2,7 @@
 //! shim for runc. Each test has an engine of its own in namespaces of its own, with nothing of the machine's state.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -127,6 +127,8 @@ impl Drop for Place {
         let _ = self.holder.wait();
         let all = Snapshot::take("self", &self.name).cgroups;
         for dir in all.iter().rev() {
+            // Where no hierarchy is mounted, podman's conmon writes its pid into an ordinary file.
+            let _ = std::fs::remove_file(Path::new(dir).join("tasks"));
             for _ in 0..100 {
                 match std::fs::remove_dir(dir) {
                     Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {

@@ -33,6 +33,8 @@ pub fn kill(dir: &Path) -> io::Result<()> {
         freeze(dir, false);
         std::thread::sleep(Duration::from_millis(1));
     }
+    // Whoever comes when it is empty already must not stay frozen.
+    freeze(dir, false);
     Ok(())
 }
 
