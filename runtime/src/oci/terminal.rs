@@ -1,11 +1,11 @@
 //! Where a container's terminal goes: to a socket of the caller's, or through this process to the caller's own terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, write};
 use oci_spec::runtime::BoxBuilder;
 
@@ -52,15 +52,7 @@ impl Receiver {
     pub fn deliver(&self, master: OwnedFd) -> Result<Option<OwnedFd>> {
         match self {
             Self::Nobody => Ok(None),
-            Self::Caller => {
-                if !io::stdout().is_terminal() {
-                    // Where nothing has to go back to the beginning of a line, the output is as it was written.
-                    let mut settings = tcgetattr(&master).during("look at", "the terminal")?;
-                    settings.output_flags.remove(OutputFlags::ONLCR);
-                    tcsetattr(&master, SetArg::TCSANOW, &settings).during("change", "the terminal")?;
-                }
-                Ok(Some(master))
-            }
+            Self::Caller => Ok(Some(master)),
             Self::Socket(socket) => {
                 // The name is what the protocol of console sockets has in the packet.
                 send(socket, b"/dev/ptmx", &[master.as_fd()]).during("send", "the terminal")?;
