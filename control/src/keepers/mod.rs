@@ -177,13 +177,15 @@ fn place<'a>(prefix: &str, key: &'a str) -> Option<(&'a str, &'a str)> {
     key.strip_prefix(prefix)?.split_once('/')
 }
 
+/// Whether an object is being deleted.
+fn is_leaving(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
 /// Whether the object is being deleted and waits for this.
 fn is_held(object: &Value, finalizer: &str) -> bool {
-    let deleted = object
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|time| !time.is_null());
-    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    deleted && list.is_some_and(|list| list.iter().any(|own| own == finalizer))
+    let own = object["metadata"]["finalizers"].as_array();
+    is_leaving(object) && own.is_some_and(|own| own.iter().any(|own| own == finalizer))
 }
 
 /// Takes a finalizer off the object at `path`.

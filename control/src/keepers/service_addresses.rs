@@ -10,7 +10,7 @@ use barepod_store::{Event, EventKind, Object};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::{Condition, Keeper, is_held, place, release, settled, tell};
+use super::{Condition, Keeper, is_held, is_leaving, place, release, settled, tell};
 use crate::engine::{Engine, parse};
 use crate::internal::call_as;
 
@@ -36,10 +36,6 @@ fn holds(range: &Value, address: IpAddr) -> bool {
     let cidrs = range["spec"]["cidrs"].as_array().into_iter().flatten();
     let mut networks = cidrs.filter_map(|text| cidr(text.as_str()?));
     networks.any(|network| contains(network, address))
-}
-
-fn is_leaving(object: &Value) -> bool {
-    !object["metadata"]["deletionTimestamp"].is_null()
 }
 
 impl ServiceAddresses {
@@ -139,7 +135,7 @@ impl ServiceAddresses {
             .into_iter()
             .any(|it| it["type"] == "Ready" && it["status"] == "False");
         if needed || !stopped {
-            let is_leaving = Condition {
+            let terminating = Condition {
                 type_: "Ready",
                 status: "False",
                 reason: "Terminating",
@@ -147,7 +143,7 @@ impl ServiceAddresses {
                           ServiceCIDR",
             };
             // Nobody gets an address of it from then on, and what there is is looked at once more.
-            return tell(engine, MANAGER, &path, &range, is_leaving).await;
+            return tell(engine, MANAGER, &path, &range, terminating).await;
         }
         release(engine, MANAGER, &path, &range, FINALIZER).await
     }

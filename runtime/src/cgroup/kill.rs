@@ -23,6 +23,14 @@ pub fn kill(dir: &Path) -> io::Result<()> {
         Err(_) => {}
     }
     freeze(dir, true);
+    let chased = chase(dir);
+    // Whatever came of it, and whoever has come since: nothing stays frozen.
+    freeze(dir, false);
+    chased
+}
+
+/// Kills what is in `dir` and below until nothing is, for a while: whoever waits for its end says if something is left.
+fn chase(dir: &Path) -> io::Result<()> {
     for _ in 0..100 {
         let pids = procs(dir)?;
         if pids.is_empty() {
@@ -33,8 +41,6 @@ pub fn kill(dir: &Path) -> io::Result<()> {
         freeze(dir, false);
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Whoever comes when it is empty already must not stay frozen.
-    freeze(dir, false);
     Ok(())
 }
 

@@ -17,12 +17,12 @@ use crate::bundle::pod_container;
 use crate::escaped;
 use crate::support::{Pod, output, patience};
 
-const PIDS: usize = 30;
-const MEMORY_MB: usize = 32;
-const OPEN_FILES: usize = 500;
+pub const PIDS: usize = 30;
+pub const MEMORY_MB: usize = 32;
+pub const OPEN_FILES: usize = 500;
 
 /// Files, each of which takes about a kilobyte of the kernel's memory: more than twice as many as there is memory for.
-const FILES: usize = 100_000;
+pub const FILES: usize = 100_000;
 
 /// A pod whose containers have limits, and a neighbour of it.
 struct Target {
@@ -45,12 +45,6 @@ impl Target {
             pod,
             neighbour: Neighbour::new(),
         }
-    }
-
-    /// Sets a bomb off that goes on to `limit` if nothing stops it.
-    fn bomb(&mut self, kind: &str, limit: usize) -> Outcome {
-        let container = self.container(kind, limit);
-        self.set_off(&container)
     }
 
     fn container(&self, kind: &str, limit: usize) -> ContainerConfig {
@@ -87,57 +81,11 @@ impl Outcome {
     }
 }
 
-pub fn processes() {
+/// A bomb that goes on to `limit` of `what` if nothing stops it, and is to get no further than to `allowed`.
+pub fn bomb(kind: &str, limit: usize, what: &str, allowed: usize) {
     let mut target = Target::new();
-    target.bomb("processes", 3 * PIDS).within("processes", PIDS);
-    target.end();
-}
-
-pub fn memory() {
-    let mut target = Target::new();
-    target.bomb("memory", 3 * MEMORY_MB).within("megabytes", MEMORY_MB);
-    target.end();
-}
-
-pub fn descriptors() {
-    let mut target = Target::new();
-    target.bomb("files", 2000).within("open files", OPEN_FILES);
-    target.end();
-}
-
-pub fn cgroups() {
-    let mut target = Target::new();
-    target.bomb("cgroups", 10).within("cgroups", 0);
-    target.end();
-}
-
-pub fn files() {
-    let mut target = Target::new();
-    target.bomb("inodes", FILES).within("files", FILES / 2);
-    target.end();
-}
-
-pub fn watches() {
-    let mut target = Target::new();
-    target.bomb("watches", FILES).within("watched files", FILES / 2);
-    target.end();
-}
-
-/// The pod's shared memory is limited by its size, and a container's part of it by the memory of the container.
-pub fn shared_memory() {
-    let mut target = Target::new();
-    target
-        .bomb("/dev/shm/bomb", 2 * MEMORY_MB)
-        .within("megabytes of shared memory", MEMORY_MB);
-    target.end();
-}
-
-/// The file system of the devices is larger than the container's memory.
-pub fn devices() {
-    let mut target = Target::new();
-    target
-        .bomb("/dev/bomb", 2 * MEMORY_MB)
-        .within("megabytes among the devices", MEMORY_MB);
+    let container = target.container(kind, limit);
+    target.set_off(&container).within(what, allowed);
     target.end();
 }
 

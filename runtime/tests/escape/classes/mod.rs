@@ -20,6 +20,8 @@ mod sysctl;
 mod users;
 mod volumes;
 
+use bombs::{FILES, MEMORY_MB, OPEN_FILES, PIDS};
+
 /// All of them.
 pub const ALL: &[Class] = &[
     Class {
@@ -111,42 +113,42 @@ pub const ALL: &[Class] = &[
     },
     Class {
         name: "bombs: processes",
-        attack: bombs::processes,
+        attack: || bombs::bomb("processes", 3 * PIDS, "processes", PIDS),
         defences: &["limits"],
     },
     Class {
         name: "bombs: memory",
-        attack: bombs::memory,
+        attack: || bombs::bomb("memory", 3 * MEMORY_MB, "megabytes", MEMORY_MB),
         defences: &["limits"],
     },
     Class {
         name: "bombs: open files",
-        attack: bombs::descriptors,
+        attack: || bombs::bomb("files", 2000, "open files", OPEN_FILES),
         defences: &["rlimits"],
     },
     Class {
         name: "bombs: cgroups",
-        attack: bombs::cgroups,
+        attack: || bombs::bomb("cgroups", 10, "cgroups", 0),
         defences: &["read-only-cgroups"],
     },
     Class {
         name: "bombs: files",
-        attack: bombs::files,
+        attack: || bombs::bomb("inodes", FILES, "files", FILES / 2),
         defences: &["limits"],
     },
     Class {
         name: "bombs: watches",
-        attack: bombs::watches,
+        attack: || bombs::bomb("watches", FILES, "watched files", FILES / 2),
         defences: &["limits"],
     },
     Class {
         name: "bombs: shared memory",
-        attack: bombs::shared_memory,
+        attack: || bombs::bomb("/dev/shm/bomb", 2 * MEMORY_MB, "megabytes of shared memory", MEMORY_MB),
         defences: &["limits"],
     },
     Class {
         name: "bombs: devices",
-        attack: bombs::devices,
+        attack: || bombs::bomb("/dev/bomb", 2 * MEMORY_MB, "megabytes among the devices", MEMORY_MB),
         defences: &["limits"],
     },
     Class {
