@@ -122,10 +122,10 @@ async fn bodies_that_are_too_much_or_nothing() {
 /// A length as protobuf has it.
 fn length(out: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
+        out.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
         length >>= 7;
     }
-    out.push(length as u8);
+    out.push(u8::try_from(length).unwrap());
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ fn every_exec_has_a_cgroup_of_its_own() {
         (cgroup::procs(&leaf).unwrap().len() == 3).then_some(())
     });
     bundle.good(&["exec", id, "true"]);
-    assert_eq!(leaves(&bundle), [leaf.clone()], "a busy one is left alone");
+    assert_eq!(leaves(&bundle), std::slice::from_ref(&leaf), "a busy one is left alone");
     cgroup::kill(&leaf).unwrap();
     until("all of it is dead at once", || (!populated(&leaf)).then_some(()));
     assert_eq!(bundle.status(), "running", "and nothing else");

@@ -14,14 +14,14 @@ use crate::pods::shape;
 pub enum Error {
     /// A ConfigMap or Secret that is not optional does not exist.
     #[error("{0} not found")]
-    Missing(Key),
+    Missing(Box<Key>),
     /// A key that is not optional is not in its object.
     #[error("couldn't find key {key:?} in {object}")]
     MissingKey {
         /// The key.
         key: String,
         /// The object.
-        object: Key,
+        object: Box<Key>,
     },
     /// A value is not text.
     #[error("key {key:?} in {object} is not text")]
@@ -29,7 +29,7 @@ pub enum Error {
         /// The key.
         key: String,
         /// The object.
-        object: Key,
+        object: Box<Key>,
     },
     /// A field or resource reference is wrong.
     #[error("environment variable {name:?}: {source}")]
@@ -234,14 +234,14 @@ fn key_value(objects: &Objects, object: &Key, key: &str, optional: Option<bool>)
         None if optional == Some(true) => Ok(None),
         None => Err(Error::MissingKey {
             key: key.to_owned(),
-            object: object.clone(),
+            object: Box::new(object.clone()),
         }),
     }
 }
 
 fn find<'a>(objects: &'a Objects, key: &Key, optional: Option<bool>) -> Result<Option<&'a Data>, Error> {
     match objects.get(key).and_then(Option::as_deref) {
-        None if optional != Some(true) => Err(Error::Missing(key.clone())),
+        None if optional != Some(true) => Err(Error::Missing(Box::new(key.clone()))),
         found => Ok(found),
     }
 }
@@ -249,7 +249,7 @@ fn find<'a>(objects: &'a Objects, key: &Key, optional: Option<bool>) -> Result<O
 fn text(bytes: &[u8], key: &str, object: &Key) -> Result<String, Error> {
     let not_text = || Error::NotText {
         key: key.to_owned(),
-        object: object.clone(),
+        object: Box::new(object.clone()),
     };
     if bytes.contains(&0) {
         return Err(not_text());

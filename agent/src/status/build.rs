@@ -54,7 +54,6 @@ pub fn build(pod: &Pod, seen: &Observed, before: Option<&PodStatus>, place: &Pla
             .and_then(|it| it.qos_class.clone())
             .or_else(|| Some(resources::qos(pod).as_str().into())),
         start_time: seen.start_time.clone(),
-        ..PodStatus::default()
     }
 }
 
@@ -145,7 +144,6 @@ fn container_status(pod: &Pod, role: Role, container: &Container, seen: &Observe
         started: Some(running && it.started),
         state: Some(state),
         last_state: Some(last.map(terminated).unwrap_or_default()),
-        ..ContainerStatus::default()
     }
 }
 

@@ -75,7 +75,7 @@ mod tests {
         let error = run(json!({"name": "m", "items": [{"key": "no", "path": "x"}]}), &full, "no").unwrap_err();
         assert_eq!(error.to_string(), "configmap \"n/m\" has no key \"no\"");
         let none = Objects::new();
-        assert!(matches!(run(json!({"name": "m"}), &none, "none"), Err(Error::Missing(it)) if it == key));
+        assert!(matches!(run(json!({"name": "m"}), &none, "none"), Err(Error::Missing(it)) if *it == key));
         run(json!({"name": "m", "optional": true}), &none, "optional").unwrap();
     }
 }

@@ -27,12 +27,12 @@ use crate::spec::fields::{self, Facts};
 pub enum Error {
     /// An object that is not optional does not exist.
     #[error("{0} not found")]
-    Missing(Key),
+    Missing(Box<Key>),
     /// A key that is not optional is not in its object.
     #[error("{object} has no key {key:?}")]
     MissingKey {
         /// The object.
-        object: Key,
+        object: Box<Key>,
         /// The key.
         key: String,
     },

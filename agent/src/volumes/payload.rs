@@ -44,7 +44,7 @@ pub fn add_object(
     let data = match cx.objects.get(object).and_then(Option::as_deref) {
         Some(data) => data,
         None if optional => &empty,
-        None => return Err(Error::Missing(object.clone())),
+        None => return Err(Error::Missing(Box::new(object.clone()))),
     };
     let Some(items) = items.filter(|it| !it.is_empty()) else {
         for (key, bytes) in data.files() {
@@ -72,7 +72,7 @@ pub fn add_object(
             None if optional => {}
             None => {
                 return Err(Error::MissingKey {
-                    object: object.clone(),
+                    object: Box::new(object.clone()),
                     key: item.key.clone(),
                 });
             }

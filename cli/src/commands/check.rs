@@ -294,7 +294,7 @@ fn disk(dir: &Path) -> Finding {
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
     match nix::sys::statvfs::statvfs(existing) {
         Ok(fs) => {
-            let mib = u64::from(fs.blocks_available()) * fs.fragment_size() / (1 << 20);
+            let mib = fs.blocks_available() * fs.fragment_size() / (1 << 20);
             let found = format!("{mib} MiB free for {}", dir.display());
             if mib >= 512 {
                 ok("disk", found)

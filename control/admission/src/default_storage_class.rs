@@ -32,7 +32,7 @@ impl Plugin for DefaultStorageClass {
             .iter()
             .filter(|class| {
                 let is = |key: &&str| str_at(class, &["metadata", "annotations", key]) == Some("true");
-                DEFAULT.iter().any(|key| is(key))
+                DEFAULT.iter().any(is)
             })
             // Of several the newest one counts, and of those of one second the one whose name comes first.
             .min_by_key(|class| (std::cmp::Reverse(text(class, "creationTimestamp")), text(class, "name")));

@@ -69,7 +69,7 @@ impl Rule {
 
     fn matches(&self, asked: &Asked<'_>) -> bool {
         // A Namespace is in itself, but no namespaced object.
-        let namespaced = !asked.namespace.is_empty() && !(asked.group.is_empty() && asked.resource == "namespaces");
+        let namespaced = !asked.namespace.is_empty() && (!asked.group.is_empty() || asked.resource != "namespaces");
         let scope = match self.scope.as_str() {
             "Namespaced" => namespaced,
             "Cluster" => !namespaced,

@@ -167,12 +167,10 @@ impl Fairness {
 
     fn room(&self, name: &str, level: &Level, seats: usize) -> Arc<Room> {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(room) = rooms.get(name) {
-            if room.level == *level {
-                room.resize(seats);
-                return room.clone();
-            }
-            // Whoever is in the old room leaves it by and by.
+        // Whoever is in the room of another level leaves it by and by.
+        if let Some(room) = rooms.get(name).filter(|room| room.level == *level) {
+            room.resize(seats);
+            return room.clone();
         }
         let room = Arc::new(Room::new(level.clone(), seats));
         rooms.insert(name.to_owned(), room.clone());

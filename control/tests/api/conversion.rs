@@ -199,7 +199,7 @@ async fn a_slow_webhook_delays_nobody_else() {
     const SLOW: Duration = Duration::from_secs(1);
     let (api, hook) = start_with(|request| {
         let mut answer = convert(request);
-        answer["afterMs"] = json!(SLOW.as_millis() as u64);
+        answer["afterMs"] = json!(1000 * SLOW.as_secs());
         answer
     })
     .await;

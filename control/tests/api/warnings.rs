@@ -49,7 +49,10 @@ async fn templates_are_warned_about_when_they_change() {
     let old = warning(
         "spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
     );
-    assert_eq!(api.post(DEPLOYMENTS, deployment("d")).await.warnings, [old.clone()]);
+    assert_eq!(
+        api.post(DEPLOYMENTS, deployment("d")).await.warnings,
+        std::slice::from_ref(&old)
+    );
     let path = format!("{DEPLOYMENTS}/d");
     let labels = json!({"metadata": {"labels": {"x": "y"}}});
     assert_eq!(
@@ -59,7 +62,7 @@ async fn templates_are_warned_about_when_they_change() {
     let replicas = json!({"spec": {"replicas": 2}});
     assert_eq!(
         api.patch(&path, "merge-patch+json", replicas).await.warnings,
-        [old.clone()]
+        std::slice::from_ref(&old)
     );
     let scaled = api
         .patch(

@@ -102,12 +102,14 @@ fn line(pid: i32, users: &str, uptime: u64) -> Option<String> {
     }
     let seconds = stat.ticks / TICKS_PER_SECOND;
     Some(format!(
-        "{user:<8} {pid:>7} {:>7} {:>2} {:<5} {:<7} {:>8} {}",
+        "{user:<8} {pid:>7} {:>7} {:>2} {:<5} {:<7} {:02}:{:02}:{:02} {}",
         stat.parent,
         (stat.ticks * 100 / TICKS_PER_SECOND / age.max(1)).min(99),
         began(time::now_seconds(), age),
         terminal(stat.terminal),
-        format_args!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
         command.join(" ")
     ))
 }

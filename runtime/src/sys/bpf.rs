@@ -83,7 +83,7 @@ fn change(command: libc::c_int, cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>,
 /// # Errors
 /// What `bpf(2)` says.
 pub fn device_filters(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
-    const MOST: usize = 64;
+    const MOST: u32 = 64;
     #[repr(C)]
     struct Query {
         target: u32,
@@ -94,20 +94,20 @@ pub fn device_filters(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
         count: u32,
         padding: u32,
     }
-    let mut programs = [0_u32; MOST];
+    let mut programs = [0_u32; MOST as usize];
     let mut query = Query {
         target: cgroup.as_raw_fd().cast_unsigned(),
         kind: BPF_CGROUP_DEVICE,
         query_flags: 0,
         attach_flags: 0,
         programs: programs.as_mut_ptr() as u64,
-        count: MOST as u32,
+        count: MOST,
         padding: 0,
     };
     // SAFETY: the attribute is a prefix of bpf_attr as BPF_PROG_QUERY reads and writes it; the kernel fills at most as
     // many elements of the array as it is told there are, and both outlive the call.
     check(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of_val(&query)) })?;
-    let found = programs.iter().take(usize::try_from(query.count).unwrap_or(MOST));
+    let found = programs.iter().take(query.count.min(MOST) as usize);
     found
         .map(|id| {
             let by_id: [u32; 3] = [*id, 0, 0];

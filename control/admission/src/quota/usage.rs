@@ -78,11 +78,9 @@ pub fn usage(group: &str, resource: &str, object: &Value, now: Timestamp) -> Amo
         return used;
     }
     match resource {
-        "pods" => {
-            if runs(object, now) {
-                used.insert("pods".into(), number(1));
-                compute(object, &mut used);
-            }
+        "pods" if runs(object, now) => {
+            used.insert("pods".into(), number(1));
+            compute(object, &mut used);
         }
         "services" => {
             used.insert("services".into(), number(1));

@@ -66,8 +66,11 @@ fn object(kind: &str, name: &str, spec: Value) -> Value {
     })
 }
 
-/// Name, shares, percent that others may use, and queues, their length and a flow's hand.
-const LEVELS: [(&str, u32, u32, (u32, u32, u32)); 6] = [
+/// Queues, their length, and a flow's hand.
+type Queuing = (u32, u32, u32);
+
+/// Name, shares, percent that others may use, and queuing.
+const LEVELS: [(&str, u32, u32, Queuing); 6] = [
     ("system", 30, 33, (64, 50, 6)),
     ("node-high", 40, 25, (64, 50, 6)),
     ("leader-election", 10, 0, (16, 50, 4)),

@@ -26,7 +26,7 @@ pub enum KeyError {
 }
 
 enum Private {
-    Es256(EcdsaKeyPair),
+    Es256(Box<EcdsaKeyPair>),
     Rs256(Box<RsaKeyPair>),
 }
 
@@ -82,7 +82,7 @@ impl SigningKey {
             .map_err(|error| KeyError::Unusable(error.to_string()))?;
         let public = PublicKey::new(false, pair.public_key().as_ref());
         Ok(SigningKey {
-            private: Private::Es256(pair),
+            private: Private::Es256(Box::new(pair)),
             random,
             public,
         })
