@@ -82,6 +82,7 @@ pub fn usage(group: &str, resource: &str, object: &Value, now: Timestamp) -> Amo
             used.insert("pods".into(), number(1));
             compute(object, &mut used);
         }
+        "pods" => {}
         "services" => {
             used.insert("services".into(), number(1));
             let type_ = str_at(object, &["spec", "type"]).unwrap_or("");
