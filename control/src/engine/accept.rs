@@ -9,17 +9,17 @@ use super::request::header;
 pub const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const OPENAPI_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
-/// The form of objects in an answer.
+/// The form of objects in an answer; of the forms that have versions of their own, the group and version asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// The object itself.
     Object,
     /// Rows for people.
-    Table,
+    Table(&'static str),
     /// `metadata` only.
-    Metadata,
+    Metadata(&'static str),
     /// `metadata` only, of every item of a list.
-    MetadataList,
+    MetadataList(&'static str),
 }
 
 /// The `Accept` and `Accept-Encoding` headers.
@@ -66,12 +66,16 @@ impl Accept {
             if !range.json() && !range.yaml() {
                 return None;
             }
-            let known = range.group == "meta.k8s.io" && range.version == "v1";
+            let version = match (range.group.as_str(), range.version.as_str()) {
+                ("meta.k8s.io", "v1") => Some("meta.k8s.io/v1"),
+                ("meta.k8s.io", "v1beta1") => Some("meta.k8s.io/v1beta1"),
+                _ => None,
+            };
             match range.as_.as_str() {
                 "" => Some(Form::Object),
-                "Table" if known => Some(Form::Table),
-                "PartialObjectMetadata" if known => Some(Form::Metadata),
-                "PartialObjectMetadataList" if known => Some(Form::MetadataList),
+                "Table" => version.map(Form::Table),
+                "PartialObjectMetadata" => version.map(Form::Metadata),
+                "PartialObjectMetadataList" => version.map(Form::MetadataList),
                 _ => None,
             }
         })
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn what_kubectl_sends() {
         let get = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-        assert_eq!(accept(get).form(), Some(Form::Table));
+        assert_eq!(accept(get).form(), Some(Form::Table("meta.k8s.io/v1")));
         assert_eq!(
             accept("application/vnd.kubernetes.protobuf,application/json").form(),
             Some(Form::Object)
@@ -180,7 +184,7 @@ mod tests {
         assert!(accept("application/yaml,application/json").yaml() && !accept("*/*,application/yaml").yaml());
         assert_eq!(accept("*/*").form(), Some(Form::Object));
         let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-        assert_eq!(accept(partial).form(), Some(Form::MetadataList));
+        assert_eq!(accept(partial).form(), Some(Form::MetadataList("meta.k8s.io/v1")));
         let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
         assert_eq!(accept(discovery).aggregated_discovery(), Some("v2"));
         assert_eq!(accept("application/json").aggregated_discovery(), None);

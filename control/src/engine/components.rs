@@ -22,14 +22,17 @@ impl Engine {
             let mut objects: Vec<Value> = COMPONENTS.into_iter().map(status).collect();
             let meta = ListMeta::default();
             match form {
-                Form::Table => {
+                Form::Table(version) => {
                     let texts: Vec<Vec<u8>> = objects.iter().map(|object| to_bytes(object, false)).collect();
                     let sources = objects.iter().zip(&texts);
                     let sources = sources.map(|(object, text)| Source::Loose(object, text));
                     let include = Include::parse(&request.query)?;
-                    Ok(reply::json(200, table::table(kind, sources, &meta, include, true)))
+                    Ok(reply::json(
+                        200,
+                        table::table(version, kind, sources, &meta, include, true),
+                    ))
                 }
-                Form::Object | Form::Metadata | Form::MetadataList => {
+                Form::Object | Form::Metadata(_) | Form::MetadataList(_) => {
                     // As in every list, the kind of the items is the list's to say.
                     for item in objects.iter_mut().filter_map(Value::as_object_mut) {
                         item.remove("kind");

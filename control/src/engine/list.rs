@@ -136,21 +136,21 @@ impl Engine {
                     list.into()
                 }
             }
-            Form::Table => {
+            Form::Table(version) => {
                 let include = Include::parse(&request.query)?;
                 let text = if kind.reshapes() {
                     let reshaped = kind.reshaped(&listed.objects).await?;
                     let sources = reshaped.iter().map(|(value, text)| Source::Loose(value, text));
-                    Bytes::from(table::table(kind, sources, &meta, include, true))
+                    Bytes::from(table::table(version, kind, sources, &meta, include, true))
                 } else {
                     let sources = listed.objects.iter().map(|object| Source::Stored(object));
-                    Bytes::from(table::table(kind, sources, &meta, include, true))
+                    Bytes::from(table::table(version, kind, sources, &meta, include, true))
                 };
                 Body::from(if request.pretty() { reply::indent(&text) } else { text })
             }
-            Form::Metadata => return Err(ApiError::not_the_form(kind, "PartialObjectMetadata", true)),
-            Form::MetadataList => {
-                let text = Bytes::from(partial_list(&meta, &listed.objects));
+            Form::Metadata(_) => return Err(ApiError::not_the_form(kind, "PartialObjectMetadata", true)),
+            Form::MetadataList(version) => {
+                let text = Bytes::from(partial_list(version, &meta, &listed.objects));
                 Body::from(if request.pretty() { reply::indent(&text) } else { text })
             }
         };
@@ -334,15 +334,16 @@ pub(super) async fn object_list(kind: &Kind, meta: &ListMeta, objects: Vec<Arc<O
     Ok(ObjectList::Written(head.into()))
 }
 
-fn partial_list(meta: &ListMeta, objects: &[Arc<Object>]) -> Vec<u8> {
-    let mut out = br#"{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":"#.to_vec();
+fn partial_list(version: &str, meta: &ListMeta, objects: &[Arc<Object>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    table::begin("PartialObjectMetadataList", version, &mut out);
     out.extend_from_slice(&to_bytes(&meta.to_value(), false));
     out.extend_from_slice(br#","items":["#);
     for (at, object) in objects.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        table::partial(object.bytes(), &mut out);
+        table::partial(version, object.bytes(), &mut out);
     }
     out.extend_from_slice(b"]}");
     out

@@ -94,13 +94,13 @@ pub async fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) 
     let bytes = match form {
         Form::Object => text,
         _ if !own => text,
-        Form::MetadataList => return Err(ApiError::not_the_form(kind, "PartialObjectMetadataList", false)),
-        Form::Metadata => {
+        Form::MetadataList(_) => return Err(ApiError::not_the_form(kind, "PartialObjectMetadataList", false)),
+        Form::Metadata(version) => {
             let mut out = Vec::new();
-            table::partial(&text, &mut out);
+            table::partial(version, &text, &mut out);
             out.into()
         }
-        Form::Table => {
+        Form::Table(version) => {
             let include = Include::parse(&request.query)?;
             let reshaped = match answer {
                 Answer::Stored(_) if kind.reshapes() => serde_json::from_slice::<Value>(&text).ok(),
@@ -123,7 +123,7 @@ pub async fn object(request: &Request, kind: &Kind, code: u16, answer: &Answer) 
                 revision,
                 ..ListMeta::default()
             };
-            table::table(kind, std::iter::once(source), &meta, include, true).into()
+            table::table(version, kind, std::iter::once(source), &meta, include, true).into()
         }
     };
     Ok(json(code, if request.pretty() { indent(&bytes) } else { bytes }))

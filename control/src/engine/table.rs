@@ -72,11 +72,16 @@ fn raw_metadata(object: &[u8]) -> &str {
     serde_json::from_slice::<OnlyMetadata<'_>>(object).map_or("{}", |only| only.metadata.get())
 }
 
-/// A `PartialObjectMetadata` as JSON text.
-pub fn partial(object: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#);
+/// A `PartialObjectMetadata` of this group and version as JSON text.
+pub fn partial(version: &str, object: &[u8], out: &mut Vec<u8>) {
+    begin("PartialObjectMetadata", version, out);
     out.extend_from_slice(raw_metadata(object).as_bytes());
     out.push(b'}');
+}
+
+/// The beginning of an object as JSON text, up to the value of `metadata`.
+pub fn begin(kind: &str, version: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":"#).as_bytes());
 }
 
 /// Something a row or an item can be made of.
@@ -98,8 +103,9 @@ impl Source<'_> {
     }
 }
 
-/// A `Table` as JSON text. Without `columns` the definitions are left out, as in all but the first event of a watch.
+/// A `Table` of this group and version as JSON text. Without `columns` the definitions are left out, as in all but the first event of a watch.
 pub fn table<'a>(
+    version: &str,
     kind: &Kind,
     sources: impl Iterator<Item = Source<'a>>,
     meta: &ListMeta,
@@ -108,7 +114,7 @@ pub fn table<'a>(
 ) -> Vec<u8> {
     let now = Timestamp::now();
     let mut out = Vec::with_capacity(4096);
-    out.extend_from_slice(br#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":"#);
+    begin("Table", version, &mut out);
     out.extend_from_slice(&to_bytes(&meta.to_value(), false));
     out.extend_from_slice(br#","columnDefinitions":"#);
     if columns {
@@ -137,7 +143,7 @@ pub fn table<'a>(
             Include::None => {}
             Include::Metadata => {
                 out.extend_from_slice(br#","object":"#);
-                partial(source.text(), &mut out);
+                partial(version, source.text(), &mut out);
             }
             Include::Object => {
                 out.extend_from_slice(br#","object":"#);

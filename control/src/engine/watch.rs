@@ -53,8 +53,8 @@ impl Engine {
         let transform = match form {
             Form::Object if kind.converts() => Transform::Converted,
             Form::Object => Transform::Object,
-            Form::Metadata | Form::MetadataList => Transform::Metadata,
-            Form::Table => Transform::Table(Include::parse(&request.query)?),
+            Form::Metadata(version) | Form::MetadataList(version) => Transform::Metadata(version),
+            Form::Table(version) => Transform::Table(version, Include::parse(&request.query)?),
         };
         let bookmarks = request.query.flag("allowWatchBookmarks")?.unwrap_or(false);
         let send_initial = send_initial_events(request)?;
@@ -150,8 +150,9 @@ enum Transform {
     Object,
     /// In another version than the stored one.
     Converted,
-    Metadata,
-    Table(Include),
+    /// Of this group and version, as the next.
+    Metadata(&'static str),
+    Table(&'static str, Include),
 }
 
 type Converting = dyn Future<Output = ApiResult<Vec<(&'static str, Value)>>> + Send;
@@ -304,9 +305,9 @@ impl WatchBody {
         for (type_, object) in &converted {
             let text = to_bytes(object, false);
             chunk.push(match self.transform {
-                Transform::Table(include) => {
+                Transform::Table(version, include) => {
                     let revision = meta::text(object, "resourceVersion").to_owned();
-                    self.row(type_, include, revision, Source::Loose(object, &text))
+                    self.row(type_, version, include, revision, Source::Loose(object, &text))
                 }
                 _ => plain(type_, &text),
             });
@@ -355,7 +356,7 @@ impl WatchBody {
 
     /// The line for an object, unless a webhook has to be asked for it.
     fn transformed(&mut self, type_: &'static str, object: &Object) -> Option<Bytes> {
-        let converts = matches!(self.transform, Transform::Converted | Transform::Table(_));
+        let converts = matches!(self.transform, Transform::Converted | Transform::Table(..));
         if converts && self.kind.reshapes() {
             self.waiting.push((type_, head::parse(object)));
             return None;
@@ -363,26 +364,27 @@ impl WatchBody {
         Some(match self.transform {
             Transform::Object => plain(type_, object.bytes()),
             Transform::Converted => plain(type_, &self.kind.dressed(object)),
-            Transform::Metadata => {
+            Transform::Metadata(version) => {
                 let mut text = Vec::new();
-                table::partial(object.bytes(), &mut text);
+                table::partial(version, object.bytes(), &mut text);
                 plain(type_, &text)
             }
-            Transform::Table(include) => {
-                self.row(type_, include, object.revision().to_string(), Source::Stored(object))
+            Transform::Table(version, include) => {
+                let revision = object.revision().to_string();
+                self.row(type_, version, include, revision, Source::Stored(object))
             }
         })
     }
 
     /// The line with the table of one object.
-    fn row(&mut self, type_: &str, include: Include, revision: String, source: Source<'_>) -> Bytes {
+    fn row(&mut self, type_: &str, version: &str, include: Include, revision: String, source: Source<'_>) -> Bytes {
         let meta = ListMeta {
             revision,
             ..ListMeta::default()
         };
         let first = std::mem::take(&mut self.columns);
         let source = std::iter::once(source);
-        plain(type_, &table::table(&self.kind, source, &meta, include, first))
+        plain(type_, &table::table(version, &self.kind, source, &meta, include, first))
     }
 
     fn bookmark(&mut self, at: u64, initial_end: bool) -> Bytes {
@@ -393,10 +395,10 @@ impl WatchBody {
         }
         let (kind, api_version) = match self.transform {
             Transform::Object | Transform::Converted => (&*self.kind.resource.kind, self.kind.api_version.as_str()),
-            Transform::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1"),
-            Transform::Table(_) => {
+            Transform::Metadata(version) => ("PartialObjectMetadata", version),
+            Transform::Table(version, _) => {
                 let table = json!({
-                    "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                    "kind": "Table", "apiVersion": version, "metadata": metadata,
                     "columnDefinitions": null, "rows": [],
                 });
                 return plain("BOOKMARK", &to_bytes(&table, false));

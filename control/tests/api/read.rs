@@ -461,6 +461,34 @@ async fn openapi_of_version_2_is_there_in_json_and_in_protobuf() {
     assert_eq!(neither.status(), 406);
 }
 
+/// Clients older than Kubernetes 1.15 ask for the forms in their first version.
+#[tokio::test]
+async fn forms_are_had_in_their_first_version_as_well() {
+    let api = Api::new().await;
+    api.post(MAPS, map("a")).await.ok();
+    let old = |form: &str| format!("application/json;as={form};v=v1beta1;g=meta.k8s.io");
+    let one = format!("{MAPS}/a");
+    for (path, form) in [
+        (one.as_str(), "Table"),
+        (MAPS, "Table"),
+        (&one, "PartialObjectMetadata"),
+        (MAPS, "PartialObjectMetadataList"),
+    ] {
+        let answer = api.get_as(path, &old(form)).await.ok();
+        assert_eq!(
+            (&answer["kind"], &answer["apiVersion"]),
+            (&json!(form), &json!("meta.k8s.io/v1beta1"))
+        );
+        let inner = answer
+            .pointer("/rows/0/object")
+            .or_else(|| answer.pointer("/items/0"))
+            .unwrap_or(&answer);
+        assert_eq!(inner["apiVersion"], "meta.k8s.io/v1beta1", "{path} {form}");
+    }
+    let unknown = "application/json;as=Table;v=v2;g=meta.k8s.io";
+    assert_eq!(api.get_as(MAPS, unknown).await.code, 406);
+}
+
 #[tokio::test]
 async fn every_kind_is_listed_and_shown() {
     let api = Api::new().await;
