@@ -299,6 +299,15 @@ pub fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
     }
 }
 
+/// Messages for the name of a CSI driver.
+pub fn csi_driver_errors(name: &str) -> Vec<String> {
+    let mut messages = subdomain_errors(&name.to_lowercase());
+    if name.len() > 63 {
+        messages.insert(0, "must be no more than 63 bytes".into());
+    }
+    messages
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

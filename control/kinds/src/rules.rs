@@ -24,8 +24,8 @@ pub const fn rule(at: &'static str, check: Check) -> Rule {
 pub enum Check {
     /// It is there, and not an empty text, list or map. The text is the error's detail.
     Required(&'static str),
-    /// It is there, be it empty.
-    Given,
+    /// It is there, be it empty. The text is the error's detail.
+    Given(&'static str),
     /// A text out of this sorted list; it is required.
     OneOf(&'static [&'static str]),
     /// A text out of this sorted list.
@@ -99,7 +99,7 @@ fn one(check: Check, value: Option<&Value>, path: &Path<'_>, errors: &mut Errors
     let number = value.and_then(Value::as_i64);
     match check {
         Check::Required(detail) if is_empty(value) => errors.required(path, detail),
-        Check::Given if value.is_none() => errors.required(path, ""),
+        Check::Given(detail) if value.is_none() => errors.required(path, detail),
         Check::OneOf(supported) => errors.one_of(path, text(), supported),
         Check::AnyOf(supported) => errors.optional_one_of(path, text(), supported),
         Check::AtLeast(least) => {

@@ -527,3 +527,110 @@ async fn empty_lists_and_maps_are_no_change() {
     sent["data"] = json!({});
     assert_eq!(api.put(&path, sent).await.ok(), made);
 }
+
+/// Rules of kube-apiserver that a comparison with one showed to be missing, and fields of its errors.
+#[tokio::test]
+async fn what_kube_refuses_is_refused() {
+    let api = Api::new().await;
+    let storage = "/apis/storage.k8s.io/v1";
+    let here = "/api/v1/namespaces/default";
+    let class =
+        |topologies: Value| json!({"metadata": {"name": "x"}, "provisioner": "a.b/c", "allowedTopologies": topologies});
+    let volume = |csi: Value| json!({"metadata": {"name": "x"}, "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "csi": csi}});
+    let term = json!({"matchLabelExpressions": [{"key": "zone", "values": ["a"]}]});
+    let backend = json!({"resource": {"apiGroup": "A_b", "kind": "a/b", "name": "c/d"}});
+    let cases = [
+        (
+            format!("{here}/limitranges"),
+            json!({"metadata": {"name": "x"}, "spec": {"limits": [{"type": "Containers"}]}}),
+            vec!["spec.limits[0].type"],
+        ),
+        (
+            format!("{storage}/storageclasses"),
+            class(json!([term, term])),
+            vec!["allowedTopologies[1].matchLabelExpressions"],
+        ),
+        (
+            format!("{storage}/storageclasses"),
+            class(json!([{"matchLabelExpressions": [{"key": "a b", "values": ["a", "a"]}, {"values": []}]}])),
+            vec![
+                "allowedTopologies[0].matchLabelExpressions[1].key",
+                "allowedTopologies[0].matchLabelExpressions[0].key",
+                "allowedTopologies[0].matchLabelExpressions[1].values",
+                "allowedTopologies[0].matchLabelExpressions[0].values[1]",
+            ],
+        ),
+        (
+            "/api/v1/persistentvolumes".into(),
+            volume(json!({"driver": "a b", "nodePublishSecretRef": {"name": "x"}})),
+            vec![
+                "spec.csi.volumeHandle",
+                "spec.csi.nodePublishSecretRef.namespace",
+                "spec.csi.driver",
+            ],
+        ),
+        (
+            format!("{storage}/volumeattachments"),
+            json!({"metadata": {"name": "x"}, "spec": {"attacher": "a", "nodeName": "n", "source": {"persistentVolumeName": "A"}}}),
+            vec!["spec.source.persistentVolumeName"],
+        ),
+        (
+            "/apis/node.k8s.io/v1/runtimeclasses".into(),
+            json!({"metadata": {"name": "x"}, "handler": "h", "scheduling": {"tolerations": [{"key": "a", "operator": "In"}]}}),
+            vec!["scheduling.tolerations[0].operator"],
+        ),
+        (
+            "/apis/certificates.k8s.io/v1/certificatesigningrequests".into(),
+            json!({"metadata": {"name": "x"}, "spec": {"signerName": "a.b/c", "usages": ["any"]}}),
+            vec!["spec.request"],
+        ),
+        (
+            "/apis/networking.k8s.io/v1/namespaces/default/ingresses".into(),
+            json!({"metadata": {"name": "x"}, "spec": {"defaultBackend": backend}}),
+            vec![
+                "spec.defaultBackend.resource.apiGroup",
+                "spec.defaultBackend.resource.kind",
+                "spec.defaultBackend.resource.name",
+            ],
+        ),
+        (
+            format!("{here}/endpoints"),
+            json!({"metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"port": 1, "appProtocol": "a b"}]}]}),
+            vec!["subsets[0].ports[0].appProtocol"],
+        ),
+    ];
+    for (path, object, expected) in cases {
+        let answer = api.post(&path, object).await;
+        let mut fields: Vec<&str> = (answer.value["details"]["causes"].as_array())
+            .unwrap_or_else(|| panic!("{path}: {}", answer.value))
+            .iter()
+            .map(|cause| cause["field"].as_str().unwrap())
+            .collect();
+        fields.dedup();
+        assert_eq!((answer.code, fields), (422, expected), "{path} {}", answer.value);
+    }
+    let service = json!({"metadata": {"name": "s"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 1}]}});
+    let mut service = api.post(&format!("{here}/services"), service).await.ok();
+    service["status"] = json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4x"}, {"hostname": "1.2.3.4"}]}});
+    let answer = api.put(&format!("{here}/services/s/status"), service).await;
+    assert_eq!(
+        answer.value["details"]["causes"][1]["message"],
+        "Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address"
+    );
+
+    // What it lets through is let through.
+    let quota = |scope: &str| {
+        json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}, "scopes": ["BestEffort", "BestEffort"],
+            "scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": [scope]}]}}})
+    };
+    api.post(&format!("{here}/resourcequotas"), quota("a")).await.ok();
+    let path = format!("{here}/resourcequotas/q");
+    api.put(&path, quota("b")).await.ok();
+    let mut other = quota("b");
+    other["spec"]["scopes"] = json!(["NotBestEffort"]);
+    let answer = api.put(&path, other).await;
+    assert_eq!(
+        (answer.code, &answer.value["details"]["causes"][0]["field"]),
+        (422, &json!("spec.scopes"))
+    );
+}

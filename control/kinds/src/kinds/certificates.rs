@@ -67,9 +67,9 @@ static TABLE: Declared = Declared {
         rule("spec.usages", Check::Required("")),
         rule("spec.usages", Check::Unique(&[])),
         rule("spec.usages[*]", Check::AnyOf(&USAGES)),
-        rule("spec.request", Check::By(request)),
     ],
     more_rules: |csr, _, errors| {
+        request(csr, errors);
         signer_name(csr, errors);
         if let Some(seconds) = i64_at(csr, &["spec", "expirationSeconds"]).filter(|s| *s < 600) {
             let detail = "may not specify a duration less than 600 seconds (10 minutes)";
@@ -163,14 +163,18 @@ impl Strategy for Request {
 
 const STATUS: Path<'static> = Path::new("status.conditions");
 
-fn request(request: &Value, path: &Path<'_>, errors: &mut Errors) {
-    let text = request.as_str().unwrap_or("");
+fn request(csr: &Value, errors: &mut Errors) {
+    let text = str_at(csr, &["spec", "request"]).unwrap_or("");
     let decoded = STANDARD
         .decode(text)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok());
     if decoded.is_none_or(|pem| !pem.contains("-----BEGIN CERTIFICATE REQUEST-----")) {
-        errors.invalid(path, text, "PEM block type must be CERTIFICATE REQUEST");
+        errors.invalid(
+            &Path::new("spec.request"),
+            text,
+            "PEM block type must be CERTIFICATE REQUEST",
+        );
     }
 }
 

@@ -71,8 +71,13 @@ impl Strategy for Deployment {
         let mut errors = Errors::new();
         workload::status_counts(new, &mut errors);
         let path = Path::new("status");
-        for key in ["updatedReplicas", "unavailableReplicas"] {
+        for key in ["updatedReplicas", "unavailableReplicas", "collisionCount"] {
             errors.not_negative(&path.child(key), i64_at(new, &["status", key]));
+        }
+        let updated = count(new, &["status", "updatedReplicas"]);
+        if updated > count(new, &["status", "replicas"]) {
+            let detail = "cannot be greater than status.replicas";
+            errors.invalid(&path.child("updatedReplicas"), updated, detail);
         }
         errors.into_vec()
     }

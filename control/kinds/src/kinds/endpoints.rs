@@ -100,6 +100,11 @@ fn subset(subset: &Value, path: &Path<'_>, errors: &mut Errors) {
         if let Some(detail) = names::port_errors(number) {
             errors.invalid(&item.child("port"), number, detail);
         }
+        let application = text(port, "appProtocol");
+        if !application.is_empty() {
+            let messages = names::qualified_name_errors(application);
+            errors.invalid_each(&item.child("appProtocol"), application, messages);
+        }
         errors.one_of(&item.child("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
     }
 }

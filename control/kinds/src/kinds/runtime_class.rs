@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::cells::Cell;
 use crate::declared::{Declared, PLAIN};
 use crate::path::{Errors, Path};
-use crate::podspec::resources;
+use crate::podspec::{resources, scheduling};
 use crate::rules::{Check, label, rule};
 use crate::table::{AGE, NAME, shows};
 use crate::value::map_at;
@@ -29,6 +29,8 @@ pub static RUNTIME_CLASS: Declared = Declared {
         rule("handler", Check::Text(label)),
         rule("handler", Check::Immutable),
         rule("scheduling.nodeSelector", Check::Labels),
+        rule("scheduling.tolerations", Check::Unique(&[])),
+        rule("scheduling.tolerations[*]", Check::By(scheduling::toleration)),
     ],
     more_defaults: |class| {
         if let Some(overhead) = class.get_mut("overhead").and_then(|o| o.get_mut("podFixed")) {

@@ -147,8 +147,8 @@ pub(super) fn status_counts(new: &Value, errors: &mut Errors) {
             errors.invalid(&path.child(key), n, "cannot be greater than status.replicas");
         }
     }
-    if let (Some(available), Some(ready)) = (count("availableReplicas"), count("readyReplicas"))
-        && available > ready
+    if let Some(available) = count("availableReplicas")
+        && available > count("readyReplicas").unwrap_or(0)
     {
         errors.invalid(
             &path.child("availableReplicas"),

@@ -27,7 +27,8 @@ pub fn scheduling(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
     topology_spread(spec, path, errors);
 }
 
-fn toleration(toleration: &Value, path: &Path<'_>, errors: &mut Errors) {
+/// Checks a toleration of a pod or of a RuntimeClass.
+pub fn toleration(toleration: &Value, path: &Path<'_>, errors: &mut Errors) {
     let key = text(toleration, "key");
     let operator = text(toleration, "operator");
     let effect = text(toleration, "effect");

@@ -111,7 +111,13 @@ pub fn source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Errors) 
                 errors.invalid(&path.child("path"), export, "must be an absolute path");
             }
         }
-        "csi" => required(&["driver"], errors),
+        "csi" => {
+            required(&["driver"], errors);
+            let driver = text(source, "driver");
+            if !driver.is_empty() {
+                errors.invalid_each(&path.child("driver"), driver, names::csi_driver_errors(driver));
+            }
+        }
         "image" => {
             required(&["reference"], errors);
             let policies = ["Always", "IfNotPresent", "Never"];

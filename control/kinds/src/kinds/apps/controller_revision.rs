@@ -18,7 +18,7 @@ pub static CONTROLLER_REVISION: Declared = Declared {
         AGE,
     ],
     rules: &[
-        rule("data", Check::Required("data is mandatory")),
+        rule("data", Check::Given("data is mandatory")),
         rule("data", Check::Immutable),
         rule("revision", Check::AtLeast(0)),
     ],
@@ -58,17 +58,12 @@ mod tests {
         new["revision"] = json!(2);
         assert_eq!(CONTROLLER_REVISION.validate(&new, Some(&old)), vec![]);
         new["data"] = json!({});
-        let lines: Vec<String> = CONTROLLER_REVISION
-            .validate(&new, Some(&old))
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "data: Required value: data is mandatory",
-                "data: Invalid value: {}: field is immutable"
-            ]
-        );
+        let lines = |new: &Value| {
+            let errors = CONTROLLER_REVISION.validate(new, Some(&old)).into_iter();
+            errors.map(|error| error.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&new), ["data: Invalid value: {}: field is immutable"]);
+        new.as_object_mut().unwrap().remove("data");
+        assert_eq!(lines(&new)[0], "data: Required value: data is mandatory");
     }
 }

@@ -1,5 +1,7 @@
 //! ResourceQuotas.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::cells::Cell;
@@ -8,7 +10,6 @@ use crate::names;
 use crate::path::{Errors, Path};
 use crate::podspec::resources;
 use crate::quantity::Quantity;
-use crate::rules::{Check, rule};
 use crate::table::{AGE, NAME, shows};
 use crate::value::{at, list_at, map_at, strings, text};
 
@@ -70,11 +71,6 @@ pub static QUOTA: Declared = Declared {
         ),
         AGE,
     ],
-    rules: &[
-        rule("spec.scopes", Check::Unique(&[])),
-        rule("spec.scopes", Check::Immutable),
-        rule("spec.scopeSelector", Check::Immutable),
-    ],
     more_defaults: |quota| {
         for pointer in ["/spec/hard", "/status/hard", "/status/used"] {
             if let Some(list) = quota.pointer_mut(pointer) {
@@ -82,9 +78,15 @@ pub static QUOTA: Declared = Declared {
             }
         }
     },
-    more_rules: |quota, _, errors| {
+    more_rules: |quota, old, errors| {
         amounts(quota, &["spec", "hard"], &Path::new("spec.hard"), errors);
         scopes(quota, errors);
+        // Only the set of scopes stays: kube's ValidateResourceQuotaUpdate lets a selector change.
+        let set = |quota| strings(quota, &["spec", "scopes"]).collect::<BTreeSet<_>>();
+        if let Some(old) = old.filter(|old| set(old) != set(quota)) {
+            let list = ["spec", "scopes"];
+            errors.immutable(&Path::new("spec.scopes"), at(quota, &list), at(old, &list));
+        }
     },
     more_status_rules: |quota, _, errors| {
         amounts(quota, &["status", "hard"], &Path::new("status.hard"), errors);

@@ -10,6 +10,8 @@ use crate::quantity::Quantity;
 use crate::rules::{Check, rule};
 use crate::value::{at, items_mut, list_at, map_at, object_mut, text};
 
+/// The types that need no domain.
+const TYPES: [&str; 3] = ["Container", "PersistentVolumeClaim", "Pod"];
 const LISTS: [&str; 5] = ["default", "defaultRequest", "max", "maxLimitRequestRatio", "min"];
 
 /// LimitRanges.
@@ -18,7 +20,7 @@ pub static RANGE: Declared = Declared {
     rules: &[
         rule("spec.limits", Check::Unique(&["type"])),
         rule("spec.limits[*].type", Check::Required("")),
-        rule("spec.limits[*].type", Check::Text(names::qualified_name_errors)),
+        rule("spec.limits[*].type", Check::Text(limit_type)),
     ],
     more_defaults: default,
     more_rules: |range, _, errors| {
@@ -29,6 +31,15 @@ pub static RANGE: Declared = Declared {
     },
     ..PLAIN
 };
+
+/// As kube's `validateLimitRangeTypeName`.
+fn limit_type(text: &str) -> Vec<String> {
+    let mut messages = names::qualified_name_errors(text);
+    if messages.is_empty() && !text.contains('/') && !TYPES.contains(&text) {
+        messages.push("must be a standard limit type or fully qualified".into());
+    }
+    messages
+}
 
 /// What containers get follows from what they may have.
 fn default(range: &mut Value) {

@@ -36,24 +36,7 @@ pub static INGRESS: Declared = Declared {
         rule("spec.tls[*].secretName", Check::Text(subdomain)),
     ],
     more_rules,
-    more_status_rules: |new, _, errors| {
-        let list = Path::new("status.loadBalancer.ingress");
-        for (i, ingress) in list_at(new, &["status", "loadBalancer", "ingress"]).iter().enumerate() {
-            let item = list.index(i);
-            if let Some(ip) = str_at(ingress, &["ip"])
-                && names::ip(ip).is_none()
-            {
-                errors.invalid(&item.child("ip"), ip, names::IP_MESSAGE);
-            }
-            if let Some(host) = str_at(ingress, &["hostname"]) {
-                errors.invalid_each(&item.child("hostname"), host, names::subdomain_errors(host));
-                if names::ip(host).is_some() {
-                    let detail = "must be a DNS name, not an IP address";
-                    errors.invalid(&item.child("hostname"), host, detail);
-                }
-            }
-        }
-    },
+    status_rules: super::BALANCER,
     warn: |ingress, _, warnings| {
         if str_at(ingress, &["metadata", "annotations", ANNOTATION]).is_some() {
             warnings.say(format!(
@@ -165,9 +148,13 @@ fn backend(backend: &Value, path: &Path<'_>, errors: &mut Errors) {
         (None, None) => errors.invalid(path, "", "resource or service backend is required"),
         (None, Some(resource)) => {
             let at = path.child("resource");
+            if let Some(group) = str_at(resource, &["apiGroup"]) {
+                errors.invalid_each(&at.child("apiGroup"), group, names::subdomain_errors(group));
+            }
             for key in ["kind", "name"] {
-                if text(resource, key).is_empty() {
-                    errors.required(&at.child(key), &format!("{key} is required"));
+                match text(resource, key) {
+                    "" => errors.required(&at.child(key), &format!("{key} is required")),
+                    name => errors.invalid_each(&at.child(key), name, names::path_segment_errors(name)),
                 }
             }
         }

@@ -12,9 +12,12 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::networking::BALANCER;
 use crate::context::Context;
 use crate::invalid::{Denied, Invalid};
 use crate::names::NameRule;
+use crate::path::Errors;
+use crate::rules;
 use crate::strategy::{Column, Strategy};
 use crate::value::{self, at, fill, fill_text, i64_at, items_mut, list_at, str_at, text};
 
@@ -70,6 +73,12 @@ impl Strategy for Service {
 
     fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Invalid> {
         validate::service(new, old)
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<Invalid> {
+        let mut errors = Errors::new();
+        rules::check(BALANCER, new, None, &mut errors);
+        errors.into_vec()
     }
 
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {

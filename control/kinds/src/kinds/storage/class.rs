@@ -1,14 +1,16 @@
 //! StorageClasses and VolumeAttributesClasses.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use crate::cells::Cell;
 use crate::declared::{Declared, PLAIN};
 use crate::names;
 use crate::path::{Errors, Path};
-use crate::rules::{Check, rule, text as text_default};
+use crate::rules::{Check, qualified, rule, text as text_default};
 use crate::table::{AGE, named, says, shows};
-use crate::value::{map_at, str_at};
+use crate::value::{list_at, map_at, str_at, strings, text};
 use crate::walk;
 use crate::warnings::old_node_label;
 
@@ -59,8 +61,25 @@ pub static STORAGE_CLASS: Declared = Declared {
         rule("provisioner", Check::Fixed("updates to provisioner are forbidden.")),
         rule("reclaimPolicy", Check::Fixed("updates to reclaimPolicy are forbidden.")),
         rule("volumeBindingMode", Check::Immutable),
+        rule("allowedTopologies[*].matchLabelExpressions", Check::Unique(&["key"])),
+        rule("allowedTopologies[*].matchLabelExpressions[*].key", Check::Required("")),
+        rule(
+            "allowedTopologies[*].matchLabelExpressions[*].key",
+            Check::Text(qualified),
+        ),
+        rule(
+            "allowedTopologies[*].matchLabelExpressions[*].values",
+            Check::Required(""),
+        ),
+        rule(
+            "allowedTopologies[*].matchLabelExpressions[*].values",
+            Check::Unique(&[]),
+        ),
     ],
-    more_rules: |class, _, errors| parameters(class, errors),
+    more_rules: |class, _, errors| {
+        parameters(class, errors);
+        topologies(class, errors);
+    },
     warn: |class, _, warnings| {
         walk::each(
             class,
@@ -86,7 +105,7 @@ pub static ATTRIBUTES_CLASS: Declared = Declared {
     ],
     rules: &[
         rule("driverName", Check::Required("")),
-        rule("driverName", Check::Text(super::csi::driver_name)),
+        rule("driverName", Check::Text(names::csi_driver_errors)),
         rule("parameters", Check::Required("")),
         rule("driverName", Check::Fixed("updates to driverName are forbidden.")),
         rule("parameters", Check::Fixed("updates to parameters are forbidden.")),
@@ -106,6 +125,24 @@ fn name(class: &Value, annotation: &str) -> Value {
 
 fn provisioner(text: &str) -> Vec<String> {
     names::qualified_name_errors(&text.to_lowercase())
+}
+
+/// No two terms allow the same (kube's `validateAllowedTopologies`).
+fn topologies(class: &Value, errors: &mut Errors) {
+    let list = Path::new("allowedTopologies");
+    let terms = list_at(class, &["allowedTopologies"]);
+    for (i, term) in terms.iter().enumerate() {
+        if terms[..i].iter().any(|before| allowed(before) == allowed(term)) {
+            errors.duplicate(&list.index(i).child("matchLabelExpressions"), "");
+        }
+    }
+}
+
+fn allowed(term: &Value) -> BTreeMap<&str, BTreeSet<&str>> {
+    let expressions = list_at(term, &["matchLabelExpressions"]).iter();
+    expressions
+        .map(|it| (text(it, "key"), strings(it, &["values"]).collect()))
+        .collect()
 }
 
 fn parameters(class: &Value, errors: &mut Errors) {

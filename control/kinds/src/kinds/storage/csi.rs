@@ -61,8 +61,8 @@ pub static DRIVER: Declared = Declared {
         flag("spec.seLinuxMount", false),
     ],
     rules: &[
-        rule("metadata.name", Check::Text(driver_name)),
-        rule("spec.attachRequired", Check::Given),
+        rule("metadata.name", Check::Text(names::csi_driver_errors)),
+        rule("spec.attachRequired", Check::Given("")),
         rule(
             "spec.fsGroupPolicy",
             Check::AnyOf(&["File", "None", "ReadWriteOnceWithFSType"]),
@@ -107,7 +107,7 @@ pub static NODE: Declared = Declared {
     rules: &[
         rule("spec.drivers", Check::Unique(&["name"])),
         rule("spec.drivers[*].name", Check::Required("")),
-        rule("spec.drivers[*].name", Check::Text(driver_name)),
+        rule("spec.drivers[*].name", Check::Text(names::csi_driver_errors)),
         rule("spec.drivers[*].nodeID", Check::Required("")),
         rule("spec.drivers[*].nodeID", Check::Longest(256)),
         rule("spec.drivers[*].allocatable.count", Check::AtLeast(0)),
@@ -191,9 +191,10 @@ pub static ATTACHMENT: Declared = Declared {
     ],
     rules: &[
         rule("spec.attacher", Check::Required("")),
-        rule("spec.attacher", Check::Text(driver_name)),
+        rule("spec.attacher", Check::Text(names::csi_driver_errors)),
         rule("spec.nodeName", Check::Required("")),
         rule("spec.nodeName", Check::Text(subdomain)),
+        rule("spec.source.persistentVolumeName", Check::Text(subdomain)),
         rule("spec", Check::Immutable),
     ],
     more_rules: |attachment, _, errors| {
@@ -213,15 +214,6 @@ pub static ATTACHMENT: Declared = Declared {
     },
     ..PLAIN
 };
-
-/// Messages for the name of a CSI driver.
-pub(super) fn driver_name(name: &str) -> Vec<String> {
-    let mut messages = names::subdomain_errors(&name.to_lowercase());
-    if name.len() > 63 {
-        messages.insert(0, "must be no more than 63 bytes".into());
-    }
-    messages
-}
 
 fn not_negative(value: &Value, path: &Path<'_>, errors: &mut Errors) {
     if let Ok(amount) = Quantity::from_value(value)

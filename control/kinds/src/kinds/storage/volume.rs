@@ -11,7 +11,7 @@ use crate::podspec::{self, scheduling, volume as volumes};
 use crate::quantity::Quantity;
 use crate::rules::{Check, rule, subdomain, text as text_default};
 use crate::table::{AGE, NAME, shows};
-use crate::value::{at, map_at, object_mut, str_at};
+use crate::value::{at, map_at, object_mut, str_at, text};
 use crate::warnings::Warnings;
 
 const SPEC: Path<'static> = Path::new("spec");
@@ -89,6 +89,7 @@ pub static VOLUME: Declared = Declared {
             "spec.persistentVolumeReclaimPolicy",
             Check::AnyOf(&["Delete", "Recycle", "Retain"]),
         ),
+        rule("spec.csi", Check::By(driver)),
         rule("spec.storageClassName", Check::Text(subdomain)),
         rule("spec.volumeMode", Check::AnyOf(&["Block", "Filesystem"])),
         rule("spec.volumeMode", Check::Immutable),
@@ -180,6 +181,27 @@ fn more_rules(volume: &Value, old: Option<&Value>, errors: &mut Errors) {
     }
     if let Some(before) = at(stored, &["nodeAffinity"]) {
         errors.immutable(&path, at(spec, &["nodeAffinity"]), Some(before));
+    }
+}
+
+/// As kube's `validateCSIPersistentVolumeSource`; that a driver is named is asked of every source of this kind.
+fn driver(source: &Value, path: &Path<'_>, errors: &mut Errors) {
+    if text(source, "volumeHandle").is_empty() {
+        errors.required(&path.child("volumeHandle"), "");
+    }
+    for key in [
+        "controllerPublishSecretRef",
+        "nodePublishSecretRef",
+        "nodeStageSecretRef",
+        "controllerExpandSecretRef",
+        "nodeExpandSecretRef",
+    ] {
+        let Some(secret) = at(source, &[key]) else { continue };
+        for part in ["name", "namespace"] {
+            if text(secret, part).is_empty() {
+                errors.required(&path.child(key).child(part), "");
+            }
+        }
     }
 }
 
