@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::server::{Cluster, directory, get, identity, roots, serve};
-use barepod_control::FrontProxy;
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -78,12 +77,6 @@ async fn another_server_serves_a_group() {
     std::fs::write(at("audit.yaml"), policy).unwrap();
     let mut config = crate::server::config(directory.path(), ([127, 0, 0, 1], 0).into());
     config.controllers = true;
-    // The test's one authority stands for that of front proxies as well.
-    config.pki.front_proxy = Some(FrontProxy {
-        ca: at("ca.crt"),
-        cert: at("front-proxy-client.crt"),
-        key: at("front-proxy-client.key"),
-    });
     let up = Arc::new(AtomicBool::new(true));
     let state = up.clone();
     let address = serve(

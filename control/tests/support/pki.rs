@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use barepod_control::Pki;
+use barepod_control::{FrontProxy, Pki};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 
 /// Writes the certificates and a kubeconfig for each of the users `admin` (may do everything) and `bob` (nothing).
@@ -79,6 +79,11 @@ pub fn paths(directory: &Path) -> Pki {
         server_key: file("apiserver.key"),
         kubelet_client_cert: file("apiserver-kubelet-client.crt"),
         kubelet_client_key: file("apiserver-kubelet-client.key"),
-        front_proxy: None,
+        // The one authority stands for that of front proxies as well.
+        front_proxy: Some(FrontProxy {
+            ca: file("ca.crt"),
+            cert: file("front-proxy-client.crt"),
+            key: file("front-proxy-client.key"),
+        }),
     }
 }
