@@ -53,7 +53,9 @@ pub struct Sources<'a> {
 }
 
 /// Reads the options and clones the sources of bind mounts. This comes before the mount namespace is cut off from the
-/// machine's: a clone taken now still is a peer of its source, which `rshared` and `rslave` volumes are about.
+/// machine's: a clone taken now still is a peer of its source, which `rshared` and `rslave` volumes are about, and the
+/// machine's root, bound with all below it, does not have the container's own mounts in it. Kernels since 6.8 list mounts
+/// by when their objects were made, so that bind mounts come first there, whatever they cover.
 ///
 /// `shm` takes a clone of the sandbox's shared memory file system, for the mount that wants it.
 ///
@@ -458,7 +460,8 @@ fn mount_at(target: BorrowedFd<'_>, source: &Path, kind: &str, flags: MsFlags, d
 }
 
 /// The container's own cgroups: one file system on v2, one for each controller on v1. Without a cgroup namespace a v1
-/// file system would show the machine's from its root; there the container's own directories are bound.
+/// file system would show the machine's from its root, and a user namespace may not mount one of v2; there the
+/// container's own directories are bound.
 fn control_groups(root: &Root, prepared: &Prepared<'_>, shown: Shown<'_>) -> Result<()> {
     let layout = shown.cgroup.layout();
     let destination = &prepared.destination;
@@ -470,8 +473,11 @@ fn control_groups(root: &Root, prepared: &Prepared<'_>, shown: Shown<'_>) -> Res
     }
     let source = prepared.mount.source().as_deref().unwrap_or(Path::new("cgroup"));
     if layout.mode == cgroup::Mode::V2 {
-        return mount_at(target.as_fd(), source, "cgroup2", flags, "")
-            .during("mount cgroup2 on", destination.display());
+        return match mount_at(target.as_fd(), source, "cgroup2", flags, "") {
+            // Its user namespace is not the one that made its cgroup namespace.
+            Err(Errno::EPERM) => bind_cgroup(&shown.cgroup.tracker(), &target, prepared.options.attributes),
+            other => other.during("mount cgroup2 on", destination.display()),
+        };
     }
     let rest = flags - MsFlags::MS_RDONLY - MsFlags::MS_RELATIME;
     mount_at(target.as_fd(), Path::new("tmpfs"), "tmpfs", rest, "mode=755")
