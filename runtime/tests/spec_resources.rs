@@ -409,6 +409,32 @@ fn disks() {
 }
 
 #[test]
+fn huge_pages() {
+    const LIMIT: u64 = 4 << 20;
+    let limited = Limited::new(
+        "hugetlb",
+        json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": LIMIT }] }),
+    );
+    let layout = layout();
+    let cgroup = Cgroup::new(&layout, Path::new(&format!("/barepodtest-{}/c", limited.0.id)));
+    // A hybrid has the controller in either.
+    let (dir, file) = match layout.v1_hierarchy("hugetlb") {
+        Some(hierarchy) => (cgroup.dir(hierarchy), "limit_in_bytes"),
+        None => (cgroup.tracker(), "max"),
+    };
+    for kind in ["", "rsvd."] {
+        let path = dir.join(format!("hugetlb.2MB.{kind}{file}"));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(text.trim(), LIMIT.to_string(), "{}", path.display());
+    }
+    refused(
+        "hugetlb-size",
+        "hugetlb.3MB",
+        json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": LIMIT }] }),
+    );
+}
+
+#[test]
 fn what_no_hierarchy_has() {
     for (controller, resources) in [
         ("net_cls", json!({ "network": { "classID": 1_048_577 } })),
@@ -427,7 +453,13 @@ fn what_no_hierarchy_has() {
         json!({ "unified": { "../x.y": "1" } }),
     );
     refused("unified-none", "flying", json!({ "unified": { "flying.max": "1" } }));
-    if !is_v2() {
+    if is_v2() {
+        refused(
+            "unified-file",
+            "memory.flying: no such file or directory",
+            json!({ "unified": { "memory.flying": "1" } }),
+        );
+    } else {
         refused(
             "unified-v1",
             "memory.high needs the cgroup v2 controller memory",
@@ -556,6 +588,21 @@ fn a_cgroup_namespace_and_its_owner() {
         cgroup(document, json!(["nosuid", "noexec", "nodev", "ro"]))
     });
     assert_eq!(out, "0::/\n50\nkept\n");
+    let out = run("of-its-users", &|document| {
+        cgroup(document, json!(["nosuid", "noexec", "nodev", "ro"]));
+        let namespaces = document["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        namespaces.push(json!({ "type": "user" }));
+        let all = json!([{ "containerID": 0, "hostID": 0, "size": 65_536 }]);
+        document["linux"]["uidMappings"] = all.clone();
+        document["linux"]["gidMappings"] = all;
+    });
+    let (own, rest) = out.split_once('\n').unwrap();
+    assert!(own.ends_with("/c"), "it is in the machine's cgroup namespace: {out}");
+    assert_eq!(
+        rest, "50\nkept\n",
+        "and sees its own cgroup only, where it could not mount them"
+    );
 }
 
 #[test]

@@ -269,10 +269,14 @@ pub(super) fn rdma(dir: &Path, device: &str, limit: &LinuxRdma) -> Result<()> {
     write(dir, "rdma.max", line)
 }
 
-/// Writes a limit. A cgroup without the file is one whose parent has not handed the controller down.
+/// Writes a limit. A cgroup without the file mostly is one whose parent has not handed the controller down.
 pub(super) fn write(dir: &Path, file: &str, value: impl AsRef<[u8]>) -> Result<()> {
+    let has = |controller: &str| {
+        let all = fs::read_to_string(dir.join("cgroup.controllers"));
+        controller == "cgroup" || all.is_ok_and(|all| all.split_whitespace().any(|one| one == controller))
+    };
     super::write(dir, file, value).map_err(|error| match file.split_once('.') {
-        Some((controller, _)) if error.errno() == Some(libc::ENOENT) => Error::Invalid(format!(
+        Some((controller, _)) if error.errno() == Some(libc::ENOENT) && !has(controller) => Error::Invalid(format!(
             "a limit needs the cgroup controller {controller}, which {} does not have",
             dir.display()
         )),
