@@ -1,5 +1,6 @@
 //! `delete`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
@@ -79,25 +80,20 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
         }
         let layout = Layout::detect()?;
         let cgroup = Cgroup::new(&layout, &stored.cgroup);
-        let tracker = cgroup.tracker();
-        if cgroup::populated(&tracker) {
-            cgroup::kill(&tracker).during("kill the processes of", tracker.display())?;
-            if !cgroup::wait_empty(&tracker, SOON) {
-                cgroup::leave_freezers(&layout, &tracker);
-            }
-            if !cgroup::wait_empty(&tracker, DEATH) {
-                return Err(Error::State(format!("processes in {} do not die", tracker.display())));
-            }
-        }
+        end(&layout, &cgroup.tracker())?;
         fault::point("oci.delete-killed");
         unmount(&stored)?;
         if let Some(scope) = &stored.scope {
             systemd::remove(scope, &layout)?;
         }
-        records::remove_patiently(|| cgroup.remove())
-            .into_iter()
-            .next()
-            .map_or(Ok(()), Err)?;
+        let busy = || records::remove_patiently(|| cgroup.remove()).into_iter().next();
+        if busy().is_some() {
+            // Somebody has moved its processes out of the tracker, which is a freezer where there is nothing but v1.
+            for hierarchy in &layout.v1 {
+                end(&layout, &cgroup.dir(hierarchy))?;
+            }
+            busy().map_or(Ok(()), Err)?;
+        }
         if stored.scope.is_some() {
             cgroup.remove_empty_parents(|hierarchy| !layout.is_systemds(hierarchy));
         } else if stored.cgroup.starts_with(PARENT) {
@@ -114,6 +110,21 @@ pub fn remove(global: &Global, directory: &Directory) -> Result<()> {
     directory.remove()?;
     if let Some((document, stored)) = after {
         poststop(global, &document, &stored);
+    }
+    Ok(())
+}
+
+/// Kills whatever is in a directory of a container's cgroup, and waits until nothing is.
+fn end(layout: &Layout, dir: &Path) -> Result<()> {
+    if !cgroup::populated(dir) {
+        return Ok(());
+    }
+    cgroup::kill(dir).during("kill the processes of", dir.display())?;
+    if !cgroup::wait_empty(dir, SOON) {
+        cgroup::leave_freezers(layout, dir);
+    }
+    if !cgroup::wait_empty(dir, DEATH) {
+        return Err(Error::State(format!("processes in {} do not die", dir.display())));
     }
     Ok(())
 }
