@@ -594,6 +594,17 @@ async fn what_kube_refuses_is_refused() {
             ],
         ),
         (
+            "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers".into(),
+            json!({"metadata": {"name": "x"}, "spec": {"maxReplicas": 1}}),
+            vec!["spec.scaleTargetRef.kind", "spec.scaleTargetRef.name"],
+        ),
+        (
+            format!("{here}/services"),
+            json!({"metadata": {"name": "x"}, "spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local",
+                "healthCheckNodePort": -1, "ports": [{"port": 1}]}}),
+            vec!["spec.healthCheckNodePort"],
+        ),
+        (
             format!("{here}/endpoints"),
             json!({"metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"port": 1, "appProtocol": "a b"}]}]}),
             vec!["subsets[0].ports[0].appProtocol"],
@@ -617,6 +628,11 @@ async fn what_kube_refuses_is_refused() {
         answer.value["details"]["causes"][1]["message"],
         "Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address"
     );
+    let mut pod = api.post(PODS, pod("p")).await.ok();
+    pod["status"]["conditions"] = json!([{"type": "a b", "status": "True"}]);
+    let answer = api.put(&format!("{PODS}/p/status"), pod).await;
+    let field = &answer.value["details"]["causes"][0]["field"];
+    assert_eq!((answer.code, field), (422, &json!("metadata.conditions[0].Type")));
 
     // What it lets through is let through.
     let quota = |scope: &str| {

@@ -10,7 +10,7 @@ pub use conversion::CONVERSION;
 use crate::cells::Cell;
 use crate::declared::{Declared, NewStatus, PLAIN};
 use crate::path::{Errors, Path};
-use crate::rules::{Check, number, rule, segment};
+use crate::rules::{Check, number, object, rule, segment};
 use crate::table::{AGE, NAME, shows};
 use crate::value::{at, i64_at, list_at, str_at, text};
 
@@ -42,7 +42,7 @@ pub static AUTOSCALER: Declared = Declared {
         shows("Replicas", Cell::Number("status.currentReplicas"), "Pods there are"),
         AGE,
     ],
-    defaults: &[number("spec.minReplicas", 1)],
+    defaults: &[object("spec.scaleTargetRef"), number("spec.minReplicas", 1)],
     rules: &[
         rule("spec.maxReplicas", Check::Above(0, "must be greater than 0")),
         rule("spec.scaleTargetRef.kind", Check::Required("")),

@@ -127,6 +127,14 @@ impl Strategy for Pod {
             let path = STATUS.child("nominatedNodeName");
             errors.invalid_each(&path, nominated, names::subdomain_errors(nominated));
         }
+        let kinds = list_at(new, &["status", "conditions"])
+            .iter()
+            .map(|it| text(it, "type"));
+        // kube's validatePodConditions names them so.
+        let list = Path::new("metadata.conditions");
+        for (i, kind) in kinds.enumerate() {
+            errors.invalid_each(&list.index(i).child("Type"), kind, names::qualified_name_errors(kind));
+        }
         for key in ["podIPs", "hostIPs"] {
             let list = STATUS.child(key);
             for (i, entry) in list_at(new, &["status", key]).iter().enumerate() {

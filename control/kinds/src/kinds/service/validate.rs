@@ -216,6 +216,10 @@ fn policies(service: &Value, spec: &Value, kind: &str, errors: &mut Errors) {
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
         );
     }
+    errors.not_negative(
+        &SPEC.child("healthCheckNodePort"),
+        i64_at(spec, &["healthCheckNodePort"]),
+    );
     if has_cluster_ip(kind) {
         let internal = text(spec, "internalTrafficPolicy");
         errors.one_of(&SPEC.child("internalTrafficPolicy"), internal, &["Cluster", "Local"]);
