@@ -7,10 +7,10 @@ use barepod_client::{Body, Client, Error, Transport};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::engine::Engine;
 use crate::engine::identity::User;
 use crate::engine::request::Request as ApiRequest;
-use crate::http::{measured, until_answered};
+use crate::engine::{Engine, error_response};
+use crate::http::{aggregate, measured, until_answered};
 
 /// Calls the engine as one user.
 #[derive(Debug, Clone)]
@@ -40,6 +40,12 @@ impl Transport for InProcess {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let running = measured(&engine, &parts);
+            if let Some(aggregated) = engine.forwarded(parts.uri.path()) {
+                let request = Request::from_parts(parts, body);
+                let passed = aggregate::answer_here(&engine, &user, &aggregated, request).await;
+                let response = passed.unwrap_or_else(|error| error_response(&error));
+                return Ok(until_answered(running, response).map(Body::new));
+            }
             let mut request = ApiRequest::new(&parts, user, body);
             request.accept.gzip = false;
             // All parts share one program; each goes by its own name.

@@ -4,11 +4,14 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use barepod_auth::user::MASTERS;
+use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::extension::Extension;
 use super::proxy;
 use super::service::{Service, read};
 use super::tunnel;
@@ -18,7 +21,7 @@ use crate::engine::body::Body;
 use crate::engine::identity::User;
 use crate::engine::request::{Query, ResourcePath};
 use crate::engine::status::{ApiError, ApiResult};
-use crate::engine::{chain, error_response, verb_of};
+use crate::engine::{Engine, chain, error_response, verb_of};
 use crate::metrics::Running;
 
 /// Headers with these beginnings say who asks; those of clients are never believed.
@@ -60,16 +63,9 @@ async fn pass_on(
     entry: Option<&mut Entry>,
     running: Running,
 ) -> ApiResult<Response<Body>> {
-    authorize(service, user, &request)?;
-    if !aggregated.available {
-        return Err(unavailable(aggregated, "its APIService is not available"));
-    }
-    let extension = aggregated.extension(&service.engine)?;
     let upgrade = request.headers().contains_key(header::UPGRADE);
     let client = upgrade.then(|| tunnel::client_side(&mut request));
-    let target = request.uri().path_and_query().map_or("/", |it| it.as_str()).to_owned();
-    proxy::prepare(&mut request, &extension.name, &target, upgrade)?;
-    introduce(user, request.headers_mut())?;
+    let extension = address(&service.engine, user, aggregated, &mut request, upgrade)?;
     let extensions = service.engine.extensions();
     let response = match entry.filter(|entry| entry.wants_request() && !upgrade) {
         None => extensions.call(&extension, request).await,
@@ -86,13 +82,47 @@ async fn pass_on(
     proxy::passed_on(service, client, "server", response, running)
 }
 
-fn authorize(service: &Service, user: &User, request: &Request<Incoming>) -> ApiResult<()> {
+/// Passes on the request of a part of this process, which has no turn to wait for and may do there what it may do here.
+pub async fn answer_here(
+    engine: &Engine,
+    user: &User,
+    aggregated: &Aggregated,
+    mut request: Request<Bytes>,
+) -> ApiResult<Response<Body>> {
+    let mut user = user.clone();
+    user.groups.push(MASTERS.into());
+    let extension = address(engine, &user, aggregated, &mut request, false)?;
+    let response = engine.extensions().call(&extension, request.map(Full::new)).await;
+    let response = response.map_err(|error| unavailable(aggregated, &chain(&error)))?;
+    Ok(proxy::streamed(response))
+}
+
+/// Makes a request, if it may be made, one to the server that answers it.
+fn address<B>(
+    engine: &Engine,
+    user: &User,
+    aggregated: &Aggregated,
+    request: &mut Request<B>,
+    upgrade: bool,
+) -> ApiResult<Extension> {
+    authorize(engine, user, request)?;
+    if !aggregated.available {
+        return Err(unavailable(aggregated, "its APIService is not available"));
+    }
+    let extension = aggregated.extension(engine)?;
+    let target = request.uri().path_and_query().map_or("/", |it| it.as_str()).to_owned();
+    proxy::prepare(request, &extension.name, &target, upgrade)?;
+    introduce(user, request.headers_mut())?;
+    Ok(extension)
+}
+
+fn authorize<B>(engine: &Engine, user: &User, request: &Request<B>) -> ApiResult<()> {
     let (method, uri) = (request.method(), request.uri());
     let query = Query::parse(uri.query().unwrap_or(""));
     let path = ResourcePath::parse(uri.path());
     let plain = method.as_str().to_ascii_lowercase();
     let verb = path.as_ref().map_or(&*plain, |path| verb_of(method, &query, path));
-    service.engine.authorize(user, verb, uri.path(), path.as_ref(), &query)
+    engine.authorize(user, verb, uri.path(), path.as_ref(), &query)
 }
 
 /// Says who asks.

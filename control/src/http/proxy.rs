@@ -112,19 +112,21 @@ pub(super) fn passed_on(
         let (parts, _) = response.into_parts();
         return Ok(Response::from_parts(parts, Body::Full(None)));
     }
+    Ok(streamed(response))
+}
+
+/// An answer as it comes, without what concerns only the connection that it comes on.
+pub(super) fn streamed(response: Response<Incoming>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     for name in HOP_BY_HOP {
         parts.headers.remove(name);
     }
     parts.version = http::Version::HTTP_11;
-    Ok(Response::from_parts(
-        parts,
-        Body::Stream(Box::pin(body.map_err(Into::into))),
-    ))
+    Response::from_parts(parts, Body::Stream(Box::pin(body.map_err(Into::into))))
 }
 
 /// Makes a client's request one to `host`, without what concerns only the client and this server.
-pub(super) fn prepare(request: &mut Request<Incoming>, host: &str, target: &str, upgrade: bool) -> ApiResult<()> {
+pub(super) fn prepare<B>(request: &mut Request<B>, host: &str, target: &str, upgrade: bool) -> ApiResult<()> {
     *request.uri_mut() = target
         .parse::<Uri>()
         .map_err(|error| ApiError::bad_request(format!("bad path: {error}")))?;

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const THINGS: &str = "/apis/x.example.com/v1/namespaces/default/things";
+const OTHER_THINGS: &str = "/apis/x.example.com/v1/namespaces/other/things";
 
-/// Serves things, and echoes who asked for them.
-fn things(up: &AtomicBool, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// Serves things, echoes who asked for them, and notes that those of a namespace were deleted.
+fn things(up: &AtomicBool, emptied: &AtomicBool, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let headers = request.headers();
     let all = |name: &str| {
         let values = headers.get_all(name).iter();
@@ -27,7 +28,8 @@ fn things(up: &AtomicBool, request: &Request<Incoming>) -> Response<Full<Bytes>>
         _ if !up.load(Ordering::Relaxed) => return Response::builder().status(500).body(Full::default()).unwrap(),
         "/apis/x.example.com/v1" => {
             json!({"kind": "APIResourceList", "groupVersion": "x.example.com/v1", "resources": [
-                {"name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing", "verbs": ["get", "list"]},
+                {"name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing",
+                    "verbs": ["get", "list", "delete", "deletecollection"]},
             ]})
         }
         "/openapi/v3" => {
@@ -38,6 +40,18 @@ fn things(up: &AtomicBool, request: &Request<Incoming>) -> Response<Full<Bytes>>
                 "schema": {"$ref": "#/definitions/com.example.x.v1.Thing"}}}}}, "/apis/y.example.com/v1/": {}},
             "definitions": {"com.example.x.v1.Thing": {"type": "object"}, "com.example.y.v1.Other": {}},
         }),
+        OTHER_THINGS => {
+            if request.method() == http::Method::DELETE {
+                emptied.store(all("x-remote-group").contains(&"system:masters"), Ordering::Relaxed);
+            }
+            let left = json!([{"metadata": {"name": "t", "namespace": "other", "uid": "u"}}]);
+            let items = if emptied.load(Ordering::Relaxed) {
+                json!([])
+            } else {
+                left
+            };
+            json!({"kind": "ThingList", "apiVersion": "x.example.com/v1", "metadata": {"resourceVersion": "1"}, "items": items})
+        }
         THINGS if *request.method() == http::Method::POST => json!({"kind": "Thing", "metadata": {"name": "made"}}),
         THINGS | "/openapi/v3/apis/x.example.com/v1" => json!({
             "path": path, "query": request.uri().query(), "method": request.method().as_str(),
@@ -78,11 +92,12 @@ async fn another_server_serves_a_group() {
     let mut config = crate::server::config(directory.path(), ([127, 0, 0, 1], 0).into());
     config.controllers = true;
     let up = Arc::new(AtomicBool::new(true));
-    let state = up.clone();
+    let emptied = Arc::new(AtomicBool::new(false));
+    let (state, noted) = (up.clone(), emptied.clone());
     let address = serve(
         identity(directory.path(), "things"),
         roots(directory.path()),
-        move |request| things(&state, &request),
+        move |request| things(&state, &noted, &request),
     )
     .await;
     let cluster = Cluster::start_with(directory.clone(), config).await;
@@ -148,6 +163,22 @@ async fn another_server_serves_a_group() {
     // And only who may ask is passed on.
     assert_eq!(cluster.call(Some("bob"), "GET", THINGS, Value::Null).await.0, 403);
     assert_eq!(cluster.call(None, "GET", THINGS, Value::Null).await.0, 401);
+
+    // A namespace takes along what another server keeps in it.
+    let namespaces = "/api/v1/namespaces";
+    let other = json!({"metadata": {"name": "other"}});
+    cluster.admin("POST", namespaces, other).await;
+    let other = format!("{namespaces}/other");
+    cluster.admin("DELETE", &other, Value::Null).await;
+    let gone = async {
+        while cluster.call(Some("admin"), "GET", &other, Value::Null).await.0 != 404 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone)
+        .await
+        .expect("the namespace goes");
+    assert!(emptied.load(Ordering::Relaxed));
 
     // It is found like everything else.
     let groups = cluster.admin("GET", "/apis", Value::Null).await;
