@@ -20,6 +20,7 @@ use crate::error::{Error, Status};
 use crate::lines::Lines;
 use crate::object::{PartialObject, Read, Resource, decode};
 use crate::request::Request;
+use crate::types::nullable;
 
 /// First and longest delay after a failure.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -176,7 +177,8 @@ struct Frame<'a> {
 #[derive(Deserialize)]
 struct List<'a> {
     metadata: ListMeta,
-    #[serde(borrow)]
+    /// Servers in Go write an empty list as null.
+    #[serde(borrow, deserialize_with = "nullable")]
     items: Vec<&'a RawValue>,
 }
 

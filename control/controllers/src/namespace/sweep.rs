@@ -3,7 +3,7 @@
 use super::plan::Remains;
 use crate::api::Error;
 use crate::discovery::{Kind, discover};
-use barepod_client::types::ObjectMeta;
+use barepod_client::types::{ObjectMeta, nullable};
 use barepod_client::{Client, DeleteOptions, PartialObject, Request};
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -72,6 +72,8 @@ async fn empty(client: &Client, namespace: &str, kind: &Kind) -> Result<Vec<Obje
 
 #[derive(Deserialize)]
 struct List {
+    /// Servers in Go write an empty list as null.
+    #[serde(deserialize_with = "nullable")]
     items: Vec<PartialObject>,
 }
 
