@@ -103,6 +103,33 @@ fn mounts_are_made_in_their_order() {
     assert_eq!(run(&bundle), "/a/b/in\n/a/from\nof the bundle\n");
 }
 
+/// Programs take the order of the kernel's list for that of mounting. Since 6.8 it is that of making the mounts, of which
+/// that of the cgroups waits for the limits.
+#[test]
+fn mounts_are_listed_in_their_order() {
+    let mut expected = Vec::new();
+    let bundle = bundle("listed", "awk '{ print $5 }' /proc/self/mountinfo", |document| {
+        let tmpfs = |at| json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["mode=0750", "ro", "size=4k"] });
+        let bound = |at| json!({ "destination": at, "source": "volume", "options": ["bind"] });
+        for mount in [bound("/a"), tmpfs("/b"), bound("/c"), tmpfs("/d")] {
+            add(document, mount);
+        }
+        let mounts = document["mounts"].as_array().unwrap().iter();
+        expected = mounts
+            .filter(|mount| mount["type"] != "cgroup")
+            .map(|mount| mount["destination"].as_str().unwrap().to_owned())
+            .collect();
+    });
+    fs::create_dir(bundle.dir.join("volume")).unwrap();
+    own_root(&bundle);
+    let said = run(&bundle);
+    let listed: Vec<&str> = said
+        .lines()
+        .filter(|line| expected.iter().any(|it| it == line))
+        .collect();
+    assert_eq!(listed, expected);
+}
+
 #[test]
 fn links_to_what_is_missing() {
     let bundle = bundle("dangling", "cat /etc/named /run/made/named; ls /d/e", |document| {

@@ -284,6 +284,7 @@ fn file_system(plan: &mut Plan<'_>, limited: &mut dyn FnMut() -> Result<()>) -> 
         users: Mappings::of(spec),
         namespace: None,
         label: linux.mount_label.as_deref(),
+        inside: true,
     };
     let prepared = mounts::prepare(&spec.mounts, sources, shared_memory)?;
     let mut root = match plan.overlay {

@@ -17,16 +17,18 @@ use super::users::{self, Mappings};
 use crate::broken;
 use crate::cgroup::{self, Cgroup};
 use crate::error::{During, Error, Result};
-use crate::sys::mount::{Attributes, attach, clone_link, clone_tree, map_users, set_attributes};
+use crate::sys::mount::{Attributes, Context, attach, clone_link, clone_tree, map_users, set_attributes};
 use crate::sys::path::{Scope, is_procfs, open_beneath};
 
-/// A mount with its options read and, for a bind mount, its source cloned.
+/// A mount with its options read, and its source cloned if it is a bind mount.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     mount: &'a Mount,
     destination: PathBuf,
     options: Options,
     tree: Option<OwnedFd>,
+    /// Its file system, if that is made already.
+    made: Option<OwnedFd>,
     /// Where the link leads that is its source and made again.
     link: Option<PathBuf>,
 }
@@ -50,12 +52,15 @@ pub struct Sources<'a> {
     pub namespace: Option<BorrowedFd<'a>>,
     /// The context of what SELinux labels.
     pub label: Option<&'a str>,
+    /// Whether the caller is in the container's namespaces, so that file systems it makes are the container's.
+    pub inside: bool,
 }
 
 /// Reads the options and clones the sources of bind mounts. This comes before the mount namespace is cut off from the
 /// machine's: a clone taken now still is a peer of its source, which `rshared` and `rslave` volumes are about, and the
 /// machine's root, bound with all below it, does not have the container's own mounts in it. Kernels since 6.8 list mounts
-/// by when their objects were made, so that bind mounts come first there, whatever they cover.
+/// by when their objects were made, and programs take the order of that list for the order of mounting: the usual file
+/// systems are made here as well, in their places among the clones.
 ///
 /// `shm` takes a clone of the sandbox's shared memory file system, for the mount that wants it.
 ///
@@ -91,12 +96,19 @@ pub fn prepare<'a>(
         {
             options.data.push(format!("context=\"{label}\""));
         }
+        let made = match mount.typ().as_deref() {
+            Some(kind) if sources.inside && tree.is_none() && link.is_none() && is_plain(kind, &options) => {
+                Some(make(kind, mount, &options).during("mount on", mount.destination().display())?)
+            }
+            _ => None,
+        };
         all.push(Prepared {
             mount,
             // Relative ones begin at the root: OCI runtime specification, "Mounts".
             destination: Path::new("/").join(mount.destination()),
             options,
             tree,
+            made,
             link,
         });
     }
@@ -415,10 +427,44 @@ fn mode_of(file: &OwnedFd) -> Option<u32> {
     fstat(file).ok().map(|stat| stat.st_mode & 0o7777)
 }
 
+/// Whether a file system can be made before there is anything to mount it on, and is the same then.
+fn is_plain(kind: &str, options: &Options) -> bool {
+    let has = |key: &str| options.data.iter().any(|word| word.starts_with(key));
+    let known = match kind {
+        // Without a mode it gets that of the directory that it covers.
+        "tmpfs" => has("mode=") && !options.copy_up,
+        _ => matches!(kind, "proc" | "sysfs" | "devpts" | "mqueue"),
+    };
+    // Quotes and words for the file system as a whole are for mount(2) to understand.
+    known && !options.is_change(Some(kind)) && !has("context=") && !options.of_superblock()
+}
+
+/// Makes a file system that is attached nowhere yet.
+fn make(kind: &str, mount: &Mount, options: &Options) -> std::io::Result<OwnedFd> {
+    let context = Context::open(kind)?;
+    context.set("source", mount.source().as_deref().unwrap_or(Path::new(kind)))?;
+    let mut attributes = options.attributes.set;
+    if holds_devices(mount) {
+        attributes &= !libc::MOUNT_ATTR_RDONLY;
+    } else if options.flags.contains(MsFlags::MS_RDONLY) {
+        context.flag("ro")?;
+    }
+    for word in options.data.iter().filter(|_| !broken::lacks("tmpfs-size")) {
+        match word.split_once('=') {
+            Some((key, value)) => context.set(key, Path::new(value))?,
+            None => context.flag(word)?,
+        }
+    }
+    context.mount(attributes)
+}
+
 /// Mounts a file system; its root has a mode if the options do not give it another.
 fn file_system(target: BorrowedFd<'_>, kind: &str, prepared: &Prepared<'_>, mode: Option<u32>) -> Result<()> {
-    let source = prepared.mount.source().as_deref().unwrap_or(Path::new(kind));
     let destination = &prepared.destination;
+    if let Some(made) = &prepared.made {
+        return attach(made, target).during("mount on", destination.display());
+    }
+    let source = prepared.mount.source().as_deref().unwrap_or(Path::new(kind));
     let mut data = prepared.options.data.clone();
     if let Some(mode) = mode.filter(|_| !data.iter().any(|word| word.starts_with("mode="))) {
         data.push(format!("mode={mode:o}"));

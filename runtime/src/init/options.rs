@@ -185,6 +185,12 @@ impl Options {
         }
     }
 
+    /// Whether something is said about the file system as a whole.
+    #[must_use]
+    pub fn of_superblock(&self) -> bool {
+        SUPERBLOCK.iter().any(|(_, flag, _)| self.flags.contains(*flag))
+    }
+
     /// Whether a mount is only to be changed: nothing new is mounted.
     #[must_use]
     pub fn is_change(&self, kind: Option<&str>) -> bool {

@@ -49,6 +49,7 @@ impl<'a> Prepared<'a> {
             users,
             namespace,
             label: linux.mount_label.as_deref(),
+            inside: false,
         };
         Ok(Some(Self {
             mounts: mounts::prepare(&document.mounts, sources, None)?,
