@@ -50,7 +50,15 @@ impl Orphans {
         });
         let this = controller.clone();
         context.pods.on_change(move |change| {
-            let Some(pod) = &change.new else { return };
+            let Some(pod) = &change.new else {
+                // Whoever names the same node later waits as long.
+                if let Some(node) = change.old.as_ref().and_then(|pod| pod.node())
+                    && this.context.pods.by(Pod::BY_NODE, node).is_empty()
+                {
+                    lock(&this.missing).remove(node);
+                }
+                return;
+            };
             let lost = match pod.node() {
                 Some(node) => this.context.nodes.get(&Key::cluster(node)).is_none(),
                 None => pod.is_deleting(),

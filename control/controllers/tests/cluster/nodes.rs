@@ -4,7 +4,7 @@ use crate::support::{Cluster, Objects, is};
 use barepod_client::DeleteOptions;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_node_gets_its_own_network() {
@@ -80,5 +80,21 @@ async fn pods_of_a_deleted_node_are_removed_and_replaced() {
     cluster.hollow_node("next", 2).await;
     let moved = |all: &Objects| all.len() == 2 && all.values().all(|p| p["spec"]["nodeName"] == "next");
     cluster.until("v1/Pod", "replacements", moved).await;
+    cluster.stop().await;
+}
+
+/// Each is given the time that a node may take to register, whoever named the same node before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_of_a_node_that_never_was_are_each_waited_for() {
+    const GRACE: Duration = Duration::from_millis(300);
+    let cluster = Cluster::with(|options| options.orphan_pod_grace = GRACE).await;
+    for name in ["first", "second"] {
+        let begun = Instant::now();
+        let spec = json!({"nodeName": "never", "containers": [{"name": "c", "image": "i"}]});
+        let pod = json!({"metadata": {"name": name}, "spec": spec});
+        cluster.post("/api/v1/namespaces/default/pods", pod).await;
+        cluster.until("v1/Pod", "no pod", Objects::is_empty).await;
+        assert!(begun.elapsed() >= GRACE, "{name}: {:?}", begun.elapsed());
+    }
     cluster.stop().await;
 }
