@@ -16,17 +16,6 @@ pub struct Custom {
     pub revision: String,
 }
 
-/// The words of a schema that version 2 of the specification has as well, and clients understand.
-const OF_VERSION_2: [&str; 7] = [
-    "additionalProperties",
-    "description",
-    "enum",
-    "format",
-    "items",
-    "properties",
-    "required",
-];
-
 /// The name of the schema of a kind: `com.example.v1.Widget` for a `Widget` of `example.com/v1`.
 pub(super) fn name(group: &str, version: &str, kind: &str) -> String {
     let mut parts: Vec<&str> = group.split('.').collect();
@@ -37,38 +26,20 @@ pub(super) fn name(group: &str, version: &str, kind: &str) -> String {
 /// The names and schemas of the kind and of its list.
 pub(super) fn schemas(version: Version, custom: &Custom) -> [(String, Value); 2] {
     let facts = &custom.resource;
-    let meta = |name: &str| {
-        let ty = crate::type_named(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}"));
-        let reference = ty.map_or(Value::Null, |ty| version.reference(ty.name()));
-        match version {
-            Version::V2 => json!({ "$ref": reference }),
-            Version::V3 => json!({ "allOf": [{ "$ref": reference }] }),
-        }
-    };
     let marks = |kind: &str| json!([{ "group": facts.group, "kind": kind, "version": facts.version }]);
-    let describe = |key: &str| {
-        let text = match key {
-            "apiVersion" => "APIVersion defines the versioned schema of this representation of an object.",
-            _ => "Kind is a string value representing the REST resource this object represents.",
+    // Of a kind with unknown fields kubectl takes what version 2 tells for all there is.
+    let untold = custom.schema.is_null() || version == Version::V2 && flag(&custom.schema, PRESERVES);
+    let mut schema = if untold {
+        json!({ "type": "object" })
+    } else {
+        let mut schema = match version {
+            Version::V2 => reduced(&custom.schema),
+            Version::V3 => custom.schema.clone(),
         };
-        json!({ "type": "string", "description": text })
+        with_embedded(version, &mut schema);
+        add_own(version, &mut schema);
+        schema
     };
-    let mut schema = match version {
-        Version::V2 => reduced(&custom.schema),
-        Version::V3 => custom.schema.clone(),
-    };
-    let preserves = schema["x-kubernetes-preserve-unknown-fields"] == true && schema.get("properties").is_none();
-    if let (Some(map), false) = (schema.as_object_mut(), preserves && version == Version::V2) {
-        map.insert("type".into(), "object".into());
-        let properties = map.entry("properties").or_insert_with(|| json!({}));
-        if let Some(properties) = properties.as_object_mut() {
-            properties.insert("apiVersion".into(), describe("apiVersion"));
-            properties.insert("kind".into(), describe("kind"));
-            let mut metadata = meta("ObjectMeta");
-            metadata["description"] = "Standard object's metadata.".into();
-            properties.insert("metadata".into(), metadata);
-        }
-    }
     schema["x-kubernetes-group-version-kind"] = marks(&facts.kind);
     let own = name(&facts.group, &facts.version, &facts.kind);
     let item = json!({ "$ref": version.reference(&own) });
@@ -80,7 +51,7 @@ pub(super) fn schemas(version: Version, custom: &Custom) -> [(String, Value); 2]
         "properties": {
             "apiVersion": describe("apiVersion"),
             "kind": describe("kind"),
-            "metadata": meta("ListMeta"),
+            "metadata": meta(version, "ListMeta"),
             "items": { "type": "array", "items": item },
         },
         "x-kubernetes-group-version-kind": marks(&list_kind),
@@ -88,37 +59,100 @@ pub(super) fn schemas(version: Version, custom: &Custom) -> [(String, Value); 2]
     [(own, schema), (name(&facts.group, &facts.version, &list_kind), list)]
 }
 
-/// What version 2 can say of a schema. A value that may be null or of several types may be anything there.
+const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
+
+fn flag(schema: &Value, key: &str) -> bool {
+    schema.get(key) == Some(&Value::Bool(true))
+}
+
+/// A reference to the metadata of objects or of lists.
+fn meta(version: Version, name: &str) -> Value {
+    let ty = crate::type_named(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}"));
+    let reference = ty.map_or(Value::Null, |ty| version.reference(ty.name()));
+    match version {
+        Version::V2 => json!({ "$ref": reference }),
+        Version::V3 => json!({ "allOf": [{ "$ref": reference }] }),
+    }
+}
+
+fn describe(key: &str) -> Value {
+    let text = match key {
+        "apiVersion" => "APIVersion defines the versioned schema of this representation of an object.",
+        _ => "Kind is a string value representing the REST resource this object represents.",
+    };
+    json!({ "type": "string", "description": text })
+}
+
+/// Adds what every object has.
+fn add_own(version: Version, schema: &mut Value) {
+    let Some(map) = schema.as_object_mut() else { return };
+    let properties = map.entry("properties").or_insert_with(|| json!({}));
+    let mut metadata = meta(version, "ObjectMeta");
+    metadata["description"] = "Standard object's metadata.".into();
+    if let Some(properties) = properties.as_object_mut() {
+        properties.extend(["apiVersion", "kind"].map(|key| (key.to_owned(), describe(key))));
+        properties.insert("metadata".to_owned(), metadata);
+    }
+}
+
+/// Gives the resources inside of a resource what every object has.
+fn with_embedded(version: Version, schema: &mut Value) {
+    for key in ["items", "additionalProperties"] {
+        if let Some(below) = schema.get_mut(key) {
+            with_embedded(version, below);
+        }
+    }
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(|below| with_embedded(version, below));
+    }
+    let untold = version == Version::V2 && flag(schema, PRESERVES);
+    if untold || !flag(schema, "x-kubernetes-embedded-resource") {
+        return;
+    }
+    add_own(version, schema);
+    let mut required = schema["required"].as_array().cloned().unwrap_or_default();
+    for key in ["kind", "apiVersion"].map(Value::from) {
+        if !required.contains(&key) {
+            required.push(key);
+        }
+    }
+    schema["required"] = required.into();
+}
+
+/// What version 2 can say of a schema: apiextensions-apiserver's `ToStructuralOpenAPIV2`. A value that may be null may be
+/// anything there, and is not required.
 fn reduced(schema: &Value) -> Value {
     let Some(words) = schema.as_object() else {
         return json!({});
     };
-    let flag = |key: &str| words.get(key) == Some(&Value::Bool(true));
-    let anything = flag("nullable") || flag("x-kubernetes-int-or-string");
+    let (nullable, preserves) = (flag(schema, "nullable"), flag(schema, PRESERVES));
     let mut kept = Map::new();
     for (key, value) in words {
         let value = match key.as_str() {
+            "allOf" | "anyOf" | "oneOf" | "not" | "nullable" => continue,
+            "items" | "properties" if nullable || preserves => continue,
+            "type" if nullable => continue,
+            "type" if value == "object" && preserves => continue,
+            "type" if value == "array" && (preserves || !words.contains_key("items")) => continue,
             "properties" => {
                 let properties = value.as_object().into_iter().flatten();
                 properties.map(|(name, below)| (name.clone(), reduced(below))).collect()
             }
-            "items" => reduced(value),
-            "additionalProperties" if value.is_object() => reduced(value),
-            "additionalProperties" => continue,
+            "items" | "additionalProperties" if value.is_object() => reduced(value),
+            "required" => {
+                let below = |name: &str| words.get("properties").and_then(|all| all.get(name));
+                let may_be_null = |name: &&Value| name.as_str().and_then(below).is_some_and(|it| flag(it, "nullable"));
+                let all_may = words.get("additionalProperties").is_some_and(|it| flag(it, "nullable"));
+                let names = value.as_array().into_iter().flatten();
+                let names: Vec<_> = names.filter(|name| !all_may && !may_be_null(name)).cloned().collect();
+                if names.is_empty() {
+                    continue;
+                }
+                names.into()
+            }
             _ => value.clone(),
         };
-        let structure = matches!(
-            key.as_str(),
-            "properties" | "items" | "additionalProperties" | "required" | "enum"
-        );
-        if anything && structure {
-            continue;
-        }
-        let preserved = key == "type" && flag("x-kubernetes-preserve-unknown-fields");
-        let known = OF_VERSION_2.contains(&key.as_str()) || key.starts_with("x-kubernetes-");
-        if known && key != "x-kubernetes-validations" || (key == "type" && !anything && !preserved) {
-            kept.insert(key.clone(), value);
-        }
+        kept.insert(key.clone(), value);
     }
     Value::Object(kept)
 }

@@ -7,6 +7,10 @@ pub(super) enum Form {
     Text,
     /// A boolean.
     Flag,
+    /// A whole number.
+    Whole,
+    /// Any number.
+    Number,
     /// A value of any shape, as YAML text in an `Any`. JSON is YAML.
     Any,
     /// A message.
@@ -150,8 +154,22 @@ static SCHEMA: Message = Message {
     fields: &[
         field("$ref", &[1], Form::Text),
         field("format", &[2], Form::Text),
+        field("title", &[3], Form::Text),
         field("description", &[4], Form::Text),
         field("default", &[5], Form::Any),
+        field("multipleOf", &[6], Form::Number),
+        field("maximum", &[7], Form::Number),
+        field("exclusiveMaximum", &[8], Form::Flag),
+        field("minimum", &[9], Form::Number),
+        field("exclusiveMinimum", &[10], Form::Flag),
+        field("maxLength", &[11], Form::Whole),
+        field("minLength", &[12], Form::Whole),
+        field("pattern", &[13], Form::Text),
+        field("maxItems", &[14], Form::Whole),
+        field("minItems", &[15], Form::Whole),
+        field("uniqueItems", &[16], Form::Flag),
+        field("maxProperties", &[17], Form::Whole),
+        field("minProperties", &[18], Form::Whole),
         field("required", &[19], Form::Text),
         field("enum", &[20], Form::Any),
         field("additionalProperties", &[21, 1], Form::Message(&SCHEMA)),

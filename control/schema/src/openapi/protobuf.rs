@@ -116,7 +116,7 @@ fn field(out: &mut Vec<u8>, of: &Message, key: &str, value: &Value) {
     let (number, around) = field.path.split_last().expect("a field has a number");
     let number = *number;
     let items = match value {
-        Value::Array(items) => items.as_slice(),
+        Value::Array(items) if key != "default" => items.as_slice(),
         one => std::slice::from_ref(one),
     };
     for item in items {
@@ -125,6 +125,14 @@ fn field(out: &mut Vec<u8>, of: &Message, key: &str, value: &Value) {
             Form::Flag => {
                 varint(out, (number << 3) as usize);
                 varint(out, usize::from(item == &Value::Bool(true)));
+            }
+            Form::Whole => {
+                varint(out, (number << 3) as usize);
+                varint(out, item.as_u64().and_then(|it| it.try_into().ok()).unwrap_or_default());
+            }
+            Form::Number => {
+                varint(out, (number << 3 | 1) as usize);
+                out.extend_from_slice(&item.as_f64().unwrap_or_default().to_le_bytes());
             }
             Form::Any => any(out, number, item),
             Form::Message(kind) => message(out, &[number], kind, item),

@@ -98,7 +98,7 @@ fn version_2_is_whole() {
     assert!(swagger["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"]["$ref"].is_string());
 }
 
-/// The fields of a protobuf message that consist of bytes.
+/// The fields of a protobuf message; those of a varint as empty ones.
 fn fields(mut bytes: &[u8]) -> Vec<(u32, &[u8])> {
     fn varint(bytes: &mut &[u8]) -> usize {
         let mut value = 0;
@@ -114,12 +114,16 @@ fn fields(mut bytes: &[u8]) -> Vec<(u32, &[u8])> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let tag = varint(&mut bytes);
-        let value = varint(&mut bytes);
-        match tag & 7 {
-            0 => {}
-            2 => found.push((u32::try_from(tag >> 3).unwrap(), bytes.split_off(..value).unwrap())),
+        let length = match tag & 7 {
+            0 => {
+                varint(&mut bytes);
+                0
+            }
+            1 => 8,
+            2 => varint(&mut bytes),
             other => panic!("wire type {other}"),
-        }
+        };
+        found.push((u32::try_from(tag >> 3).unwrap(), bytes.split_off(..length).unwrap()));
     }
     found
 }
@@ -256,9 +260,58 @@ fn custom_resources_are_in_documents_of_both_versions() {
     let second = parse(&documents.v2());
     check_references(&second, &second);
     let spec = &second["definitions"]["com.example.v1.Widget"]["properties"]["spec"];
-    assert_eq!(spec["properties"]["size"], json!({"type": "integer"}));
+    assert_eq!(
+        spec["properties"]["size"],
+        json!({"type": "integer", "minimum": 1, "default": 3})
+    );
     assert_eq!(spec["properties"]["port"], json!({"x-kubernetes-int-or-string": true}));
     assert_eq!(spec["required"], json!(["size"]));
-    assert!(!documents.v2_protobuf().gzip.is_empty());
+    let bytes = documents.v2_protobuf().plain();
+    let widget = named(&at(&bytes, &[9, 1]), "com.example.v1.Widget");
+    let size = named(&at(named(&at(widget, &[25, 1]), "spec"), &[25, 1]), "size");
+    assert_eq!(at(size, &[9]), [1_f64.to_le_bytes()]);
+    assert_eq!(
+        (at(size, &[5, 2]), at(size, &[22, 1])),
+        (vec![&b"3"[..]], vec![&b"integer"[..]])
+    );
     assert!(parse(&plain.v2())["definitions"].get("com.example.v1.Widget").is_none());
+}
+
+#[test]
+fn version_2_says_of_custom_resources_what_it_can() {
+    let second = |schema: Value| {
+        let custom = Custom { schema, ..widgets() };
+        parse(&documents().with(vec![custom], Vec::new()).v2())["definitions"]["com.example.v1.Widget"].take()
+    };
+    let of = |spec: Value| {
+        let schema = json!({"type": "object", "description": "Text.", "properties": {"spec": spec}});
+        second(schema)["properties"]["spec"].take()
+    };
+    let kept = json!({"type": "object", "title": "T", "required": ["a"], "minProperties": 1, "properties": {
+        "a": {"type": "string", "pattern": "a|b", "maxLength": 3, "enum": ["a", "b"], "default": "a"},
+        "b": {"type": "object", "additionalProperties": true}}});
+    assert_eq!(of(kept.clone()), kept);
+    let junctions = json!({"type": "object", "allOf": [{}], "anyOf": [{}], "oneOf": [{}], "not": {}});
+    assert_eq!(of(junctions), json!({"type": "object"}));
+    let nullable = json!({"type": "object", "required": ["a", "b"], "properties": {
+        "a": {"type": "object", "nullable": true, "properties": {"c": {"type": "string"}}}, "b": {"type": "string"}}});
+    let expected = json!({"type": "object", "required": ["b"], "properties": {"a": {}, "b": {"type": "string"}}});
+    assert_eq!(of(nullable), expected);
+    let mark = "x-kubernetes-preserve-unknown-fields";
+    let free = json!({"type": "object", "description": "D", mark: true, "properties": {"a": {"type": "string"}}});
+    assert_eq!(of(free), json!({"description": "D", mark: true}));
+    let whole = second(json!({"type": "object", "description": "D", mark: true, "properties": {"a": {}}}));
+    let marks = json!([{"group": "example.com", "kind": "Widget", "version": "v1"}]);
+    assert_eq!(
+        whole,
+        json!({"type": "object", "x-kubernetes-group-version-kind": marks})
+    );
+    let embedded =
+        of(json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"a": {"type": "string"}}}));
+    assert_eq!(embedded["required"], json!(["kind", "apiVersion"]));
+    assert!(
+        ["a", "apiVersion", "kind", "metadata"]
+            .iter()
+            .all(|key| embedded["properties"][key].is_object())
+    );
 }
