@@ -51,9 +51,9 @@ fn write_program(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Makes what the control service needs, and the kubeconfig of the administrator.
-pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Result<barepod_control::Pki> {
+pub fn control(paths: &Paths, host: &str, api: node::Api) -> Result<barepod_control::Pki> {
     let authority = Authority::open(&paths.pki())?;
-    let (dns, ips) = node::api_names(advertise, host);
+    let (dns, ips) = node::api_names(api, host);
     let dns: Vec<&str> = dns.iter().map(String::as_str).collect();
     let server = authority.ensure(
         "apiserver",
@@ -90,13 +90,7 @@ pub fn control(paths: &Paths, host: &str, advertise: Ipv4Addr, port: u16) -> Res
         },
     )?;
     let ca = authority.certificate();
-    kubeconfig::write(
-        &paths.admin_kubeconfig(),
-        &format!("https://127.0.0.1:{port}"),
-        &ca,
-        "kubernetes-admin",
-        &admin,
-    )?;
+    kubeconfig::write(&paths.admin_kubeconfig(), &api.url(), &ca, "kubernetes-admin", &admin)?;
     Ok(barepod_control::Pki {
         ca,
         ca_key: Some(paths.pki().join("ca.key")),

@@ -1,7 +1,7 @@
 //! What this machine is called and at which addresses others find it.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, bail};
 
@@ -9,8 +9,6 @@ use anyhow::{Result, bail};
 pub const CLUSTER_CIDR: &str = "10.244.0.0/16";
 /// Service addresses.
 pub const SERVICE_CIDR: &str = "10.96.0.0/16";
-/// The API server as pods see it: the first Service address.
-pub const API_SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The bridge address of a cluster's first node, which stands in for a node address on a machine with loopback only.
 pub const FIRST_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
@@ -66,8 +64,30 @@ fn default_route_interface() -> Option<String> {
         .map(|(_, name)| name)
 }
 
+/// Where the API server is found.
+#[derive(Debug, Clone, Copy)]
+pub struct Api {
+    /// What it listens on.
+    pub listen: SocketAddr,
+    /// What others are told.
+    pub advertise: Ipv4Addr,
+    /// As pods see it: the first address of Services.
+    pub service: Ipv4Addr,
+}
+
+impl Api {
+    /// The URL for programs of this machine.
+    pub fn url(self) -> String {
+        let ip = match self.listen.ip() {
+            ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        format!("https://{}", SocketAddr::new(ip, self.listen.port()))
+    }
+}
+
 /// Names and addresses that the API server's certificate must have.
-pub fn api_names(advertise: Ipv4Addr, host: &str) -> (Vec<String>, Vec<IpAddr>) {
+pub fn api_names(api: Api, host: &str) -> (Vec<String>, Vec<IpAddr>) {
     let mut dns: Vec<String> = [
         "localhost",
         "kubernetes",
@@ -78,12 +98,32 @@ pub fn api_names(advertise: Ipv4Addr, host: &str) -> (Vec<String>, Vec<IpAddr>) 
     .map(str::to_owned)
     .into();
     dns.push(host.to_owned());
-    let mut ips = vec![
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V4(API_SERVICE_IP),
-        IpAddr::V4(advertise),
-        IpAddr::V4(FIRST_GATEWAY),
-    ];
-    ips.dedup();
+    let known = [Ipv4Addr::LOCALHOST, api.service, api.advertise, FIRST_GATEWAY];
+    let mut ips: Vec<IpAddr> = known.map(IpAddr::V4).into();
+    if !api.listen.ip().is_unspecified() && !ips.contains(&api.listen.ip()) {
+        ips.push(api.listen.ip());
+    }
     (dns, ips)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_reached_where_it_listens() {
+        let at = |listen: &str| Api {
+            listen: listen.parse().unwrap(),
+            advertise: Ipv4Addr::new(192, 0, 2, 1),
+            service: Ipv4Addr::new(10, 43, 0, 1),
+        };
+        let ips = |listen: &str| api_names(at(listen), "host").1;
+        assert_eq!(at("0.0.0.0:6443").url(), "https://127.0.0.1:6443");
+        assert_eq!(at("[::]:6443").url(), "https://127.0.0.1:6443");
+        assert_eq!(at("192.0.2.7:1").url(), "https://192.0.2.7:1");
+        assert_eq!(at("[2001:db8::1]:1").url(), "https://[2001:db8::1]:1");
+        let own: IpAddr = "192.0.2.7".parse().unwrap();
+        assert!(ips("192.0.2.7:1").contains(&own) && !ips("0.0.0.0:1").contains(&own));
+        assert!(ips("0.0.0.0:1").contains(&"10.43.0.1".parse().unwrap()));
+    }
 }

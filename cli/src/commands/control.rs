@@ -1,10 +1,10 @@
 //! `barepod control`: the control service in the foreground.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use barepod_netplugin::Ipv4Net;
 use clap::Args;
 
@@ -69,8 +69,20 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     logging::init();
     paths.create()?;
     let _running = Running::take("control service", &paths.pid_file("control"))?;
-    let advertise = options.advertise.unwrap_or_else(|| node::address(super::agent::BRIDGE));
-    let pki = install::control(paths, &node::name()?, advertise, options.listen.port())?;
+    let advertise = match (options.advertise, options.listen.ip()) {
+        (Some(given), _) => given,
+        (None, IpAddr::V4(ip)) if !ip.is_unspecified() && !ip.is_loopback() => ip,
+        (None, _) => node::address(super::agent::BRIDGE),
+    };
+    if advertise.is_loopback() || advertise.is_unspecified() {
+        bail!("--advertise {advertise}: pods do not reach this machine there; give one of its other addresses");
+    }
+    let api = node::Api {
+        listen: options.listen,
+        advertise,
+        service: options.service_cidr.first(),
+    };
+    let pki = install::control(paths, &node::name()?, api)?;
     let config = barepod_control::Config {
         state_dir: paths.state_dir.clone(),
         store: options.place.backend()?,
