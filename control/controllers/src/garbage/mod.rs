@@ -119,6 +119,7 @@ impl Garbage {
                 Verdict::Delete(policy) => return self.delete(uid, &item, policy).await,
                 Verdict::DropReferences(uids) => return self.drop_references(&item, &uids).await,
                 Verdict::Release => return self.drop_finalizer(&item, FOREGROUND).await,
+                Verdict::Unblock => return self.unblock(&item).await,
                 Verdict::Wait(dependents) => {
                     dependents
                         .into_iter()
@@ -189,6 +190,15 @@ impl Garbage {
     async fn drop_references(&self, item: &Item, uids: &[String]) -> Result<(), Error> {
         let left: Vec<&OwnerReference> = item.owners.iter().filter(|o| !uids.contains(&o.uid)).collect();
         self.patch(item, json!({"ownerReferences": left})).await
+    }
+
+    /// Lets the object's owners go before it.
+    async fn unblock(&self, item: &Item) -> Result<(), Error> {
+        let mut owners = item.owners.clone();
+        owners
+            .iter_mut()
+            .for_each(|owner| owner.block_owner_deletion = Some(false));
+        self.patch(item, json!({"ownerReferences": owners})).await
     }
 
     async fn drop_finalizer(&self, item: &Item, finalizer: &str) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use super::graph::{FOREGROUND, Graph, Item, ORPHAN, Uid};
 use barepod_client::Propagation;
 use barepod_client::types::OwnerReference;
+use std::collections::HashSet;
 
 /// The decision.
 #[derive(Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub(super) enum Verdict {
     Release,
     /// It waits for these.
     Wait(Vec<Uid>),
+    /// It waits for itself, around a circle: let it block its owners no longer.
+    Unblock,
 }
 
 /// Whether a kind has a namespace, by its index.
@@ -69,10 +72,12 @@ pub(super) fn decide(graph: &Graph, uid: &str, namespaced: Scope<'_>) -> Verdict
 }
 
 fn foreground(graph: &Graph, uid: &str) -> Verdict {
-    let blocks = |item: &Item| item.owned_by(uid).is_some_and(|o| o.block_owner_deletion == Some(true));
-    let blocking: Vec<(&Uid, &Item)> = graph.dependents(uid).filter(|(_, item)| blocks(item)).collect();
+    let blocking: Vec<(&Uid, &Item)> = blocking(graph, uid).collect();
     if blocking.is_empty() {
         return Verdict::Release;
+    }
+    if waits_for_itself(graph, uid) {
+        return Verdict::Unblock;
     }
     let left = blocking
         .into_iter()
@@ -80,6 +85,28 @@ fn foreground(graph: &Graph, uid: &str) -> Verdict {
         .map(|(uid, _)| uid.clone())
         .collect();
     Verdict::Wait(left)
+}
+
+/// The dependents that an object in foreground deletion waits for.
+fn blocking<'a>(graph: &'a Graph, uid: &'a str) -> impl Iterator<Item = (&'a Uid, &'a Item)> {
+    let blocks = move |item: &Item| item.owned_by(uid).is_some_and(|o| o.block_owner_deletion == Some(true));
+    graph.dependents(uid).filter(move |(_, item)| blocks(item))
+}
+
+/// Whether the dependents of an object wait for theirs, and so on until the object itself.
+fn waits_for_itself(graph: &Graph, uid: &str) -> bool {
+    let (mut seen, mut next) = (HashSet::new(), vec![uid]);
+    while let Some(at) = next.pop() {
+        for (dependent, _) in blocking(graph, at).filter(|(_, item)| item.in_foreground()) {
+            if &**dependent == uid {
+                return true;
+            }
+            if seen.insert(dependent) {
+                next.push(dependent);
+            }
+        }
+    }
+    false
 }
 
 /// An object may be owned from its own namespace or by an object without one. A reference to another namespace counts
@@ -135,6 +162,34 @@ mod tests {
         assert_eq!(decided(&graph, "free"), Verdict::Delete(Propagation::Background));
         graph.remove("rs");
         assert_eq!(decided(&graph, "d"), Verdict::Release);
+    }
+
+    #[test]
+    fn a_circle_is_opened_once_all_of_it_waits() {
+        let mut graph = Graph::default();
+        let held = |name: &str, by: &str, blocks| deleting(item(name, &[owner(by, blocks)]), FOREGROUND);
+        graph.set("a", held("a", "c", true));
+        graph.set("b", held("b", "a", true));
+        graph.set("c", item("c", &[owner("b", true)]));
+        assert_eq!(decided(&graph, "b"), Verdict::Wait(vec!["c".into()]));
+        assert_eq!(decided(&graph, "c"), Verdict::Delete(Propagation::Foreground));
+        graph.set("c", held("c", "b", true));
+        for uid in ["a", "b", "c"] {
+            assert_eq!(decided(&graph, uid), Verdict::Unblock, "{uid}");
+        }
+        graph.set("above", deleting(item("above", &[]), FOREGROUND));
+        graph.set("a", {
+            let mut a = held("a", "c", true);
+            a.owners.push(owner("above", true));
+            a
+        });
+        assert_eq!(
+            decided(&graph, "above"),
+            Verdict::Wait(Vec::new()),
+            "it waits for a circle, but is not in it"
+        );
+        graph.set("c", held("c", "b", false));
+        assert_eq!(decided(&graph, "b"), Verdict::Release);
     }
 
     #[test]

@@ -33,6 +33,38 @@ async fn foreground_deletion_removes_dependents_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_of_owners_goes_when_one_of_them_does() {
+    let cluster = Cluster::new().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        made.push(cluster.post(maps, json!({"metadata": {"name": name}})).await);
+    }
+    for (at, map) in made.iter().enumerate() {
+        let owner = &made[(at + 2) % 3]["metadata"];
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner["name"], "uid": owner["uid"],
+            "blockOwnerDeletion": true});
+        let name = map["metadata"]["name"].as_str().expect("named");
+        cluster
+            .merge(
+                &format!("{maps}/{name}"),
+                json!({"metadata": {"ownerReferences": [owner]}}),
+            )
+            .await;
+    }
+    let foreground = DeleteOptions::default().propagation(Propagation::Foreground);
+    cluster.delete(&format!("{maps}/a"), foreground).await;
+    cluster
+        .until("v1/ConfigMap", "the circle to go", |all| {
+            !["a", "b", "c"]
+                .iter()
+                .any(|name| all.contains_key(&format!("default/{name}")))
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orphans_stay_without_their_reference() {
     let cluster = deployed().await;
     cluster
