@@ -1,5 +1,7 @@
 //! Calls to webhooks, of admission and of conversion.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -64,7 +66,7 @@ impl Place {
         })
     }
 
-    /// Sends a review and reads the answer, for which the webhook is told to have so many seconds.
+    /// Sends a review and reads the answer, for which the webhook has so many seconds, and is told so.
     pub(super) async fn post(
         &self,
         extensions: &Extensions,
@@ -73,24 +75,38 @@ impl Place {
         review: &Value,
     ) -> Result<Value, String> {
         let uri = format!("{}?timeout={seconds}s", self.path);
-        let failed = |why: String| format!("Post \"https://{}{uri}\": {why}", self.host);
-        let request = http::Request::post(&uri)
+        let answer = self.exchange(extensions, purpose, &uri, review);
+        // The words are those of Go's client, which people and tests look for.
+        let answer = tokio::time::timeout(Duration::from_secs(seconds), answer)
+            .await
+            .unwrap_or_else(|_| Err("context deadline exceeded".to_owned()));
+        answer.map_err(|why| format!("Post \"https://{}{uri}\": {why}", self.host))
+    }
+
+    async fn exchange(
+        &self,
+        extensions: &Extensions,
+        purpose: &str,
+        uri: &str,
+        review: &Value,
+    ) -> Result<Value, String> {
+        let request = http::Request::post(uri)
             .header("host", &self.host)
             .header("accept", "application/json")
             .header("content-type", "application/json")
             .header("user-agent", format!("kube-apiserver-{purpose}"))
-            .body(Full::new(Bytes::from(review.to_string())));
-        let request = request.map_err(|error| failed(error.to_string()))?;
+            .body(Full::new(Bytes::from(review.to_string())))
+            .map_err(|error| error.to_string())?;
         let answer = extensions.call(&self.extension, request).await;
-        let answer = answer.map_err(|error| failed(chain(&error)))?;
+        let answer = answer.map_err(|error| chain(&error))?;
         let code = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
         if !code.is_success() {
             let text = String::from_utf8_lossy(&body).trim().to_owned();
-            return Err(failed(format!("the webhook answered {}: {text}", code.as_u16())));
+            return Err(format!("the webhook answered {}: {text}", code.as_u16()));
         }
-        serde_json::from_slice(&body).map_err(|error| failed(format!("the answer is not JSON: {error}")))
+        serde_json::from_slice(&body).map_err(|error| format!("the answer is not JSON: {error}"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use barepod_admission::Notes;
 use barepod_admission::matching::{Asked, Matching};
@@ -252,16 +252,7 @@ impl Engine {
             "kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{}", hook.version),
             "request": request.map_err(|error| Failure::Call(error.message))?,
         });
-        let limit = Duration::from_secs(hook.timeout_seconds);
-        let answer = match tokio::time::timeout(limit, self.post(hook, &review)).await {
-            Ok(answer) => answer.map_err(Failure::Call)?,
-            Err(_) => {
-                return Err(Failure::Call(format!(
-                    "context deadline exceeded after {} s",
-                    limit.as_secs()
-                )));
-            }
-        };
+        let answer = self.post(hook, &review).await.map_err(Failure::Call)?;
         verdict(hook, phase, &uid, &answer).map_err(Failure::Call)
     }
 

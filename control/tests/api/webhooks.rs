@@ -120,6 +120,14 @@ async fn a_failure_counts_or_does_not() {
     let slow = json!({"timeoutSeconds": 1, "failurePolicy": "Ignore"});
     configure(&api, VALIDATING, "slow", silent.client(), rules(), slow).await;
     assert_eq!(api.post(MAPS, map("passes")).await.code, 201);
+    let strict = json!({"timeoutSeconds": 1});
+    configure(&api, VALIDATING, "late", silent.client(), rules(), strict).await;
+    let message = api.post(MAPS, map("late")).await.status().2.to_owned();
+    assert!(
+        message.contains("Post \"https://localhost:") && message.ends_with("?timeout=1s\": context deadline exceeded"),
+        "{message}"
+    );
+    api.delete(&format!("{VALIDATING}/late"), Value::Null).await.ok();
     let untrusted = json!({"url": fine.client()["url"], "caBundle": silent.bundle});
     configure(&api, VALIDATING, "untrusted", untrusted, rules(), json!({})).await;
     let refused = api.post(MAPS, map("fails")).await;

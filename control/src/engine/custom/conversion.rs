@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use barepod_store::{Range, Store};
 use serde_json::{Value, json};
@@ -132,11 +131,9 @@ impl Converter {
             "request": {"uid": uid, "desiredAPIVersion": api_version, "objects": objects},
         });
         let place = Place::of(&self.caller, &self.client).map_err(|error| error.message)?;
-        let answer = place.post(&self.caller.extensions, "conversion", SECONDS, &review);
-        let mut answer = match tokio::time::timeout(Duration::from_secs(SECONDS), answer).await {
-            Ok(answer) => answer?,
-            Err(_) => return Err(format!("no answer within {SECONDS} s")),
-        };
+        let mut answer = place
+            .post(&self.caller.extensions, "conversion", SECONDS, &review)
+            .await?;
         let response = answer["response"].take();
         if response["uid"] != uid.as_str() {
             return Err(format!("expected response.uid={uid:?}, got {}", response["uid"]));
