@@ -1,8 +1,12 @@
 //! Remote commands: the streams of a program as channels of a WebSocket.
 //!
 //! Every message starts with a byte that names its channel. Version 5 differs from 4 only in that the client can close
-//! its side of a channel, which is how a program sees the end of its input (KEP-4006).
+//! its side of a channel, which is how a program sees the end of its input (KEP-4006). Before version 4 a failure came as
+//! text and success as nothing (`remotecommand` of kube-apiserver still speaks so). The protocols in base64, which pages
+//! in browsers use, name the channel by a digit and send text.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
@@ -17,7 +21,13 @@ use crate::status;
 use crate::websocket::{self, Socket};
 
 /// Subprotocols, the best first.
-pub(crate) const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
+pub(crate) const PROTOCOLS: &[&str] = &[
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+];
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -41,13 +51,61 @@ pub(crate) struct Channels {
     pub(crate) stderr: bool,
 }
 
+/// What one of [`PROTOCOLS`] asks for.
+#[derive(Debug, Clone, Copy)]
+struct Protocol {
+    base64: bool,
+    /// Results are statuses, of success too.
+    statuses: bool,
+}
+
+impl Protocol {
+    fn of(name: &str) -> Self {
+        Self {
+            base64: name.contains("base64."),
+            statuses: name.starts_with('v'),
+        }
+    }
+
+    /// A message of a channel's byte and data as it is sent.
+    fn sent(self, message: Message) -> Message {
+        match message {
+            Message::Binary(bytes) if self.base64 => {
+                let digit = char::from(b'0' + bytes[0]);
+                Message::Text(format!("{digit}{}", STANDARD.encode(&bytes[1..])).into())
+            }
+            other => other,
+        }
+    }
+
+    /// Channel and data of what was received.
+    fn received(self, mut data: Bytes) -> Option<(u8, Bytes)> {
+        let payload = (!data.is_empty()).then(|| data.split_off(1))?;
+        if !self.base64 {
+            return Some((data[0], payload));
+        }
+        let payload = STANDARD.decode(payload).ok()?;
+        Some((data[0].checked_sub(b'0')?, payload.into()))
+    }
+
+    /// What the error channel says of a result, if anything.
+    fn result(self, result: &Result<ExitStatus, Error>) -> Option<String> {
+        let status = status::of(result);
+        if self.statuses {
+            return Some(status.to_string());
+        }
+        status["message"].as_str().map(str::to_owned)
+    }
+}
+
 /// Runs a session to its end, or until the client goes away. `session` is what the node said to the request.
-pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Session, Error>) {
+pub(crate) async fn run(socket: Socket, protocol: &'static str, channels: Channels, session: Result<Session, Error>) {
+    let protocol = Protocol::of(protocol);
     let (mut sink, mut stream) = socket.split();
     let (sender, mut receiver) = mpsc::channel(QUEUE);
     let writer = async {
         while let Some(message) = receiver.recv().await {
-            sink.send(message).await?;
+            sink.send(protocol.sent(message)).await?;
         }
         Ok::<_, tokio_tungstenite::tungstenite::Error>(())
     };
@@ -63,6 +121,7 @@ pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Sess
                 stdin,
                 resize,
                 writer: sender.downgrade(),
+                protocol,
             },
             Ok((stdout, stderr, exit)),
         ),
@@ -71,6 +130,7 @@ pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Sess
                 stdin: None,
                 resize: None,
                 writer: sender.downgrade(),
+                protocol,
             },
             Err(error),
         ),
@@ -81,9 +141,9 @@ pub(crate) async fn run(socket: Socket, channels: Channels, session: Result<Sess
             Ok((stdout, stderr, exit)) => outputs(stdout, stderr, exit, &sender).await,
             Err(error) => Err(error),
         };
-        let _ = sender
-            .send(message(ERROR, status::of(&result).to_string().as_bytes()))
-            .await;
+        if let Some(result) = protocol.result(&result) {
+            let _ = sender.send(message(ERROR, result.as_bytes())).await;
+        }
         let _ = sender.send(websocket::close()).await;
     };
     let in_order = {
@@ -187,6 +247,7 @@ struct Input {
     stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     resize: Option<mpsc::Sender<TerminalSize>>,
     writer: mpsc::WeakSender<Message>,
+    protocol: Protocol,
 }
 
 #[derive(Deserialize)]
@@ -202,16 +263,15 @@ impl Input {
     where
         S: futures_util::Stream<Item = Result<Message, E>> + Unpin,
     {
-        while let Some(mut data) = websocket::next_data(stream).await {
-            if data.is_empty() {
+        while let Some(data) = websocket::next_data(stream).await {
+            let Some((channel, payload)) = self.protocol.received(data) else {
                 continue;
-            }
-            let payload = data.split_off(1);
-            match data[0] {
+            };
+            match channel {
                 STDIN => self.write(payload).await,
                 RESIZE => self.resize(&payload).await,
                 CLOSE if payload.first() == Some(&STDIN) => self.close().await,
-                channel => tracing::debug!(channel, "ignoring a message on an unknown channel"),
+                _ => tracing::debug!(channel, "ignoring a message on an unknown channel"),
             }
         }
     }

@@ -231,6 +231,7 @@ impl Server {
     ) -> Result<Response<Body>, Error> {
         let exec = ExecRequest::of(&Query::of(request.uri()), is_exec)?;
         let handshake = Handshake::of(&mut request, exec::PROTOCOLS)?;
+        let protocol = handshake.protocol();
         let response = handshake.response();
         let node = Arc::clone(&self.node);
         self.tasks.spawn(async move {
@@ -257,7 +258,7 @@ impl Server {
                     .await
                     .map(exec::without_exit_code)
             };
-            exec::run(socket, channels, session).await;
+            exec::run(socket, protocol, channels, session).await;
         });
         Ok(response)
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -74,6 +76,7 @@ fn dechunk(mut body: &str) -> String {
 /// A client of the channel protocols.
 pub struct Channels {
     pub socket: WebSocketStream<TlsStream<TcpStream>>,
+    base64: bool,
 }
 
 impl Channels {
@@ -85,14 +88,16 @@ impl Channels {
         let stream = connect(server, admin(server)).await.unwrap();
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await?;
         assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
-        Ok(Self { socket })
+        let base64 = protocol.contains("base64");
+        Ok(Self { socket, base64 })
     }
 
     pub async fn send(&mut self, channel: u8, data: &[u8]) {
-        self.socket
-            .send(Message::Binary([&[channel], data].concat().into()))
-            .await
-            .unwrap();
+        let message = match self.base64 {
+            true => Message::Text(format!("{channel}{}", STANDARD.encode(data)).into()),
+            false => Message::Binary([&[channel], data].concat().into()),
+        };
+        self.socket.send(message).await.unwrap();
     }
 
     /// The next message that is not empty: channel and data; nothing at the close, whose code must be 1000.
@@ -101,6 +106,10 @@ impl Channels {
             let next = tokio::time::timeout(Duration::from_secs(20), self.socket.next());
             match next.await.expect("nothing came").expect("no close frame").unwrap() {
                 Message::Binary(data) if data.len() > 1 => return Some((data[0], data[1..].to_vec())),
+                Message::Text(text) if text.len() > 1 => {
+                    let (channel, data) = text.split_at(1);
+                    return Some((channel.parse().unwrap(), STANDARD.decode(data).unwrap()));
+                }
                 Message::Close(frame) => {
                     assert_eq!(u16::from(frame.expect("a close without a code").code), 1000);
                     return None;

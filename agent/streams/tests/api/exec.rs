@@ -40,6 +40,29 @@ async fn output_and_exit_code_arrive() {
 }
 
 #[tokio::test]
+async fn old_protocols_say_nothing_of_success() {
+    let server = Server::start().await;
+    let why = "command terminated with non-zero exit code: exit status 7";
+    for (command, why) in [("read x; echo $x", ""), ("read x; echo $x; exit 7", why)] {
+        for protocol in ["channel.k8s.io", "base64.channel.k8s.io"] {
+            let path = path(&["sh", "-c", command], "input=1&output=1");
+            let mut client = Channels::open(&server, &path, protocol).await.unwrap();
+            client.send(0, b"hi\n").await;
+            let mut all = [const { String::new() }; 4];
+            while let Some((channel, data)) = client.next().await {
+                all[usize::from(channel)].push_str(std::str::from_utf8(&data).unwrap());
+            }
+            assert_eq!(all, ["", "hi\n", "", why], "{protocol}");
+        }
+    }
+    let path = path(&["sh", "-c", "exit 7"], "output=1");
+    let client = Channels::open(&server, &path, "v4.base64.channel.k8s.io")
+        .await
+        .unwrap();
+    assert_eq!(exit_code(&client.finish().await.2), Some("7"));
+}
+
+#[tokio::test]
 async fn input_ends_when_the_client_closes_it() {
     let server = Server::start().await;
     let mut client = Channels::open(&server, &path(&["wc", "-c"], "input=1&output=1"), V5)
