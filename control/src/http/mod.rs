@@ -5,6 +5,7 @@ mod audit;
 mod compress;
 mod extension;
 mod identity;
+mod links;
 mod measure;
 mod proxy;
 mod route;

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use super::links;
 use super::service::Service;
 use super::tunnel;
 use super::upstream::{Peer, UpstreamError};
@@ -73,6 +74,16 @@ pub async fn answer(
         return Ok(text_response(204, ""));
     };
     let upgrade = request.headers().contains_key(header::UPGRADE);
+    let asked = request.uri().path().to_owned();
+    let proxied = path.subresource.as_deref() == Some("proxy") && !upgrade;
+    if proxied {
+        // Links within a page are relative to the directory it is in.
+        if path.rest.is_none() && matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
+            return moved(&asked, &raw_query);
+        }
+        // What is packed cannot be looked through for links.
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
     let client = upgrade.then(|| tunnel::client_side(&mut request));
     prepare(&mut request, &peer.address.to_string(), &target, upgrade)?;
     let method = request.method().clone();
@@ -91,7 +102,23 @@ pub async fn answer(
         let text = String::from_utf8_lossy(&text.unwrap_or_default()).trim_end().to_owned();
         return Err(ApiError::from_upstream(code, text));
     }
-    passed_on(service, client, "node", response, running)
+    let answer = passed_on(service, client, "node", response, running)?;
+    if !proxied {
+        return Ok(answer);
+    }
+    let rest = path.rest.map_or(0, |rest| 1 + rest.len());
+    let prefix = &asked[..asked.len().saturating_sub(rest)];
+    Ok(links::through(prefix, &peer.address.to_string(), answer))
+}
+
+/// Sends the client to the same place with a slash behind it.
+fn moved(path: &str, raw_query: &str) -> ApiResult<Response<Body>> {
+    let query = if raw_query.is_empty() { "" } else { "?" };
+    let location = format!("{path}/{query}{raw_query}");
+    let mut response = text_response(301, "");
+    let location = HeaderValue::from_str(&location).map_err(ApiError::internal)?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
 }
 
 /// The answer of the other end, as the client gets it; `client` is its side of an upgrade, if it asked for one.
@@ -154,10 +181,10 @@ pub(super) fn prepare<B>(request: &mut Request<B>, host: &str, target: &str, upg
 fn failed(method: &http::Method, peer: Peer, target: &str, error: &UpstreamError) -> ApiError {
     let method = method.as_str();
     let method = format!("{}{}", &method[..1], method[1..].to_ascii_lowercase());
-    let scheme = if peer.security == super::upstream::Security::Node {
-        "https"
-    } else {
+    let scheme = if peer.security == super::upstream::Security::None {
         "http"
+    } else {
+        "https"
     };
     ApiError::plain(format!("{method} \"{scheme}://{}{target}\": {error}", peer.address))
 }

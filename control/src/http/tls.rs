@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use barepod_client::AnyCertificate;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -45,9 +46,12 @@ pub enum TlsError {
 #[derive(Debug, Clone)]
 pub struct ServerTls(pub(super) Arc<ServerConfig>);
 
-/// TLS towards nodes.
+/// TLS towards nodes and pods.
 #[derive(Debug, Clone)]
-pub struct UpstreamTls(pub(super) Arc<ClientConfig>);
+pub struct UpstreamTls {
+    pub(super) nodes: Arc<ClientConfig>,
+    pub(super) anybody: Arc<ClientConfig>,
+}
 
 impl ServerTls {
     /// Clients may show a certificate of the authority; those that show none stay anonymous.
@@ -76,20 +80,32 @@ impl ServerTls {
 }
 
 impl UpstreamTls {
-    /// Nodes must show a certificate of the authority.
+    /// Nodes must show a certificate of the authority, pods any.
     pub fn load(pki: &Pki) -> Result<Self, TlsError> {
         let identity = |source| TlsError::Identity {
             path: pki.kubelet_client_cert.clone(),
             source,
         };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(identity)?
+            .map_err(identity)?;
+        let mut anybody = builder
+            .clone()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
+            .with_no_client_auth();
+        let mut nodes = builder
             .with_root_certificates(roots(&pki.ca)?)
             .with_client_auth_cert(certificates(&pki.kubelet_client_cert)?, key(&pki.kubelet_client_key)?)
             .map_err(identity)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(UpstreamTls(Arc::new(config)))
+        for config in [&mut nodes, &mut anybody] {
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        Ok(UpstreamTls {
+            nodes: Arc::new(nodes),
+            anybody: Arc::new(anybody),
+        })
     }
 }
 

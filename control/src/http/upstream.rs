@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -10,7 +9,6 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -37,6 +35,8 @@ pub enum Security {
     None,
     /// By a certificate of the cluster's authority; the caller shows its own.
     Node,
+    /// By any certificate; the caller shows none.
+    Anybody,
 }
 
 /// Why a call failed.
@@ -68,14 +68,15 @@ pub enum UpstreamError {
 
 /// Makes connections.
 pub struct Upstream {
-    connector: TlsConnector,
+    nodes: TlsConnector,
+    anybody: TlsConnector,
 }
 
 impl Upstream {
     pub(super) fn new(tls: UpstreamTls) -> Self {
-        let config: Arc<ClientConfig> = tls.0;
         Upstream {
-            connector: TlsConnector::from(config),
+            nodes: TlsConnector::from(tls.nodes),
+            anybody: TlsConnector::from(tls.anybody),
         }
     }
 
@@ -85,10 +86,12 @@ impl Upstream {
         peer: Peer,
         request: Request<B>,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        let tls = match peer.security {
+        let connector = match peer.security {
             Security::None => None,
-            Security::Node => Some((&self.connector, ServerName::IpAddress(peer.address.ip().into()))),
+            Security::Node => Some(&self.nodes),
+            Security::Anybody => Some(&self.anybody),
         };
+        let tls = connector.map(|it| (it, ServerName::IpAddress(peer.address.ip().into())));
         exchange(peer.address, tls, request).await
     }
 }

@@ -96,7 +96,7 @@ async fn another_server_serves_a_group() {
     let (state, noted) = (up.clone(), emptied.clone());
     let address = serve(
         identity(directory.path(), "things"),
-        roots(directory.path()),
+        Some(roots(directory.path())),
         move |request| things(&state, &noted, &request),
     )
     .await;

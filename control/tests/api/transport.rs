@@ -124,7 +124,7 @@ async fn large_answers_are_compressed_when_asked_for() {
 
 /// A node's API: it echoes upgraded streams, and describes other requests.
 async fn node(directory: &Path) -> SocketAddr {
-    serve(identity(directory, "node"), roots(directory), |mut request| {
+    serve(identity(directory, "node"), Some(roots(directory)), |mut request| {
         let uri = request.uri().to_string();
         let builder = Response::builder();
         if request.headers().contains_key("upgrade") {
@@ -247,6 +247,40 @@ async fn streams_are_passed_to_the_node() {
     };
     let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await;
     ended.expect("the request ends with its stream");
+}
+
+#[tokio::test]
+async fn pages_of_pods_are_led_through_the_proxy() {
+    let cluster = Cluster::start().await;
+    running_pod(&cluster, 1).await;
+    // It shows a certificate that nobody vouches for, and asks for none.
+    let page = serve(identity(cluster.directory.path(), "node"), None, |request| {
+        let builder = Response::builder();
+        match request.uri().path() {
+            "/moved" => builder.status(302).header("location", "/new").body(Full::default()),
+            _ => builder
+                .header("content-type", "text/html; charset=utf-8")
+                .body(Full::new("<a href=\"/next\">".into())),
+        }
+        .unwrap()
+    })
+    .await;
+    let status = json!({"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}});
+    let request = Request::patch("/api/v1/namespaces/default/pods/p/status").header("host", "x");
+    let request = request.header("content-type", "application/merge-patch+json");
+    let patched = cluster.send(
+        Some("admin"),
+        request.body(Full::new(status.to_string().into())).unwrap(),
+    );
+    assert_eq!(patched.await.status(), 200);
+    let pod = format!("/api/v1/namespaces/default/pods/https:p:{}/proxy", page.port());
+    let location = |response: &Response<_>| response.headers()["location"].to_str().unwrap().to_owned();
+    let bare = cluster.send(Some("admin"), get(&format!("{pod}?a=b"))).await;
+    assert_eq!((bare.status().as_u16(), location(&bare)), (301, format!("{pod}/?a=b")));
+    let moved = cluster.send(Some("admin"), get(&format!("{pod}/moved"))).await;
+    assert_eq!((moved.status().as_u16(), location(&moved)), (302, format!("{pod}/new")));
+    let shown = cluster.admin("GET", &format!("{pod}/some/where"), Value::Null).await;
+    assert_eq!(shown, format!("<a href=\"{pod}/next\">"));
 }
 
 #[tokio::test]

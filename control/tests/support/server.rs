@@ -244,18 +244,25 @@ pub fn get(path: &str) -> Request<Full<Bytes>> {
 /// What a server answers, with a certificate and only to who has one of an authority.
 pub async fn serve<S>(
     server: (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
-    clients: RootCertStore,
+    clients: Option<RootCertStore>,
     service: S,
 ) -> SocketAddr
 where
     S: Fn(Request<Incoming>) -> Response<Full<Bytes>> + Clone + Send + 'static,
 {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider.clone());
+    let verifier = match clients {
+        Some(roots) => {
+            let builder =
+                rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+            builder.build().unwrap()
+        }
+        None => rustls::server::WebPkiClientVerifier::no_client_auth(),
+    };
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_client_cert_verifier(verifier)
         .with_single_cert(server.0, server.1)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
