@@ -1,7 +1,7 @@
 //! Priority: resolves the priority class of a new pod to a number and a preemption policy.
 
 use barepod_kinds::kinds::priority_class;
-use barepod_kinds::value::{i64_at, object_mut, str_at};
+use barepod_kinds::value::{at, i64_at, object_mut, str_at};
 use serde_json::Value;
 
 use crate::{Notes, Operation, Plugin, Refusal, Request, World};
@@ -35,7 +35,8 @@ impl Plugin for Priority {
                  controller computed {computed} from the given PriorityClass name"
             )));
         }
-        if let Some(given) = str_at(pod, &["spec", "preemptionPolicy"]).filter(|given| *given != policy) {
+        let given = at(pod, &["spec", "preemptionPolicy"]).and_then(Value::as_str);
+        if let Some(given) = given.filter(|given| *given != policy) {
             return Err(Refusal::forbidden(format!(
                 "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission \
                  controller computed {policy} from the given PriorityClass name"

@@ -181,10 +181,10 @@ impl Errors {
         }
     }
 
-    /// A text that, when set, must be one of a sorted list.
-    pub fn optional_one_of(&mut self, path: &Path<'_>, value: &str, supported: &[&str]) {
-        if !value.is_empty() && !supported.contains(&value) {
-            self.not_supported(path, value, supported);
+    /// A text that, when given, must be one of a sorted list; one that is given and empty is not.
+    pub fn optional_one_of(&mut self, path: &Path<'_>, value: Option<&Value>, supported: &[&str]) {
+        if let Some(text) = value.and_then(Value::as_str).filter(|text| !supported.contains(text)) {
+            self.not_supported(path, text, supported);
         }
     }
 

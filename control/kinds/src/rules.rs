@@ -28,7 +28,7 @@ pub enum Check {
     Given(&'static str),
     /// A text out of this sorted list; it is required.
     OneOf(&'static [&'static str]),
-    /// A text out of this sorted list.
+    /// A text out of this sorted list; a given one may not be empty.
     AnyOf(&'static [&'static str]),
     /// A number of at least this.
     AtLeast(i64),
@@ -100,8 +100,9 @@ fn one(check: Check, value: Option<&Value>, path: &Path<'_>, errors: &mut Errors
     match check {
         Check::Required(detail) if is_empty(value) => errors.required(path, detail),
         Check::Given(detail) if value.is_none() => errors.required(path, detail),
-        Check::OneOf(supported) => errors.one_of(path, text(), supported),
-        Check::AnyOf(supported) => errors.optional_one_of(path, text(), supported),
+        Check::OneOf(_) if value.is_none() => errors.required(path, ""),
+        Check::OneOf(supported) => errors.optional_one_of(path, value, supported),
+        Check::AnyOf(supported) => errors.optional_one_of(path, value, supported),
         Check::AtLeast(least) => {
             if let Some(number) = number.filter(|n| *n < least) {
                 errors.invalid(path, number, format!("must be greater than or equal to {least}"));
@@ -190,7 +191,7 @@ pub struct Default {
 /// A value of a table.
 #[derive(Clone, Copy)]
 pub enum Filling {
-    /// Text; an empty one counts as not given.
+    /// Text.
     Text(&'static str),
     /// A number.
     Number(i64),
@@ -237,8 +238,7 @@ pub fn fill(defaults: &[Default], obj: &mut Value) {
     for default in defaults {
         walk::each_mut(obj, default.at, &mut |map, name| {
             let slot = map.entry(name).or_insert(Value::Null);
-            let unset = slot.is_null() || (matches!(default.value, Filling::Text(_)) && slot.as_str() == Some(""));
-            if unset {
+            if slot.is_null() {
                 *slot = match default.value {
                     Filling::Text(text) => text.into(),
                     Filling::Number(number) => number.into(),

@@ -75,19 +75,6 @@ pub fn fill(obj: &mut Value, key: &str, value: impl Into<Value>) {
     }
 }
 
-/// Sets `key` where it is absent, null or an empty string (what Go's zero value of a string field means).
-pub fn fill_text(obj: &mut Value, key: &str, value: &str) {
-    if let Some(map) = obj.as_object_mut() {
-        match map.get_mut(key) {
-            Some(slot) if slot.is_null() || slot.as_str() == Some("") => *slot = value.into(),
-            Some(_) => {}
-            None => {
-                map.insert(key.to_owned(), value.into());
-            }
-        }
-    }
-}
-
 /// Replaces what `new` has under `key` by what `old` has.
 pub fn keep(new: &mut Value, old: &Value, key: &str) {
     if let Some(map) = new.as_object_mut() {

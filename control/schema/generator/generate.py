@@ -79,20 +79,105 @@ ZERO_IS_ABSENT = {
     "SubjectAccessReviewStatus": "denied",
     "TokenReviewStatus": "authenticated",
 }
-# Exceptions from the "*" line above, and optional strings whose emptiness is a statement.
+# Exceptions from the "*" line above, and optional strings whose emptiness is a statement, because they are pointers in Go.
+# A type whose namesakes differ is written with its package's last parts.
 ZERO_IS_MEANT = {
-    "AzureDiskVolumeSource": "readOnly",
-    "CSIVolumeSource": "readOnly",
+    "AllocatedDeviceStatus": "shareID",
+    "AppArmorProfile": "localhostProfile",
+    "AzureDiskVolumeSource": "cachingMode fsType kind readOnly",
+    "AzureFilePersistentVolumeSource": "secretNamespace",
+    "CSIDriverSpec": "fsGroupPolicy",
+    "CSIVolumeSource": "fsType readOnly",
+    "ClusterTrustBundleProjection": "name signerName",
+    "Container": "restartPolicy",
+    "ContainerStatus": "stopSignal",
+    "CronJobSpec": "timeZone",
+    "CustomResourceDefinitionVersion": "deprecationWarning",
+    "CustomResourceSubresourceScale": "labelSelectorPath",
+    "DeleteOptions": "propagationPolicy",
+    "Device": "nodeName",
+    "DeviceAttribute": "string version",
+    "DeviceClassSpec": "extendedResourceName",
+    "DeviceConstraint": "distinctAttribute matchAttribute",
+    "DeviceRequestAllocationResult": "shareID",
+    "DeviceTaintSelector": "device driver pool",
+    "BasicDevice": "nodeName",
     "Endpoint": "hostname nodeName zone",
-    "EndpointPort": "name protocol appProtocol",
+    "EndpointAddress": "nodeName",
+    "EphemeralContainer": "restartPolicy",
+    "EphemeralContainerCommon": "restartPolicy",
     "GRPCAction": "service",
-    "HostPathVolumeSource": "type",
+    "GlusterfsPersistentVolumeSource": "endpointsNamespace",
+    "HPAScalingRules": "selectPolicy",
     "HorizontalPodAutoscalerStatus": "observedGeneration",
+    "HostPathVolumeSource": "type",
+    "ISCSIPersistentVolumeSource": "initiatorName",
+    "ISCSIVolumeSource": "initiatorName",
+    "IngressClassParametersReference": "apiGroup namespace scope",
+    "IngressPortStatus": "error",
     "IngressSpec": "ingressClassName",
-    "LeaseSpec": "holderIdentity",
-    "PersistentVolumeClaimSpec": "storageClassName volumeAttributesClassName",
-    "PodSpec": "runtimeClassName",
+    "JSONSchemaProps": "$ref x-kubernetes-list-type x-kubernetes-map-type",
+    "JobSpec": "completionMode managedBy podReplacementPolicy",
+    "JobStatus": "failedIndexes",
+    "LeaseSpec": "holderIdentity preferredHolder strategy",
+    "Lifecycle": "stopSignal",
+    "LoadBalancerIngress": "ipMode",
+    "LocalVolumeSource": "fsType",
+    "MatchResources": "matchPolicy",
+    "MutatingAdmissionPolicySpec": "failurePolicy",
+    "MutatingWebhook": "failurePolicy matchPolicy reinvocationPolicy",
+    "NamedRuleWithOperations": "scope",
+    "NetworkPolicyPort": "protocol",
+    "NodeAllocatableResourceMapping": "capacityKey",
+    "ParamRef": "parameterNotFoundAction",
+    "PersistentVolumeClaimSpec": "storageClassName volumeAttributesClassName volumeMode",
+    "PersistentVolumeClaimStatus": "currentVolumeAttributesClassName",
+    "PersistentVolumeSpec": "volumeAttributesClassName volumeMode",
+    "PodDNSConfigOption": "value",
+    "PodDisruptionBudgetSpec": "unhealthyPodEvictionPolicy",
+    "PodFailurePolicyOnExitCodesRequirement": "containerName",
+    "PodGroupResourceClaim": "resourceClaimName resourceClaimTemplateName",
+    "PodGroupResourceClaimStatus": "resourceClaimName",
+    "PodGroupSpec": "disruptionMode",
+    "PodGroupTemplate": "disruptionMode",
+    "PodResourceClaim": "resourceClaimName resourceClaimTemplateName",
+    "PodResourceClaimStatus": "resourceClaimName",
+    "PodSchedulingGroup": "podGroupName",
+    "PodSecurityContext": "fsGroupChangePolicy seLinuxChangePolicy supplementalGroupsPolicy",
+    "PodSpec": "hostnameOverride preemptionPolicy runtimeClassName",
+    "PoolStatus": "nodeName validationError",
+    "PortStatus": "error",
+    "Preconditions": "resourceVersion uid",
+    "PriorityClass": "preemptionPolicy",
+    "ResourceHealth": "message",
+    "ResourcePoolStatusRequestSpec": "poolName",
+    "Rule": "scope",
+    "RuleWithOperations": "scope",
+    "SeccompProfile": "localhostProfile",
+    "SecurityContext": "procMount",
     "ServicePort": "appProtocol",
+    "ServiceReference": "path",
+    "ServiceSpec": "internalTrafficPolicy ipFamilyPolicy loadBalancerClass trafficDistribution",
+    "StorageClass": "reclaimPolicy volumeBindingMode",
+    "StorageVersionStatus": "commonEncodingVersion",
+    "SuccessPolicyRule": "succeededIndexes",
+    "TopologySpreadConstraint": "nodeAffinityPolicy nodeTaintsPolicy",
+    "TypedLocalObjectReference": "apiGroup",
+    "TypedObjectReference": "apiGroup namespace",
+    "ValidatingAdmissionPolicySpec": "failurePolicy",
+    "ValidatingWebhook": "failurePolicy matchPolicy",
+    "Validation": "reason",
+    "ValidationRule": "reason",
+    "VolumeAttachmentSource": "persistentVolumeName",
+    "VolumeMount": "mountPropagation recursiveReadOnly",
+    "VolumeMountStatus": "recursiveReadOnly",
+    "WebhookClientConfig": "url",
+    "WindowsSecurityContextOptions": "gmsaCredentialSpec gmsaCredentialSpecName runAsUserName",
+    "core.v1.EndpointPort": "appProtocol",
+    "discovery.v1.EndpointPort": "appProtocol name protocol",
+    "resource.v1.ResourceSliceSpec": "nodeName",
+    "resource.v1beta2.ResourceSliceSpec": "nodeName",
+    "scheduling.v1alpha2.TypedLocalObjectReference": "",
 }
 
 
@@ -163,11 +248,13 @@ def shape(schema, package):
     raise ValueError(f"no shape for {schema}")
 
 
-def listed(table, kind, field):
-    return field in table.get(kind, "").split()
+def listed(table, name, field):
+    """Whether a table has a field of a type, under the type's own name or one with its package."""
+    parts = name.split(".")
+    return field in table.get(".".join(parts[-3:]), table.get(parts[-1], "")).split()
 
 
-def flags(kind, field, schema, required):
+def flags(name, field, schema, required):
     out = ""
     if required:
         out += "r"
@@ -178,14 +265,14 @@ def flags(kind, field, schema, required):
     elif scalar and schema.get("format") != "byte":
         number = schema["type"] != "string"
         stated = "default" in schema and default in ("", 0, False)
-        absent = not required and (not number or listed(ZERO_IS_ABSENT, kind, field) or
+        absent = not required and (not number or listed(ZERO_IS_ABSENT, name, field) or
                                    (listed(ZERO_IS_ABSENT, "*", field) and not stated))
-        if absent and not listed(ZERO_IS_MEANT, kind, field):
+        if absent and not listed(ZERO_IS_MEANT, name, field):
             out += "z"
     elif schema.get("format") == "byte" and not required:
         out += "z"
     # ServicePort.targetPort is the one optional int-or-string that is not a pointer in Go clients.
-    if kind == "ServicePort" and field == "targetPort":
+    if name.endswith(".ServicePort") and field == "targetPort":
         out += "z"
     return out
 
@@ -221,7 +308,8 @@ def numbers(documents, name, properties):
 
 
 def write_type(out, documents, name, properties, schema, inline=False):
-    package, _, kind = schema.get("within", name).rpartition(".")
+    within = schema.get("within", name)
+    package = within.rpartition(".")[0]
     gvks = schema.get("x-kubernetes-group-version-kind", [])
     # DeleteOptions and WatchEvent belong to every group and version.
     joined = "*" if len(gvks) > 5 else ",".join(f"{g['group']}/{g['version']}/{g['kind']}" for g in gvks)
@@ -236,7 +324,7 @@ def write_type(out, documents, name, properties, schema, inline=False):
         default = json.dumps(prop["default"], separators=(",", ":")) if "default" in prop else ""
         out.append("\t".join([
             "F", field, str(numbered.get(field, 0)), shape(prop, package),
-            flags(kind, field, prop, field in schema.get("required", [])), listing, patch, default]).rstrip("\t"))
+            flags(within, field, prop, field in schema.get("required", [])), listing, patch, default]).rstrip("\t"))
     for number, message in inlined:
         target = message.replace("k8s.io.", "io.k8s.", 1)
         out.append("\t".join(["I", str(number), target]))

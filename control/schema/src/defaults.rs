@@ -1,14 +1,19 @@
-//! The defaults that the published documents state.
+//! What is not given: zeros that say nothing, and the defaults that the published documents state.
 
 use serde_json::Value;
 
 use crate::{Container, TypeRef};
 
-/// Fills absent fields that have a stated default other than a zero, such as `protocol: TCP` of a port. Defaults that
-/// kube applies in code are the business of each kind's strategy.
+/// Leaves out the empty texts, zeros and `false` that mean "not given", as a Go API server does, whose types have no
+/// pointer there (encoding/json, `omitempty`); where it has one, `""` stays and is a value. Then fills absent fields that
+/// have a stated default other than a zero, such as `protocol: TCP` of a port. Defaults that kube applies in code are the
+/// business of each kind's strategy.
 pub fn apply(ty: TypeRef, value: &mut Value) {
     let Value::Object(map) = value else { return };
     for field in ty.fields() {
+        if map.get(field.name).is_some_and(|value| field.means_absent(value)) {
+            map.remove(field.name);
+        }
         match map.get_mut(field.name) {
             None if matches!(field.default, "" | "\"\"" | "0" | "false" | "{}") => {}
             None => {
@@ -42,6 +47,18 @@ mod tests {
             pod,
             json!({"spec": {"containers": [{"name": "a", "ports": [
                 {"containerPort": 80, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]}]}})
+        );
+    }
+
+    #[test]
+    fn zeros_that_say_nothing_are_left_out() {
+        let mut pod = json!({"spec": {"hostNetwork": false, "hostname": "", "preemptionPolicy": "", "priority": 0,
+            "containers": [{"name": "", "tty": false, "ports": [{"containerPort": 0, "hostPort": 0, "protocol": ""}]}]}});
+        super::apply(type_of("", "v1", "Pod").unwrap(), &mut pod);
+        assert_eq!(
+            pod,
+            json!({"spec": {"preemptionPolicy": "", "priority": 0,
+                "containers": [{"name": "", "ports": [{"containerPort": 0, "protocol": "TCP"}]}]}})
         );
     }
 }

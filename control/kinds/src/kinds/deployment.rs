@@ -10,7 +10,7 @@ use crate::invalid::{Denied, Invalid};
 use crate::path::{Errors, Path};
 use crate::strategy::{Column, ScalePaths, Strategy};
 use crate::table::{AGE, NAME, age, name, text as column};
-use crate::value::{self, at, fill, fill_text, i64_at, map_at, object_mut, text};
+use crate::value::{self, at, fill, i64_at, map_at, object_mut, text};
 
 /// The strategy of Deployments.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,7 +28,7 @@ impl Strategy for Deployment {
         let Some(strategy) = spec.get_mut("strategy").filter(|s| s.is_object()) else {
             return;
         };
-        fill_text(strategy, "type", "RollingUpdate");
+        fill(strategy, "type", "RollingUpdate");
         if text(strategy, "type") == "RollingUpdate" {
             let _ = object_mut(strategy, "rollingUpdate");
             if let Some(rolling) = strategy.get_mut("rollingUpdate") {

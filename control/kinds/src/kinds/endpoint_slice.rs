@@ -10,7 +10,7 @@ use crate::names;
 use crate::path::{Errors, Path};
 use crate::strategy::{Column, Strategy};
 use crate::table::{AGE, NAME, age, name, text as column};
-use crate::value::{self, fill, fill_text, i64_at, items_mut, list_at, map_at, str_at, text};
+use crate::value::{self, fill, i64_at, items_mut, list_at, map_at, text};
 
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
@@ -24,7 +24,7 @@ impl Strategy for EndpointSlice {
     fn default(&self, obj: &mut Value) {
         for port in items_mut(obj, "ports") {
             fill(port, "name", "");
-            fill_text(port, "protocol", "TCP");
+            fill(port, "protocol", "TCP");
         }
     }
 
@@ -152,9 +152,8 @@ fn ports(slice: &Value, errors: &mut Errors) {
         {
             errors.invalid(&item.child("port"), number, detail);
         }
-        errors.one_of(&item.child("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
-        let application = str_at(port, &["appProtocol"]).unwrap_or("");
-        if !application.is_empty() {
+        errors.optional_one_of(&item.child("protocol"), port.get("protocol"), &["SCTP", "TCP", "UDP"]);
+        if let Some(application) = port.get("appProtocol").and_then(Value::as_str) {
             let messages = names::qualified_name_errors(application);
             errors.invalid_each(&item.child("appProtocol"), application, messages);
         }

@@ -10,7 +10,7 @@ use crate::names;
 use crate::path::{Errors, Path};
 use crate::strategy::{Column, Strategy};
 use crate::table::{AGE, NAME, age, name, text as column};
-use crate::value::{fill_text, i64_at, items_mut, list_at, text};
+use crate::value::{fill, i64_at, items_mut, list_at, text};
 use crate::walk;
 use crate::warnings::Warnings;
 
@@ -24,7 +24,7 @@ impl Strategy for Endpoints {
     fn default(&self, obj: &mut Value) {
         for subset in items_mut(obj, "subsets") {
             for port in items_mut(subset, "ports") {
-                fill_text(port, "protocol", "TCP");
+                fill(port, "protocol", "TCP");
             }
         }
     }
@@ -100,8 +100,7 @@ fn subset(subset: &Value, path: &Path<'_>, errors: &mut Errors) {
         if let Some(detail) = names::port_errors(number) {
             errors.invalid(&item.child("port"), number, detail);
         }
-        let application = text(port, "appProtocol");
-        if !application.is_empty() {
+        if let Some(application) = port.get("appProtocol").and_then(Value::as_str) {
             let messages = names::qualified_name_errors(application);
             errors.invalid_each(&item.child("appProtocol"), application, messages);
         }

@@ -38,7 +38,7 @@ impl Strategy for Namespace {
             }
         }
         if let Some(status) = obj.get_mut("status").filter(|s| s.is_object()) {
-            value::fill_text(status, "phase", "Active");
+            value::fill(status, "phase", "Active");
         }
     }
 

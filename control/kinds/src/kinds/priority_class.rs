@@ -68,7 +68,7 @@ pub struct PriorityClass;
 
 impl Strategy for PriorityClass {
     fn default(&self, obj: &mut Value) {
-        value::fill_text(obj, "preemptionPolicy", "PreemptLowerPriority");
+        value::fill(obj, "preemptionPolicy", "PreemptLowerPriority");
         value::fill(obj, "value", 0);
     }
 
@@ -109,10 +109,9 @@ impl Strategy for PriorityClass {
                 format!("maximum allowed value of a user defined priority is {HIGHEST_USER_VALUE}"),
             );
         }
-        let policy = value::text(new, "preemptionPolicy");
         errors.optional_one_of(
             &Path::new("preemptionPolicy"),
-            policy,
+            new.get("preemptionPolicy"),
             &["Never", "PreemptLowerPriority"],
         );
         errors.into_vec()

@@ -62,7 +62,7 @@ const BINDING: Declared = Declared {
     more_defaults: |binding| {
         for subject in items_mut(binding, "subjects") {
             if matches!(text(subject, "kind"), "User" | "Group") {
-                crate::value::fill_text(subject, "apiGroup", GROUP);
+                crate::value::fill(subject, "apiGroup", GROUP);
             }
         }
     },

@@ -25,7 +25,7 @@ pub struct Secret;
 
 impl Strategy for Secret {
     fn default(&self, obj: &mut Value) {
-        value::fill_text(obj, "type", "Opaque");
+        value::fill(obj, "type", "Opaque");
         string_data(obj);
     }
 

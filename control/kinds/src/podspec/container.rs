@@ -25,8 +25,7 @@ pub fn all(scope: Scope<'_>, path: &Path<'_>, errors: &mut Errors) {
         let item = list.index(i);
         common(scope, container, &item, &mut names, errors);
         running(container, &item, errors);
-        if let Some(policy) = value::str_at(container, &["restartPolicy"]) {
-            let _ = policy;
+        if container.get("restartPolicy").is_some() {
             errors.forbidden(&item.child("restartPolicy"), "may not be set for non-init containers");
         }
         unique_host_ports(container, &item, &mut host_ports, errors);
@@ -42,7 +41,7 @@ pub fn all(scope: Scope<'_>, path: &Path<'_>, errors: &mut Errors) {
         }
         errors.optional_one_of(
             &item.child("restartPolicy"),
-            text(container, "restartPolicy"),
+            container.get("restartPolicy"),
             &["Always"],
         );
         // Init containers run one after the other, so that a port may repeat between them.

@@ -4,18 +4,18 @@ use serde_json::{Map, Value};
 
 use super::{CONTAINER_LISTS, image, is_sidecar, resources};
 use crate::quantity::Quantity;
-use crate::value::{fill, fill_text, items_mut, list_at, object_mut};
+use crate::value::{fill, items_mut, list_at, object_mut};
 
 /// Fills the defaults that Pods and templates share.
 pub fn pod_spec(spec: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    fill_text(spec, "dnsPolicy", "ClusterFirst");
-    fill_text(spec, "restartPolicy", "Always");
+    fill(spec, "dnsPolicy", "ClusterFirst");
+    fill(spec, "restartPolicy", "Always");
     fill(spec, "securityContext", Map::new());
     fill(spec, "terminationGracePeriodSeconds", 30);
-    fill_text(spec, "schedulerName", "default-scheduler");
+    fill(spec, "schedulerName", "default-scheduler");
     for list in CONTAINER_LISTS {
         for container in items_mut(spec, list) {
             self::container(container);
@@ -50,15 +50,15 @@ pub fn mirror_service_account(spec: &mut Value) {
 
 fn container(container: &mut Value) {
     let policy = image::default_pull_policy(crate::value::text(container, "image"));
-    fill_text(container, "imagePullPolicy", policy);
-    fill_text(container, "terminationMessagePath", "/dev/termination-log");
-    fill_text(container, "terminationMessagePolicy", "File");
+    fill(container, "imagePullPolicy", policy);
+    fill(container, "terminationMessagePath", "/dev/termination-log");
+    fill(container, "terminationMessagePolicy", "File");
     fill(container, "resources", Map::new());
     if let Some(resources) = container.get_mut("resources") {
         resources::canonicalize(resources);
     }
     for port in items_mut(container, "ports") {
-        fill_text(port, "protocol", "TCP");
+        fill(port, "protocol", "TCP");
     }
     for variable in items_mut(container, "env") {
         let Some(source) = variable.get_mut("valueFrom") else {
@@ -86,22 +86,11 @@ fn container(container: &mut Value) {
     }
 }
 
-fn fill_number(obj: &mut Value, key: &str, number: i64) {
-    match obj.get(key).and_then(Value::as_i64) {
-        Some(n) if n != 0 => {}
-        _ => {
-            if let Some(map) = obj.as_object_mut() {
-                map.insert(key.into(), number.into());
-            }
-        }
-    }
-}
-
 fn probe(probe: &mut Value) {
-    fill_number(probe, "timeoutSeconds", 1);
-    fill_number(probe, "periodSeconds", 10);
-    fill_number(probe, "successThreshold", 1);
-    fill_number(probe, "failureThreshold", 3);
+    fill(probe, "timeoutSeconds", 1);
+    fill(probe, "periodSeconds", 10);
+    fill(probe, "successThreshold", 1);
+    fill(probe, "failureThreshold", 3);
     http_get(probe);
     if let Some(grpc) = probe.get_mut("grpc").filter(|g| g.is_object()) {
         fill(grpc, "service", "");
@@ -110,14 +99,14 @@ fn probe(probe: &mut Value) {
 
 fn http_get(handler: &mut Value) {
     if let Some(get) = handler.get_mut("httpGet").filter(|g| g.is_object()) {
-        fill_text(get, "path", "/");
-        fill_text(get, "scheme", "HTTP");
+        fill(get, "path", "/");
+        fill(get, "scheme", "HTTP");
     }
 }
 
 fn field_ref(source: &mut Value) {
     if let Some(reference) = source.get_mut("fieldRef").filter(|r| r.is_object()) {
-        fill_text(reference, "apiVersion", "v1");
+        fill(reference, "apiVersion", "v1");
     }
 }
 
@@ -182,7 +171,7 @@ fn volume(volume: &mut Value) {
     }
     if let Some(image) = volume.get_mut("image").filter(|i| i.is_object()) {
         let policy = image::default_pull_policy(crate::value::text(image, "reference"));
-        fill_text(image, "pullPolicy", policy);
+        fill(image, "pullPolicy", policy);
     }
     if let Some(claim) = volume
         .get_mut("ephemeral")
@@ -221,7 +210,7 @@ pub fn pod_only(spec: &mut Value) {
             for container in items_mut(spec, list) {
                 for port in items_mut(container, "ports") {
                     let number = port.get("containerPort").and_then(Value::as_i64).unwrap_or(0);
-                    fill_number(port, "hostPort", number);
+                    fill(port, "hostPort", number);
                 }
             }
         }

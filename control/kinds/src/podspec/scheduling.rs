@@ -61,7 +61,7 @@ pub fn toleration(toleration: &Value, path: &Path<'_>, errors: &mut Errors) {
         }
         other => errors.not_supported(&path.child("operator"), other, &["Equal", "Exists"]),
     }
-    errors.optional_one_of(&path.child("effect"), effect, &EFFECTS);
+    errors.optional_one_of(&path.child("effect"), toleration.get("effect"), &EFFECTS);
 }
 
 fn affinity(affinity: &Value, path: &Path<'_>, errors: &mut Errors) {
@@ -233,7 +233,7 @@ fn topology_spread(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
             }
         }
         for key in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            errors.optional_one_of(&item.child(key), text(constraint, key), &["Honor", "Ignore"]);
+            errors.optional_one_of(&item.child(key), constraint.get(key), &["Honor", "Ignore"]);
         }
         if let Some(selector) = at(constraint, &["labelSelector"]) {
             labels::validate_selector(selector, &item.child("labelSelector"), errors);

@@ -59,7 +59,7 @@ pub fn pod_spec(spec: &Value, is_pod: bool, path: &Path<'_>, errors: &mut Errors
     }
     errors.optional_one_of(
         &path.child("preemptionPolicy"),
-        text(spec, "preemptionPolicy"),
+        spec.get("preemptionPolicy"),
         &["Never", "PreemptLowerPriority"],
     );
     host_aliases(spec, path, errors);

@@ -121,7 +121,7 @@ pub fn source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Errors) 
         "image" => {
             required(&["reference"], errors);
             let policies = ["Always", "IfNotPresent", "Never"];
-            errors.optional_one_of(&path.child("pullPolicy"), text(source, "pullPolicy"), &policies);
+            errors.optional_one_of(&path.child("pullPolicy"), source.get("pullPolicy"), &policies);
         }
         _ => {}
     }
@@ -325,7 +325,11 @@ pub fn mounts(spec: &Value, container: &Value, path: &Path<'_>, errors: &mut Err
 fn propagation(mount: &Value, container: &Value, path: &Path<'_>, errors: &mut Errors) {
     let kind = text(mount, "mountPropagation");
     let at = path.child("mountPropagation");
-    errors.optional_one_of(&at, kind, &["Bidirectional", "HostToContainer", "None"]);
+    errors.optional_one_of(
+        &at,
+        mount.get("mountPropagation"),
+        &["Bidirectional", "HostToContainer", "None"],
+    );
     if kind == "Bidirectional" && !bool_at(container, &["securityContext", "privileged"]) {
         errors.forbidden(
             &at,
@@ -335,7 +339,8 @@ fn propagation(mount: &Value, container: &Value, path: &Path<'_>, errors: &mut E
     let recursive = text(mount, "recursiveReadOnly");
     let at = path.child("recursiveReadOnly");
     match recursive {
-        "" | "Disabled" => {}
+        "Disabled" => {}
+        "" if mount.get("recursiveReadOnly").is_none() => {}
         "Enabled" | "IfPossible" => {
             if !bool_at(mount, &["readOnly"]) {
                 errors.forbidden(&at, "may only be specified when readOnly is true");

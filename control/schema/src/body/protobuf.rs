@@ -156,10 +156,7 @@ fn is_absent(field: &Field, value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(map) => field.always && map.is_empty(),
-        Value::String(text) => field.zero_is_absent && text.is_empty(),
-        Value::Bool(value) => field.zero_is_absent && !value,
-        Value::Number(number) => field.zero_is_absent && number.as_f64() == Some(0.0),
-        Value::Array(_) => false,
+        value => field.means_absent(value),
     }
 }
 

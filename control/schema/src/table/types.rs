@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use serde_json::Value;
+
 use super::parse::table;
 
 /// A type of the API: a name, its fields and how it is written. Cheap to copy.
@@ -111,7 +113,7 @@ pub struct Field {
     pub required: bool,
     /// A structure that Go clients always send, empty or not.
     pub always: bool,
-    /// A zero value on the wire means that the field was not given.
+    /// A zero value means that the field was not given.
     pub zero_is_absent: bool,
     /// How server-side apply treats it.
     pub list_type: ListType,
@@ -132,6 +134,17 @@ impl Field {
             Item::Type(ty) => Some(ty),
             _ => None,
         }
+    }
+
+    /// Whether a value is the zero that stands for one that was not given.
+    pub(crate) fn means_absent(&self, value: &Value) -> bool {
+        self.zero_is_absent
+            && match value {
+                Value::String(text) => text.is_empty(),
+                Value::Bool(value) => !value,
+                Value::Number(number) => number.as_f64() == Some(0.0),
+                _ => false,
+            }
     }
 }
 

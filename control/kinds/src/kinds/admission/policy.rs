@@ -201,7 +201,7 @@ fn validations(policy: &Value, errors: &mut Errors) {
             errors.invalid(&item.child("message"), text(rule, "message"), detail);
         }
         let reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
-        errors.optional_one_of(&item.child("reason"), text(rule, "reason"), &reasons);
+        errors.optional_one_of(&item.child("reason"), rule.get("reason"), &reasons);
     }
     let list = PATH.child("auditAnnotations");
     if audits.len() > 20 {
@@ -262,8 +262,11 @@ fn param_ref(reference: &Value, path: &Path<'_>, errors: &mut Errors) {
         (Some(_), Some(_)) => errors.forbidden(&path.child("name"), "name and selector are mutually exclusive"),
         (None, None) => errors.required(path, "one of name or selector must be specified"),
     }
-    let action = text(reference, "parameterNotFoundAction");
-    errors.one_of(&path.child("parameterNotFoundAction"), action, &["Allow", "Deny"]);
+    let action = path.child("parameterNotFoundAction");
+    match reference.get("parameterNotFoundAction") {
+        None => errors.required(&action, ""),
+        given => errors.optional_one_of(&action, given, &["Allow", "Deny"]),
+    }
 }
 
 fn actions(binding: &Value, errors: &mut Errors) {

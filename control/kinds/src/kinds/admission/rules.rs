@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::labels;
 use crate::names;
 use crate::path::{Errors, Path};
-use crate::value::{at, fill, fill_text, items_mut, list_at, strings, text};
+use crate::value::{at, fill, items_mut, list_at, strings, text};
 
 const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 pub(super) const FAILURE_POLICIES: [&str; 2] = ["Fail", "Ignore"];
@@ -14,7 +14,7 @@ pub(super) const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
 /// Fills the scope of every rule below some key.
 pub(super) fn default_scopes(holder: &mut Value, key: &str) {
     for rule in items_mut(holder, key) {
-        fill_text(rule, "scope", "*");
+        fill(rule, "scope", "*");
     }
 }
 
@@ -23,7 +23,7 @@ pub(super) fn default_resources(resources: &mut Value) {
     if !resources.is_object() {
         return;
     }
-    fill_text(resources, "matchPolicy", "Equivalent");
+    fill(resources, "matchPolicy", "Equivalent");
     for key in ["namespaceSelector", "objectSelector"] {
         fill(resources, key, json!({}));
     }
@@ -34,9 +34,9 @@ pub(super) fn default_resources(resources: &mut Value) {
 
 /// Checks `matchConstraints` or `matchResources`.
 pub(super) fn resources(resources: &Value, path: &Path<'_>, errors: &mut Errors) {
-    errors.one_of(
+    errors.optional_one_of(
         &path.child("matchPolicy"),
-        text(resources, "matchPolicy"),
+        resources.get("matchPolicy"),
         &MATCH_POLICIES,
     );
     for key in ["namespaceSelector", "objectSelector"] {
@@ -99,7 +99,7 @@ pub(super) fn rule(rule: &Value, path: &Path<'_>, errors: &mut Errors) {
     }
     resource_names(rule, &path.child("resources"), errors);
     let scopes = ["*", "Cluster", "Namespaced"];
-    errors.optional_one_of(&path.child("scope"), text(rule, "scope"), &scopes);
+    errors.optional_one_of(&path.child("scope"), rule.get("scope"), &scopes);
 }
 
 fn resource_names(rule: &Value, path: &Path<'_>, errors: &mut Errors) {

@@ -90,11 +90,12 @@ fn webhook(webhook: &Value, path: &Path<'_>, errors: &mut Errors) {
         ("failurePolicy", &requests::FAILURE_POLICIES),
         ("matchPolicy", &requests::MATCH_POLICIES),
     ] {
-        errors.optional_one_of(&path.child(key), text(webhook, key), supported);
+        errors.optional_one_of(&path.child(key), webhook.get(key), supported);
     }
-    match text(webhook, "sideEffects") {
-        "" => errors.required(&path.child("sideEffects"), "must specify one of None, NoneOnDryRun"),
-        effects => errors.one_of(&path.child("sideEffects"), effects, &SIDE_EFFECTS),
+    let effects = path.child("sideEffects");
+    match webhook.get("sideEffects") {
+        None => errors.required(&effects, "must specify one of None, NoneOnDryRun"),
+        given => errors.optional_one_of(&effects, given, &SIDE_EFFECTS),
     }
     if let Some(seconds) = i64_at(webhook, &["timeoutSeconds"]).filter(|s| !(1..=30).contains(s)) {
         let detail = "the timeout value must be between 1 and 30 seconds";

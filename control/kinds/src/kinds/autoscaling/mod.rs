@@ -116,7 +116,7 @@ fn scaling(rules: &Value, path: &Path<'_>, errors: &mut Errors) {
         }
     }
     let supported = ["Disabled", "Max", "Min"];
-    errors.optional_one_of(&path.child("selectPolicy"), text(rules, "selectPolicy"), &supported);
+    errors.optional_one_of(&path.child("selectPolicy"), rules.get("selectPolicy"), &supported);
     let policies = list_at(rules, &["policies"]);
     let list = path.child("policies");
     if policies.is_empty() {

@@ -100,7 +100,7 @@ fn default(job: &mut Value) {
         Some(_) => "Failed",
         None => "TerminatingOrFailed",
     };
-    crate::value::fill_text(spec, "podReplacementPolicy", replacement);
+    fill(spec, "podReplacementPolicy", replacement);
 }
 
 /// What templates of CronJobs get, too.
@@ -111,7 +111,7 @@ pub(super) fn default_spec(spec: &mut Value) {
     if let Some(policy) = spec.get_mut("podFailurePolicy") {
         for rule in items_mut(policy, "rules") {
             for condition in items_mut(rule, "onPodConditions") {
-                crate::value::fill_text(condition, "status", "True");
+                fill(condition, "status", "True");
             }
         }
     }

@@ -69,7 +69,7 @@ pub(super) fn check(holder: &Value, base: Option<&Path<'_>>, errors: &mut Errors
             errors.invalid(&at, policy.clone(), "requires indexed completion mode");
         }
     }
-    let replacement = text(spec, "podReplacementPolicy");
+    let replacement = spec.get("podReplacementPolicy");
     let supported: &[&str] = match failure_policy {
         Some(_) => &["Failed"],
         None => &["Failed", "TerminatingOrFailed"],

@@ -15,7 +15,7 @@ use crate::delete::{self, DeleteMode, DeleteOptions};
 use crate::invalid::Denied;
 use crate::path::{Errors, Path};
 use crate::rules::{number, text as text_default};
-use crate::value::{at, bool_at, fill_text, list_at, object_mut, str_at, strings, text};
+use crate::value::{at, bool_at, fill, list_at, object_mut, str_at, strings, text};
 
 use accepted::accept;
 
@@ -55,8 +55,8 @@ fn default(definition: &mut Value) {
     let Some(names) = spec.get_mut("names") else { return };
     let kind = text(names, "kind").to_owned();
     if !kind.is_empty() {
-        fill_text(names, "singular", &kind.to_lowercase());
-        fill_text(names, "listKind", &format!("{kind}List"));
+        fill(names, "singular", kind.to_lowercase());
+        fill(names, "listKind", format!("{kind}List"));
     }
 }
 

@@ -109,7 +109,7 @@ fn words(schema: &Value, place: Place<'_>, path: &Path<'_>, errors: &mut Errors)
         let detail = "type cannot be set to null, use nullable as an alternative";
         errors.forbidden(&path.child("type"), detail);
     }
-    errors.optional_one_of(&path.child("type"), kind, &TYPES);
+    errors.optional_one_of(&path.child("type"), schema.get("type"), &TYPES);
     if let Some(reason) = place.no_default
         && at(schema, &["default"]).is_some()
     {
@@ -265,7 +265,7 @@ fn rules(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
             let detail = "messageExpression must be non-empty if specified";
             errors.required(&item.child("messageExpression"), detail);
         }
-        errors.optional_one_of(&item.child("reason"), text(rule, "reason"), &REASONS);
+        errors.optional_one_of(&item.child("reason"), rule.get("reason"), &REASONS);
         if blank("fieldPath") {
             let detail = "fieldPath must be non-empty if specified";
             errors.invalid(&item.child("fieldPath"), text(rule, "fieldPath"), detail);

@@ -10,7 +10,7 @@ use crate::names;
 use crate::path::{Errors, Path};
 use crate::rules::{Check, rule};
 use crate::table::{AGE, NAME, NAME_AND_AGE, shows};
-use crate::value::{at, fill, fill_text, i64_at, items_mut, list_at, str_at, strings, text};
+use crate::value::{at, fill, i64_at, items_mut, list_at, str_at, strings, text};
 
 const MOST_REQUESTS: usize = 32;
 const MOST_CONSTRAINTS: usize = 32;
@@ -83,12 +83,12 @@ fn default(spec: &mut Value) {
 }
 
 fn default_request(request: &mut Value) {
-    fill_text(request, "allocationMode", "ExactCount");
+    fill(request, "allocationMode", "ExactCount");
     if text(request, "allocationMode") == "ExactCount" {
         fill(request, "count", 1);
     }
     for toleration in items_mut(request, "tolerations") {
-        fill_text(toleration, "operator", "Equal");
+        fill(toleration, "operator", "Equal");
     }
 }
 

@@ -117,7 +117,7 @@ fn http_path(one: &Value, path: &Path<'_>, errors: &mut Errors) {
     let (kind, content) = (text(one, "pathType"), text(one, "path"));
     let at = path.child("path");
     match kind {
-        "" => errors.required(&path.child("pathType"), "pathType must be specified"),
+        "" if one.get("pathType").is_none() => errors.required(&path.child("pathType"), "pathType must be specified"),
         "Exact" | "Prefix" => {
             if !content.starts_with('/') {
                 errors.invalid(&at, content, "must be an absolute path");
@@ -135,9 +135,9 @@ fn http_path(one: &Value, path: &Path<'_>, errors: &mut Errors) {
         "ImplementationSpecific" if !content.is_empty() && !content.starts_with('/') => {
             errors.invalid(&at, content, "must be an absolute path");
         }
-        other => {
+        _ => {
             let supported = ["Exact", "ImplementationSpecific", "Prefix"];
-            errors.one_of(&path.child("pathType"), other, &supported);
+            errors.optional_one_of(&path.child("pathType"), one.get("pathType"), &supported);
         }
     }
 }

@@ -84,7 +84,7 @@ fn more_rules(policy: &Value, _old: Option<&Value>, errors: &mut Errors) {
 }
 
 fn port(port: &Value, path: &Path<'_>, errors: &mut Errors) {
-    errors.optional_one_of(&path.child("protocol"), text(port, "protocol"), &["SCTP", "TCP", "UDP"]);
+    errors.optional_one_of(&path.child("protocol"), port.get("protocol"), &["SCTP", "TCP", "UDP"]);
     let end = i64_at(port, &["endPort"]);
     let end_path = path.child("endPort");
     match port.get("port").filter(|p| !p.is_null()) {

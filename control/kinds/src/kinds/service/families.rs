@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::has_cluster_ip;
 use crate::invalid::Denied;
 use crate::path::{Errors, Path};
-use crate::value::{fill_text, object_mut, str_at, strings};
+use crate::value::{self, object_mut, str_at, strings};
 
 const SPEC: Path<'static> = Path::new("spec");
 
@@ -30,7 +30,7 @@ pub(super) fn fill(service: &mut Value) -> Result<(), Denied> {
         return Err(Denied::Invalid(errors.into_vec()));
     }
     if let Some(spec) = service.get_mut("spec") {
-        fill_text(spec, "ipFamilyPolicy", "SingleStack");
+        value::fill(spec, "ipFamilyPolicy", "SingleStack");
     }
     if let Some(spec) = object_mut(service, "spec") {
         let families = spec.entry("ipFamilies").or_insert(Value::Null);

@@ -19,7 +19,7 @@ use crate::names::NameRule;
 use crate::path::Errors;
 use crate::rules;
 use crate::strategy::{Column, Strategy};
-use crate::value::{self, at, fill, fill_text, i64_at, items_mut, list_at, str_at, text};
+use crate::value::{self, at, fill, i64_at, items_mut, list_at, str_at, text};
 
 /// Seconds a client stays with one endpoint under session affinity.
 const AFFINITY_SECONDS: i64 = 10_800;
@@ -43,7 +43,7 @@ impl Strategy for Service {
                 .iter_mut()
                 .filter(|ingress| !text(ingress, "ip").is_empty())
             {
-                fill_text(ingress, "ipMode", "VIP");
+                fill(ingress, "ipMode", "VIP");
             }
         }
     }
@@ -120,7 +120,7 @@ impl Strategy for Service {
 }
 
 fn default_spec(spec: &mut Value) {
-    fill_text(spec, "sessionAffinity", "None");
+    fill(spec, "sessionAffinity", "None");
     match text(spec, "sessionAffinity") {
         "None" => {
             if let Some(map) = spec.as_object_mut() {
@@ -137,19 +137,11 @@ fn default_spec(spec: &mut Value) {
         }
         _ => {}
     }
-    fill_text(spec, "type", "ClusterIP");
+    fill(spec, "type", "ClusterIP");
     for port in items_mut(spec, "ports") {
-        fill_text(port, "protocol", "TCP");
-        let unset = match port.get("targetPort") {
-            None | Some(Value::Null) => true,
-            Some(Value::String(name)) => name.is_empty(),
-            Some(number) => number.as_i64() == Some(0),
-        };
-        if unset {
-            let number = i64_at(port, &["port"]).unwrap_or(0);
-            if let Some(map) = port.as_object_mut() {
-                map.insert("targetPort".into(), number.into());
-            }
+        fill(port, "protocol", "TCP");
+        if port.get("targetPort").is_none() {
+            fill(port, "targetPort", i64_at(port, &["port"]).unwrap_or(0));
         }
     }
     let kind = text(spec, "type").to_owned();
@@ -157,10 +149,10 @@ fn default_spec(spec: &mut Value) {
         || kind == "LoadBalancer"
         || (kind == "ClusterIP" && !list_at(spec, &["externalIPs"]).is_empty());
     if external {
-        fill_text(spec, "externalTrafficPolicy", "Cluster");
+        fill(spec, "externalTrafficPolicy", "Cluster");
     }
     if has_cluster_ip(&kind) {
-        fill_text(spec, "internalTrafficPolicy", "Cluster");
+        fill(spec, "internalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
         fill(spec, "allocateLoadBalancerNodePorts", true);

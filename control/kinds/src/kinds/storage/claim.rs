@@ -12,7 +12,7 @@ use crate::path::{Errors, Path};
 use crate::quantity::Quantity;
 use crate::rules::{Check, rule, subdomain};
 use crate::table::{AGE, NAME, shows};
-use crate::value::{at, fill_text, keep, object_mut, str_at, strings, text};
+use crate::value::{at, fill, keep, object_mut, str_at, strings, text};
 use crate::warnings::Warnings;
 
 const SPEC: Path<'static> = Path::new("spec");
@@ -85,7 +85,7 @@ pub fn default_claim(claim: &mut Value) {
         status.insert("phase".into(), "Pending".into());
     }
     if let Some(spec) = claim.get_mut("spec").filter(|s| s.is_object()) {
-        fill_text(spec, "volumeMode", "Filesystem");
+        fill(spec, "volumeMode", "Filesystem");
     }
 }
 
@@ -99,9 +99,9 @@ fn prepare(_cx: &Context<'_>, claim: &mut Value, old: Option<&Value>) -> Result<
         at(spec, &["dataSourceRef"]).cloned(),
     );
     match (source, reference) {
-        (Some(source), None) => crate::value::fill(spec, "dataSourceRef", source),
+        (Some(source), None) => fill(spec, "dataSourceRef", source),
         (None, Some(reference)) if at(&reference, &["namespace"]).is_none() => {
-            crate::value::fill(spec, "dataSource", reference);
+            fill(spec, "dataSource", reference);
         }
         _ => {}
     }
