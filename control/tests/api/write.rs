@@ -505,6 +505,110 @@ async fn kubectl_moves_from_the_client_to_the_server() {
     assert_eq!(kept["data"]["a"], "2");
 }
 
+/// As Go has it: `""`, 0 and `false` are left out where a field is no pointer, and are values where it is one.
+#[tokio::test]
+async fn zeros_say_nothing_unless_they_may() {
+    let api = Api::new().await;
+    let mut given = pod("p");
+    given["spec"]["hostNetwork"] = json!(false);
+    given["spec"]["hostname"] = json!("");
+    given["spec"]["restartPolicy"] = json!("");
+    given["spec"]["containers"][0]["tty"] = json!(false);
+    let made = api.post(PODS, given.clone()).await.ok();
+    let spec = &made["spec"];
+    assert!(
+        spec.get("hostNetwork").is_none() && spec.get("hostname").is_none(),
+        "{made}"
+    );
+    assert!(spec["containers"][0].get("tty").is_none(), "{made}");
+    assert_eq!(spec["restartPolicy"], "Always");
+    // Who applies such a field owns it all the same, and applies it once.
+    let path = format!("{PODS}/p?fieldManager=me&force=true");
+    let config = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"hostNetwork": false}});
+    let first = api.patch(&path, "apply-patch+yaml", config.clone()).await.ok();
+    assert!(first["spec"].get("hostNetwork").is_none(), "{first}");
+    let owned = first["metadata"]["managedFields"].to_string();
+    assert!(owned.contains("f:hostNetwork"), "{owned}");
+    assert_eq!(api.patch(&path, "apply-patch+yaml", config).await.ok(), first);
+
+    let here = "/api/v1/namespaces/default";
+    let claim = |key: &str| json!({"metadata": {"name": "x"}, "spec": {key: "", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}}});
+    let service = |key: &str| json!({"metadata": {"name": "x"}, "spec": {key: "", "ports": [{"port": 1}]}});
+    let hook = |key: &str| {
+        let mut hook = json!({"name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://a.b"}});
+        hook[key] = json!("");
+        json!({"metadata": {"name": "x"}, "webhooks": [hook]})
+    };
+    let pod_with = |pointer: &str, value: Value| {
+        let mut pod = pod("x");
+        pod["spec"]["securityContext"] = json!({});
+        pod["spec"]["containers"][0]["securityContext"] = json!({});
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        pod.pointer_mut(parent).unwrap()[key] = value;
+        pod
+    };
+    let path_type = json!({"metadata": {"name": "x"}, "spec": {"rules": [{"http": {"paths": [{"path": "/", "pathType": "",
+        "backend": {"service": {"name": "a", "port": {"number": 1}}}}]}}]}});
+    let cases = [
+        (
+            PODS.to_owned(),
+            pod_with("/spec/securityContext/fsGroupChangePolicy", json!("")),
+            "spec.securityContext.fsGroupChangePolicy",
+        ),
+        (
+            PODS.to_owned(),
+            pod_with("/spec/containers/0/securityContext/procMount", json!("")),
+            "spec.containers[0].securityContext.procMount",
+        ),
+        (
+            format!("{here}/persistentvolumeclaims"),
+            claim("volumeMode"),
+            "spec.volumeMode",
+        ),
+        (
+            format!("{here}/services"),
+            service("internalTrafficPolicy"),
+            "spec.internalTrafficPolicy",
+        ),
+        (
+            format!("{here}/services"),
+            service("ipFamilyPolicy"),
+            "spec.ipFamilyPolicy",
+        ),
+        (
+            "/apis/networking.k8s.io/v1/namespaces/default/ingresses".into(),
+            path_type,
+            "spec.rules[0].http.paths[0].pathType",
+        ),
+        (
+            "/apis/scheduling.k8s.io/v1/priorityclasses".into(),
+            json!({"metadata": {"name": "x"}, "value": 1, "preemptionPolicy": ""}),
+            "preemptionPolicy",
+        ),
+    ];
+    let hooks = ["failurePolicy", "matchPolicy", "sideEffects", "reinvocationPolicy"].map(|key| {
+        let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations".to_owned();
+        (path, hook(key), format!("webhooks[0].{key}"))
+    });
+    let answer = api.post(PODS, pod_with("/spec/preemptionPolicy", json!(""))).await;
+    assert_eq!(answer.code, 403, "{}", answer.value);
+    let cases = cases.map(|(path, object, field)| (path, object, field.to_owned()));
+    for (path, object, field) in cases.into_iter().chain(hooks) {
+        let answer = api.post(&path, object).await;
+        let causes = answer.value["details"]["causes"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        assert_eq!(causes.len(), 1, "{path} {}", answer.value);
+        assert_eq!((answer.code, &causes[0]["field"]), (422, &json!(field)));
+        let message = causes[0]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("Unsupported value: \"\": supported values: "),
+            "{message}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn empty_lists_and_maps_are_no_change() {
     let api = Api::new().await;
@@ -649,4 +753,130 @@ async fn what_kube_refuses_is_refused() {
         (answer.code, &answer.value["details"]["causes"][0]["field"]),
         (422, &json!("spec.scopes"))
     );
+}
+
+/// kube's ValidateServiceUpdate.
+#[tokio::test]
+async fn what_a_service_has_stays() {
+    let api = Api::new().await;
+    let services = "/api/v1/namespaces/default/services";
+    let balancer = json!({"metadata": {"name": "s"}, "spec": {"type": "LoadBalancer", "loadBalancerClass": "a.b/c",
+        "externalTrafficPolicy": "Local", "ports": [{"port": 1}]}});
+    let made = api.post(services, balancer).await.ok();
+    for (key, value, field, message) in [
+        (
+            "healthCheckNodePort",
+            json!(30_999),
+            "spec.healthCheckNodePort",
+            "Forbidden: field is immutable",
+        ),
+        (
+            "loadBalancerClass",
+            json!("a.b/d"),
+            "spec.loadBalancerClass",
+            "Invalid value: \"a.b/d\": may not change once set",
+        ),
+        (
+            "ipFamilies",
+            json!(["IPv6"]),
+            "spec.ipFamilies[0]",
+            "Invalid value: [\"IPv6\"]: may not change once set",
+        ),
+        (
+            "clusterIPs",
+            json!(["10.96.0.77"]),
+            "spec.clusterIPs[0]",
+            "Invalid value: [\"10.96.0.77\"]: may not change once set",
+        ),
+    ] {
+        let mut changed = made.clone();
+        changed["spec"][key] = value;
+        let answer = api.put(&format!("{services}/s"), changed).await;
+        let cause = &answer.value["details"]["causes"][0];
+        assert_eq!((answer.code, &cause["field"]), (422, &json!(field)), "{}", answer.value);
+        assert_eq!(cause["message"], message);
+    }
+    let mut plain = made.clone();
+    plain["spec"]["type"] = json!("ClusterIP");
+    let plain = api.put(&format!("{services}/s"), plain).await.ok();
+    assert!(plain["spec"].get("healthCheckNodePort").is_none(), "{plain}");
+    assert!(plain["spec"].get("loadBalancerClass").is_none(), "{plain}");
+    let alias = json!({"metadata": {"name": "x"}, "spec": {"type": "ExternalName", "externalName": "a.b", "clusterIP": "10.96.0.9",
+        "ipFamilyPolicy": "SingleStack", "ports": [{"port": 1, "appProtocol": ""}]}});
+    let answer = api.post(services, alias).await;
+    let causes = answer.value["details"]["causes"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let fields: Vec<&str> = causes.iter().filter_map(|cause| cause["field"].as_str()).collect();
+    assert_eq!(
+        fields[..3],
+        ["spec.clusterIPs", "spec.ipFamilyPolicy", "spec.ports[0].appProtocol"]
+    );
+}
+
+/// kube's ValidatePodStatusUpdate.
+#[tokio::test]
+async fn statuses_of_pods_are_checked() {
+    let api = Api::new().await;
+    let mut never = pod("p");
+    never["spec"]["restartPolicy"] = json!("Never");
+    api.post(PODS, never).await.ok();
+    let path = format!("{PODS}/p/status");
+    let ended = json!({"status": {"hostIP": "192.0.2.1", "hostIPs": [{"ip": "192.0.2.1"}], "podIP": "10.0.0.1",
+        "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 1}}}]}});
+    let now = api.patch(&path, "merge-patch+json", ended).await.ok();
+    assert_eq!(now["status"]["podIPs"], json!([{"ip": "10.0.0.1"}]));
+    let ips = |ips: &[&str]| ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>();
+    for (change, field, message) in [
+        (
+            json!({"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 1,
+                "state": {"running": {}}}]}),
+            "status.containerStatuses[0].state",
+            "Forbidden: may not be transitioned to non-terminated state",
+        ),
+        (
+            json!({"podIPs": ips(&["10.0.0.1", "10.0.0.2"])}),
+            "status.podIPs",
+            "Invalid value: [{\"IP\":\"10.0.0.1\"},{\"IP\":\"10.0.0.2\"}]: may specify no more than one IP for each IP family",
+        ),
+        (
+            json!({"hostIPs": ips(&["192.0.2.2"])}),
+            "status.hostIPs[0].ip",
+            "Invalid value: \"192.0.2.2\": must be equal to `hostIP`",
+        ),
+        (
+            json!({"qosClass": "Guaranteed"}),
+            "status.qosClass",
+            "Invalid value: \"Guaranteed\": field is immutable",
+        ),
+        (
+            json!({"resourceClaimStatuses": [{"name": "r"}]}),
+            "status.resourceClaimStatuses[0].name",
+            "Invalid value: \"r\": must match the name of an entry in `spec.resourceClaims`",
+        ),
+        (
+            json!({"containerStatuses": [{"name": "x", "image": "i", "imageID": "", "ready": true, "restartCount": 1,
+                "user": {"linux": {"uid": -1, "gid": 0}}}]}),
+            "status.containerStatuses[0].linux.uid",
+            "Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        ),
+    ] {
+        let answer = api.patch(&path, "merge-patch+json", json!({"status": change})).await;
+        let causes = answer.value["details"]["causes"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        assert_eq!(causes.len(), 1, "{}", answer.value);
+        assert_eq!((answer.code, &causes[0]["field"]), (422, &json!(field)));
+        assert_eq!(causes[0]["message"], message);
+    }
+    // One of each family may be, and the single address is the one that counts.
+    let both = json!({"status": {"podIPs": ips(&["10.0.0.1", "fd00::1"])}});
+    let two = api.patch(&path, "merge-patch+json", both).await.ok();
+    assert_eq!(two["status"]["podIPs"], json!(ips(&["10.0.0.1", "fd00::1"])));
+    let other = json!({"status": {"podIP": "10.0.0.9"}});
+    let other = api.patch(&path, "merge-patch+json", other).await.ok();
+    assert_eq!(other["status"]["podIPs"], json!(ips(&["10.0.0.9"])));
 }

@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::path::{Errors, Path};
 use crate::value::{self, at, bool_at, list_at, text};
 
-const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
+/// What is said of a user or group id out of range.
+pub const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
 
 fn id(context: &Value, key: &str, path: &Path<'_>, errors: &mut Errors) {
     if let Some(id) = value::i64_at(context, &[key])
@@ -19,10 +20,8 @@ fn id(context: &Value, key: &str, path: &Path<'_>, errors: &mut Errors) {
 pub fn container(context: &Value, path: &Path<'_>, errors: &mut Errors) {
     id(context, "runAsUser", path, errors);
     id(context, "runAsGroup", path, errors);
-    let proc_mount = text(context, "procMount");
-    if !proc_mount.is_empty() && !["Default", "Unmasked"].contains(&proc_mount) {
-        errors.not_supported(&path.child("procMount"), proc_mount, &["Default", "Unmasked"]);
-    }
+    let mounts = ["Default", "Unmasked"];
+    errors.optional_one_of(&path.child("procMount"), context.get("procMount"), &mounts);
     profile(context, "seccompProfile", path, errors);
     profile(context, "appArmorProfile", path, errors);
     if at(context, &["allowPrivilegeEscalation"]) == Some(&Value::Bool(false)) {
@@ -60,12 +59,12 @@ pub fn pod(spec: &Value, spec_path: &Path<'_>, errors: &mut Errors) {
     }
     errors.optional_one_of(
         &path.child("supplementalGroupsPolicy"),
-        text(context, "supplementalGroupsPolicy"),
+        context.get("supplementalGroupsPolicy"),
         &["Merge", "Strict"],
     );
     errors.optional_one_of(
         &path.child("fsGroupChangePolicy"),
-        text(context, "fsGroupChangePolicy"),
+        context.get("fsGroupChangePolicy"),
         &["Always", "OnRootMismatch"],
     );
     profile(context, "seccompProfile", path, errors);

@@ -2,6 +2,7 @@
 
 mod bind;
 mod parts;
+mod status;
 mod table;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 pub use bind::bind_with;
 pub use table::status_text;
 
+use crate::conditions;
 use crate::context::Context;
 use crate::delete::{self, DeleteMode, DeleteOptions};
 use crate::invalid::{Denied, Invalid};
@@ -20,12 +22,10 @@ use crate::podspec::{self, defaults, template, update, validate};
 use crate::strategy::{Column, Strategy};
 use crate::value::{self, i64_at, keep, list_at, object_mut, str_at, text};
 use crate::warnings::Warnings;
-use crate::{conditions, names};
 
 /// Annotation of the API object that mirrors a static pod.
 pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 const SPEC: Path<'static> = Path::new("spec");
-const STATUS: Path<'static> = Path::new("status");
 
 /// The strategy of Pods.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,8 +39,7 @@ impl Strategy for Pod {
             template::positive_grace(spec);
         }
         if let Some(status) = obj.get_mut("status") {
-            mirror_address(status, "podIP", "podIPs");
-            mirror_address(status, "hostIP", "hostIPs");
+            status::mirror_address(status);
         }
     }
 
@@ -120,30 +119,9 @@ impl Strategy for Pod {
         warnings.into_vec()
     }
 
-    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<Invalid> {
+    fn validate_status(&self, new: &Value, old: &Value) -> Vec<Invalid> {
         let mut errors = Errors::new();
-        let nominated = str_at(new, &["status", "nominatedNodeName"]).unwrap_or("");
-        if !nominated.is_empty() {
-            let path = STATUS.child("nominatedNodeName");
-            errors.invalid_each(&path, nominated, names::subdomain_errors(nominated));
-        }
-        let kinds = list_at(new, &["status", "conditions"])
-            .iter()
-            .map(|it| text(it, "type"));
-        // kube's validatePodConditions names them so.
-        let list = Path::new("metadata.conditions");
-        for (i, kind) in kinds.enumerate() {
-            errors.invalid_each(&list.index(i).child("Type"), kind, names::qualified_name_errors(kind));
-        }
-        for key in ["podIPs", "hostIPs"] {
-            let list = STATUS.child(key);
-            for (i, entry) in list_at(new, &["status", key]).iter().enumerate() {
-                let address = text(entry, "ip");
-                if names::ip(address).is_none() {
-                    errors.invalid(&list.index(i), address, names::IP_MESSAGE);
-                }
-            }
-        }
+        status::check(new, old, &mut errors);
         errors.into_vec()
     }
 
@@ -202,22 +180,6 @@ impl Strategy for Pod {
         let (part, key) = name.split_once('.')?;
         let known = self.selectable_field_names().contains(&name);
         known.then(|| str_at(obj, &[part, key]).unwrap_or("").into())
-    }
-}
-
-/// `podIP` is the first of `podIPs`, and so for the host.
-fn mirror_address(status: &mut Value, single: &str, list: &str) {
-    let first = list_at(status, &[list]).first().map(|e| text(e, "ip").to_owned());
-    let alone = text(status, single).to_owned();
-    let Some(map) = status.as_object_mut() else { return };
-    match first {
-        Some(first) if !first.is_empty() && first != alone => {
-            map.insert(single.into(), first.into());
-        }
-        None if !alone.is_empty() => {
-            map.insert(list.into(), json!([{"ip": alone}]));
-        }
-        _ => {}
     }
 }
 
@@ -330,11 +292,18 @@ mod tests {
 
     #[test]
     fn addresses_are_mirrored() {
-        let mut pod =
-            json!({"spec": {"containers": []}, "status": {"podIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.2"}]}});
-        Pod.default(&mut pod);
-        assert_eq!(pod["status"]["podIPs"], json!([{"ip": "10.0.0.1"}]));
-        assert_eq!(pod["status"]["hostIP"], "10.0.0.2");
+        let mirrored = |status: Value| {
+            let mut pod = json!({"spec": {"containers": []}, "status": status});
+            Pod.default(&mut pod);
+            (pod["status"]["podIP"].clone(), pod["status"]["podIPs"].clone())
+        };
+        let both = (json!("10.0.0.1"), json!([{"ip": "10.0.0.1"}]));
+        assert_eq!(mirrored(json!({"podIP": "10.0.0.1"})), both);
+        assert_eq!(mirrored(json!({"podIPs": [{"ip": "10.0.0.1"}]})), both);
+        assert_eq!(
+            mirrored(json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.2"}]})),
+            both
+        );
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Validation of Services.
 
-use std::net::Ipv4Addr;
-
 use serde_json::{Value, json};
 
+use super::warnings::OLD_HINTS;
 use super::{HEADLESS, has_cluster_ip, needs_health_check_port};
 use crate::invalid::Invalid;
 use crate::labels;
 use crate::names;
-use crate::path::{Errors, Path};
-use crate::value::{at, i64_at, list_at, map_at, str_at, strings, text};
+use crate::path::{Errors, IMMUTABLE, Path};
+use crate::value::{at, i64_at, list_at, map_at, strings, text};
 
 const SPEC: Path<'static> = Path::new("spec");
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -17,12 +16,13 @@ const DAY_SECONDS: i64 = 86_400;
 
 pub(super) fn service(new: &Value, old: Option<&Value>) -> Vec<Invalid> {
     let mut errors = Errors::new();
+    topology(new, &mut errors);
     let empty = json!({});
     let spec = at(new, &["spec"]).unwrap_or(&empty);
     let kind = text(spec, "type");
     let headless = text(spec, "clusterIP") == HEADLESS;
     if let Some(old) = old {
-        address_is_kept(new, old, &mut errors);
+        is_kept(new, old, &mut errors);
     }
     if list_at(spec, &["ports"]).is_empty() && !headless && kind != "ExternalName" {
         errors.required(&SPEC.child("ports"), "");
@@ -33,10 +33,14 @@ pub(super) fn service(new: &Value, old: Option<&Value>) -> Vec<Invalid> {
             errors.invalid(&SPEC.child("clusterIPs").index(0), HEADLESS, detail);
         }
         "ExternalName" => {
-            for key in ["clusterIP", "clusterIPs"] {
-                let set = !text(spec, key).is_empty() || !list_at(spec, &[key]).is_empty();
+            let addressed = !text(spec, "clusterIP").is_empty() || !list_at(spec, &["clusterIPs"]).is_empty();
+            for (key, set) in [
+                ("clusterIPs", addressed),
+                ("ipFamilies", !list_at(spec, &["ipFamilies"]).is_empty()),
+                ("ipFamilyPolicy", at(spec, &["ipFamilyPolicy"]).is_some()),
+            ] {
                 if set {
-                    errors.forbidden(&SPEC.child(key), "may not be set when `type` is 'ExternalName'");
+                    errors.forbidden(&SPEC.child(key), "may not be set for ExternalName services");
                 }
             }
             let target = text(spec, "externalName");
@@ -60,18 +64,47 @@ pub(super) fn service(new: &Value, old: Option<&Value>) -> Vec<Invalid> {
     errors.into_vec()
 }
 
-/// An address stays until the Service becomes one without address.
-fn address_is_kept(new: &Value, old: &Value, errors: &mut Errors) {
-    let kind = |obj| str_at(obj, &["spec", "type"]).unwrap_or("").to_owned();
-    if !has_cluster_ip(&kind(new)) || !has_cluster_ip(&kind(old)) {
-        return;
+/// The old and the new annotation about topology say the same.
+fn topology(service: &Value, errors: &mut Errors) {
+    let says = |key: &str| at(service, &["metadata", "annotations", key]).and_then(Value::as_str);
+    let (hints, mode) = (says(OLD_HINTS), says("service.kubernetes.io/topology-mode"));
+    if let (Some(_), Some(given)) = (hints, mode.filter(|_| mode != hints)) {
+        let path = Path::new("metadata.annotations");
+        let detail = format!("must match annotations[{OLD_HINTS}] when both are specified");
+        errors.invalid(&path.key("service.kubernetes.io/topology-mode"), given, detail);
     }
-    let address = |obj| str_at(obj, &["spec", "clusterIP"]).map(str::to_owned);
-    if let Some(before) = address(old)
-        && address(new).as_ref() != Some(&before)
-    {
-        let given = json!(strings(new, &["spec", "clusterIPs"]).collect::<Vec<_>>());
-        errors.invalid(&SPEC.child("clusterIPs").index(0), given, "may not change once set");
+}
+
+/// What an update may not change (kube's ValidateServiceUpdate), unless the Service is or becomes an alias.
+fn is_kept(new: &Value, old: &Value, errors: &mut Errors) {
+    let empty = json!({});
+    let (now, before) = (new.get("spec").unwrap_or(&empty), old.get("spec").unwrap_or(&empty));
+    let headless = |spec| text(spec, "clusterIP") == HEADLESS;
+    if has_cluster_ip(text(now, "type")) && has_cluster_ip(text(before, "type")) {
+        if !headless(now) || !headless(before) {
+            first_is_kept("clusterIPs", now, before, errors);
+        }
+        if !headless(now) && !headless(before) {
+            first_is_kept("ipFamilies", now, before, errors);
+        }
+    }
+    let balanced = |spec| text(spec, "type") == "LoadBalancer";
+    let class = |spec| at(spec, &["loadBalancerClass"]);
+    if balanced(now) && balanced(before) && class(now) != class(before) {
+        let class = class(now).cloned().unwrap_or_default();
+        errors.invalid(&SPEC.child("loadBalancerClass"), class, "may not change once set");
+    }
+    let port = |spec| i64_at(spec, &["healthCheckNodePort"]).unwrap_or(0);
+    if needs_health_check_port(new) && needs_health_check_port(old) && port(now) != port(before) {
+        errors.forbidden(&SPEC.child("healthCheckNodePort"), IMMUTABLE);
+    }
+}
+
+fn first_is_kept(key: &str, now: &Value, before: &Value, errors: &mut Errors) {
+    let given: Vec<&str> = strings(now, &[key]).collect();
+    let first = strings(before, &[key]).next();
+    if first.is_some() && given.first().copied() != first {
+        errors.invalid(&SPEC.child(key).index(0), given, "may not change once set");
     }
 }
 
@@ -103,8 +136,7 @@ fn ports(spec: &Value, kind: &str, errors: &mut Errors) {
         let protocol = text(port, "protocol");
         errors.one_of(&item.child("protocol"), protocol, &["SCTP", "TCP", "UDP"]);
         target_port(port, &item.child("targetPort"), errors);
-        let application = text(port, "appProtocol");
-        if !application.is_empty() {
+        if let Some(application) = port.get("appProtocol").and_then(Value::as_str) {
             let messages = names::qualified_name_errors(application);
             errors.invalid_each(&item.child("appProtocol"), application, messages);
         }
@@ -117,8 +149,8 @@ fn ports(spec: &Value, kind: &str, errors: &mut Errors) {
             continue;
         }
         let at = item.child("nodePort");
-        if kind == "ClusterIP" || kind == "ExternalName" {
-            errors.forbidden(&at, format!("may not be used when `type` is '{kind}'"));
+        if kind == "ClusterIP" {
+            errors.forbidden(&at, "may not be used when `type` is 'ClusterIP'");
         } else if !(0..=65_535).contains(&node_port) {
             errors.invalid(&at, node_port, names::PORT_MESSAGE);
         }
@@ -163,26 +195,43 @@ fn cluster_ips(spec: &Value, kind: &str, errors: &mut Errors) {
     }
     let path = SPEC.child("clusterIPs");
     let all: Vec<&str> = strings(spec, &["clusterIPs"]).collect();
-    let single = text(spec, "clusterIP");
-    if !all.is_empty() && all[0] != single {
-        errors.invalid(&path, all.clone(), "first value must match `clusterIP`");
+    match (text(spec, "clusterIP"), all.first()) {
+        ("", Some(_)) => errors.invalid(&path, all.clone(), "must be empty when `clusterIP` is not specified"),
+        (single, Some(first)) if *first != single => {
+            errors.invalid(&path, all.clone(), "first value must match `clusterIP`");
+        }
+        _ => {}
     }
-    if all.len() > 1 {
-        // One family, so one address.
-        errors.invalid(&path, all.clone(), "may only hold up to 1 values");
+    if all.first() == Some(&HEADLESS) {
+        if all.len() > 1 {
+            errors.invalid(&path, all, "'None' must be the first and only value");
+        }
+        return;
     }
-    for (i, address) in all.iter().enumerate() {
-        if *address == HEADLESS {
-            if i > 0 {
-                errors.invalid(&path.index(i), *address, names::IP_MESSAGE);
-            }
-        } else if address.parse::<Ipv4Addr>().is_err() {
-            let detail = if names::ip(address).is_some() {
-                "not configured on this cluster"
-            } else {
-                names::IP_MESSAGE
-            };
-            errors.invalid(&path.index(i), *address, detail);
+    let families: Vec<Option<&str>> = all
+        .iter()
+        .map(|address| names::ip(address).map(|ip| if ip.is_ipv4() { "IPv4" } else { "IPv6" }))
+        .collect();
+    for (i, address) in all.iter().enumerate().filter(|(i, _)| families[*i].is_none()) {
+        errors.invalid(&path.index(i), *address, names::IP_MESSAGE);
+    }
+    if all.len() > 2 {
+        errors.invalid(&path, all.clone(), "may only hold up to 2 values");
+    }
+    if families.contains(&None) {
+        return;
+    }
+    if all.len() > 2 || (all.len() == 2 && families[0] == families[1]) {
+        errors.invalid(&path, all.clone(), "may specify no more than one IP for each IP family");
+    }
+    let wanted: Vec<&str> = strings(spec, &["ipFamilies"]).collect();
+    for (i, family) in families.iter().flatten().enumerate() {
+        let other = wanted.get(i).filter(|wanted| *wanted != family);
+        if let Some(wanted) = other.filter(|wanted| matches!(**wanted, "IPv4" | "IPv6")) {
+            let detail = format!("expected an {wanted} value as indicated by `ipFamilies[{i}]`");
+            errors.invalid(&path.index(i), all[i], detail);
+        } else if *family == "IPv6" {
+            errors.invalid(&path.index(i), all[i], "not configured on this cluster");
         }
     }
 }
@@ -221,17 +270,20 @@ fn policies(service: &Value, spec: &Value, kind: &str, errors: &mut Errors) {
         i64_at(spec, &["healthCheckNodePort"]),
     );
     if has_cluster_ip(kind) {
-        let internal = text(spec, "internalTrafficPolicy");
-        errors.one_of(&SPEC.child("internalTrafficPolicy"), internal, &["Cluster", "Local"]);
+        let internal = SPEC.child("internalTrafficPolicy");
+        match spec.get("internalTrafficPolicy") {
+            None => errors.required(&internal, ""),
+            given => errors.optional_one_of(&internal, given, &["Cluster", "Local"]),
+        }
     }
     let distribution = ["PreferClose", "PreferSameNode", "PreferSameZone"];
     errors.optional_one_of(
         &SPEC.child("trafficDistribution"),
-        text(spec, "trafficDistribution"),
+        spec.get("trafficDistribution"),
         &distribution,
     );
     let families = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    errors.optional_one_of(&SPEC.child("ipFamilyPolicy"), text(spec, "ipFamilyPolicy"), &families);
+    errors.optional_one_of(&SPEC.child("ipFamilyPolicy"), spec.get("ipFamilyPolicy"), &families);
     let list = SPEC.child("ipFamilies");
     let mut seen: Vec<&str> = Vec::new();
     for (i, family) in strings(spec, &["ipFamilies"]).enumerate() {
@@ -254,6 +306,10 @@ fn load_balancer(spec: &Value, kind: &str, errors: &mut Errors) {
         }
         if at(spec, &["allocateLoadBalancerNodePorts"]).is_none() {
             errors.required(&SPEC.child("allocateLoadBalancerNodePorts"), "");
+        }
+        if let Some(class) = spec.get("loadBalancerClass").and_then(Value::as_str) {
+            let messages = names::qualified_name_errors(class);
+            errors.invalid_each(&SPEC.child("loadBalancerClass"), class, messages);
         }
         return;
     }

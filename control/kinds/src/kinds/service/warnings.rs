@@ -7,7 +7,7 @@ use crate::path::Path;
 use crate::value::{at, map_at, str_at, strings};
 use crate::warnings::Warnings;
 
-const OLD_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+pub(super) const OLD_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 
 /// Warnings about a Service.
 pub fn service(service: &Value) -> Vec<String> {
