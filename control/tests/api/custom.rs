@@ -320,6 +320,91 @@ async fn wrong_defaults_and_patterns_are_refused() {
     );
 }
 
+/// Definitions that kube-apiserver refuses, and all that it has to say of one at once.
+#[tokio::test]
+async fn everything_wrong_with_a_definition_is_told_together() {
+    let api = Api::new().await;
+    let refused = async |wrong: Value| {
+        let answer = api.post(DEFINITIONS, wrong).await;
+        assert_eq!(answer.code, 422, "{}", answer.value);
+        let causes = answer.value["details"]["causes"].as_array().unwrap().clone();
+        causes
+            .into_iter()
+            .map(|cause| {
+                (
+                    cause["field"].as_str().unwrap().to_owned(),
+                    cause["message"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let fields = |found: &[(String, String)]| found.iter().map(|(field, _)| field.clone()).collect::<Vec<_>>();
+    let mut unsaid = definition();
+    unsaid["spec"]["conversion"] = json!({});
+    let found = refused(unsaid).await;
+    assert_eq!(
+        found,
+        [("spec.conversion.strategy".to_owned(), "Required value".to_owned())]
+    );
+
+    let base = "spec.validation.openAPIV3Schema.properties[spec]";
+    let with = |name: &str, schema: Value| {
+        let mut changed = definition();
+        changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][name] = schema;
+        changed
+    };
+    let mut several = with(
+        "more",
+        json!({"type": "string", "uniqueItems": true, "x-kubernetes-validations": [{"rule": "self.x"}]}),
+    );
+    several["spec"]["names"]["shortNames"] = json!(["A"]);
+    let found = refused(several).await;
+    assert_eq!(
+        fields(&found),
+        [
+            "spec.names.shortNames[0]".to_owned(),
+            format!("{base}.properties[more].uniqueItems"),
+            format!("{base}.properties[more].x-kubernetes-validations[0].rule"),
+        ]
+    );
+    // Rules are compiled only where the schema is one that says what values are.
+    let formless = with("more", json!({"x-kubernetes-validations": [{"rule": "self.x"}]}));
+    assert_eq!(
+        fields(&refused(formless).await),
+        [format!("{base}.properties[more].type")]
+    );
+
+    let embedded = |default: Value| json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true, "default": default});
+    let default = format!("{base}.properties[more].default");
+    let found = refused(with(
+        "more",
+        embedded(json!({"kind": "A", "metadata": {"labels": {"a b": "c"}}})),
+    ))
+    .await;
+    assert_eq!(
+        fields(&found),
+        [format!("{default}.metadata.labels"), format!("{default}.apiVersion")]
+    );
+    let found = refused(with(
+        "more",
+        embedded(json!({"apiVersion": "v1", "kind": "A", "metadata": {"labels": 1}})),
+    ))
+    .await;
+    assert_eq!(fields(&found), [format!("{default}.metadata")]);
+    let good = with(
+        "more",
+        embedded(json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "x"}})),
+    );
+    api.post(DEFINITIONS, good).await.ok();
+    let mut object = widget("w");
+    object["spec"]["more"] = json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a/b"}});
+    let answer = api
+        .post("/apis/example.com/v1/namespaces/default/widgets", object)
+        .await;
+    assert_eq!(answer.code, 422, "{}", answer.value);
+    assert_eq!(answer.value["details"]["causes"][0]["field"], "spec.more.metadata.name");
+}
+
 #[tokio::test]
 async fn users_of_old_versions_are_warned() {
     let api = Api::new().await;

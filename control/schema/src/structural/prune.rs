@@ -50,6 +50,13 @@ impl Schema {
         }
     }
 
+    /// Whether there are objects of the API inside.
+    pub fn embeds(&self) -> bool {
+        let fields = self.properties.values();
+        let inside = self.additional.iter().chain(&self.items).map(|schema| &**schema);
+        self.embedded || fields.chain(inside).any(Schema::embeds)
+    }
+
     /// Does something with the metadata of every object of the API inside an object; the path is that of the metadata.
     pub fn each_embedded(&self, object: &mut Value, act: &mut dyn FnMut(&str, &mut Value)) {
         self.embedded_below(object, &mut Trail::default(), act);

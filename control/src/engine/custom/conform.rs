@@ -1,14 +1,17 @@
 //! Bringing a custom object into the form of its schema.
 
+use barepod_kinds::{Invalid, Kind, NameRule, validate_object_meta, value};
 use barepod_schema::check::{self, TypeMismatch};
 use barepod_schema::structural::Schema;
 use barepod_schema::type_named;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// Removes what the schema does not know, and says where it was. Metadata is the same for all kinds.
 pub(crate) fn conform(schema: &Schema, object: &mut Value) -> Result<Vec<String>, TypeMismatch> {
     let mut unknown = schema.prune(object);
-    let Some(ty) = type_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta") else {
+    let Some(ty) = type_named(OBJECT_META) else {
         return Ok(unknown);
     };
     if let Some(metadata) = object.get_mut("metadata").filter(|metadata| metadata.is_object()) {
@@ -22,4 +25,35 @@ pub(crate) fn conform(schema: &Schema, object: &mut Value) -> Result<Vec<String>
         }
     });
     Ok(unknown)
+}
+
+/// What is wrong with the metadata of objects of the API inside an object
+/// (kube's validateEmbeddedResource).
+pub(super) fn embedded_faults(schema: &Schema, object: &mut Value) -> Vec<Invalid> {
+    let mut faults = Vec::new();
+    let Some(ty) = type_named(OBJECT_META) else {
+        return faults;
+    };
+    schema.each_embedded(object, &mut |path, metadata| {
+        if let Err(mismatch) = check::check(ty, metadata) {
+            return faults.push(Invalid {
+                field: path.to_owned(),
+                kind: Kind::Invalid,
+                value: metadata.clone(),
+                detail: mismatch.message,
+            });
+        }
+        let mut whole = json!({"metadata": metadata});
+        // It may have none: some name is needed to check the rest.
+        value::fill(&mut whole["metadata"], "name", "any");
+        faults.extend(
+            validate_object_meta(&whole, NameRule::PathSegment)
+                .into_iter()
+                .map(|mut fault| {
+                    fault.field.replace_range(.."metadata".len(), path);
+                    fault
+                }),
+        );
+    });
+    faults
 }

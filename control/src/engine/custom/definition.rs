@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use barepod_cel::rules::{Fault, Rules, check_definition};
+use barepod_kinds::kinds::definition::is_structural;
 use barepod_kinds::{Invalid, Kind as ErrorKind, ScalePaths, conditions};
 use barepod_schema::structural::Schema;
 use barepod_schema::{Resource, Subresource};
 use serde_json::Value;
 
 use super::columns::Columns;
+use super::conform::embedded_faults;
 use super::conversion::{Caller, Converter};
 use super::jsonpath::JsonPath;
 use super::strategy::{Custom, broken, invalid};
@@ -199,6 +201,7 @@ fn behaviour(version: &Value, schema: Arc<Schema>) -> Custom {
     });
     let fields = list(version, "selectableFields").iter();
     Custom {
+        embeds: schema.embeds(),
         schema,
         judged: false,
         rules: Rules::parse(&version["schema"]["openAPIV3Schema"]),
@@ -228,7 +231,15 @@ pub(in crate::engine) fn check(definition: &Value) -> Vec<Invalid> {
             false => format!("spec.versions[{at}].schema.openAPIV3Schema"),
         };
         let schema = schema(version);
-        below(&schema, &path, &mut errors);
+        below(&schema, &path, &mut |schema, path| pattern(schema, path, &mut errors));
+        if !is_structural(&schema) {
+            continue;
+        }
+        let before = errors.len();
+        below(&schema, &path, &mut |schema, path| default(schema, path, &mut errors));
+        if errors.len() > before {
+            continue;
+        }
         errors.extend(check_definition(&schema, &path).into_iter().map(|flaw| Invalid {
             field: flaw.field,
             kind: match flaw.fault {
@@ -242,7 +253,7 @@ pub(in crate::engine) fn check(definition: &Value) -> Vec<Invalid> {
     errors
 }
 
-fn below(schema: &Value, path: &str, errors: &mut Vec<Invalid>) {
+fn pattern(schema: &Value, path: &str, errors: &mut Vec<Invalid>) {
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
         && let Err(why) = Schema::check_pattern(pattern)
     {
@@ -253,42 +264,57 @@ fn below(schema: &Value, path: &str, errors: &mut Vec<Invalid>) {
             detail: format!("must be a valid regular expression, but isn't: {why}"),
         });
     }
-    if let Some(default) = schema.get("default") {
-        let parsed = Schema::parse(schema);
-        let mut pruned = default.clone();
-        let field = format!("{path}.default");
-        let unknown = parsed.prune_value(&mut pruned);
-        if !unknown.is_empty() {
-            errors.push(Invalid {
-                field: field.clone(),
-                kind: ErrorKind::Invalid,
-                value: default.clone(),
-                detail: format!("must not have unknown fields: {}", unknown.join(", ")),
-            });
-        }
-        parsed.fill(&mut pruned);
-        let problems = parsed.validate(&pruned, None).into_iter().map(invalid);
-        let rules = Rules::parse_value(schema).judge(&pruned, None).failures;
-        errors.extend(problems.chain(rules.into_iter().map(broken)).map(|mut error| {
-            error.field = match error.field.as_str() {
-                "<nil>" => field.clone(),
-                inside => format!("{field}.{inside}"),
-            };
-            error
-        }));
+}
+
+/// A default is a value that the schema allows, also as to what is inside objects of the API.
+fn default(schema: &Value, path: &str, errors: &mut Vec<Invalid>) {
+    let Some(default) = schema.get("default") else { return };
+    let parsed = Schema::parse(schema);
+    let mut pruned = default.clone();
+    let field = format!("{path}.default");
+    let unknown = parsed.prune_value(&mut pruned);
+    if !unknown.is_empty() {
+        errors.push(Invalid {
+            field: field.clone(),
+            kind: ErrorKind::Invalid,
+            value: default.clone(),
+            detail: format!("must not have unknown fields: {}", unknown.join(", ")),
+        });
     }
+    parsed.fill(&mut pruned);
+    let mut found = embedded_faults(&parsed, &mut pruned);
+    found.extend(parsed.validate(&pruned, None).into_iter().map(invalid));
+    found.extend(
+        Rules::parse_value(schema)
+            .judge(&pruned, None)
+            .failures
+            .into_iter()
+            .map(broken),
+    );
+    errors.extend(found.into_iter().map(|mut error| {
+        error.field = match error.field.as_str() {
+            "<nil>" => field.clone(),
+            inside => format!("{field}.{inside}"),
+        };
+        error
+    }));
+}
+
+/// Shows `visit` every schema inside a schema, with its path.
+fn below(schema: &Value, path: &str, visit: &mut dyn FnMut(&Value, &str)) {
+    visit(schema, path);
     let properties = schema.get("properties").and_then(Value::as_object);
     for (name, inside) in properties.into_iter().flatten() {
-        below(inside, &format!("{path}.properties[{name}]"), errors);
+        below(inside, &format!("{path}.properties[{name}]"), visit);
     }
     for key in ["items", "additionalProperties", "not"] {
         if let Some(inside) = schema.get(key).filter(|inside| inside.is_object()) {
-            below(inside, &format!("{path}.{key}"), errors);
+            below(inside, &format!("{path}.{key}"), visit);
         }
     }
     for key in ["allOf", "anyOf", "oneOf"] {
         for (at, inside) in list(schema, key).iter().enumerate() {
-            below(inside, &format!("{path}.{key}[{at}]"), errors);
+            below(inside, &format!("{path}.{key}[{at}]"), visit);
         }
     }
 }

@@ -11,12 +11,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::columns::Columns;
+use super::conform::embedded_faults;
 use super::jsonpath::JsonPath;
 
 /// The behaviour of one version of a custom kind.
 pub(super) struct Custom {
     pub(super) schema: Arc<Schema>,
     pub(super) rules: Rules,
+    /// The schema has objects of the API inside.
+    pub(super) embeds: bool,
     /// Objects were checked in another form than the stored one.
     pub(super) judged: bool,
     pub(super) has_status: bool,
@@ -36,6 +39,9 @@ impl Custom {
         }
         let problems = self.schema.validate(new, old);
         let mut errors: Vec<Invalid> = problems.into_iter().map(invalid).collect();
+        if self.embeds {
+            errors.extend(embedded_faults(&self.schema, &mut new.clone()));
+        }
         errors.extend(self.rules_broken(new, old, &errors, warnings));
         let paths = self.scale.as_ref();
         for path in paths

@@ -14,7 +14,7 @@ use crate::declared::{Declared, NewStatus, PLAIN, SPEC};
 use crate::delete::{self, DeleteMode, DeleteOptions};
 use crate::invalid::Denied;
 use crate::path::{Errors, Path};
-use crate::rules::{number, text as text_default};
+use crate::rules::number;
 use crate::value::{at, bool_at, fill, list_at, object_mut, str_at, strings, text};
 
 use accepted::accept;
@@ -33,10 +33,7 @@ pub static DEFINITION: Declared = Declared {
     bare_finalizers: true,
     // The names of one are accepted in view of the names of all others.
     serial: true,
-    defaults: &[
-        text_default("spec.conversion.strategy", "None"),
-        number("spec.conversion.webhook.clientConfig.service.port", 443),
-    ],
+    defaults: &[number("spec.conversion.webhook.clientConfig.service.port", 443)],
     more_defaults: default,
     prepare,
     more_rules,
@@ -89,6 +86,11 @@ pub fn storage_version(definition: &Value) -> Option<&str> {
     let versions = list_at(definition, &["spec", "versions"]).iter();
     let mut stored = versions.filter(|version| bool_at(version, &["storage"]));
     stored.next().map(|version| text(version, "name"))
+}
+
+/// Whether a schema says what values are made of outside of what only restricts them (KEP-1402).
+pub fn is_structural(schema: &Value) -> bool {
+    structure::faults(schema, &Path::new("")).is_empty()
 }
 
 fn more_rules(definition: &Value, old: Option<&Value>, errors: &mut Errors) {

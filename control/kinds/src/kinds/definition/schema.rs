@@ -43,7 +43,7 @@ pub(super) fn check(schema: &Value, status: bool, path: &Path<'_>, errors: &mut 
     if bool_at(schema, &["nullable"]) {
         errors.forbidden(&path.child("nullable"), "nullable cannot be true at the root");
     }
-    structure::check(schema, path, errors);
+    errors.extend(structure::faults(schema, path));
     let place = Place {
         root: true,
         of_object: false,
@@ -145,7 +145,7 @@ fn kinds_of_lists(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
         ("x-kubernetes-list-type", "array", &["atomic", "map", "set"]),
     ];
     for (word, wanted, values) in supported {
-        let Some(given) = str_at(schema, &[word]) else { continue };
+        let Some(given) = at(schema, &[word]) else { continue };
         let at = path.child("type");
         let detail = format!("must be {wanted} if {word} is specified");
         match kind {
@@ -153,7 +153,7 @@ fn kinds_of_lists(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
             kind if kind != wanted => errors.invalid(&at, kind, detail),
             _ => {}
         }
-        errors.one_of(&path.child(word), given, values);
+        errors.optional_one_of(&path.child(word), Some(given), values);
     }
     let list_type = text(schema, "x-kubernetes-list-type");
     let items = at(schema, &["items"]).filter(|_| kind == "array");

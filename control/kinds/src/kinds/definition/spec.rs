@@ -6,7 +6,7 @@ use super::schema;
 use crate::kinds::admission::webhook;
 use crate::names;
 use crate::path::{Errors, Path};
-use crate::value::{at, bool_at, list_at, str_at, strings, text};
+use crate::value::{at, bool_at, list_at, strings, text};
 
 const SPEC: Path<'static> = Path::new("spec");
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
@@ -151,7 +151,7 @@ fn each(all: &[Value], key: &str, whole: &str, check: &mut dyn FnMut(&Value, &Va
 }
 
 fn deprecation(version: &Value, path: &Path<'_>, errors: &mut Errors) {
-    let Some(warning) = str_at(version, &["deprecationWarning"]) else {
+    let Some(warning) = at(version, &["deprecationWarning"]).and_then(Value::as_str) else {
         return;
     };
     let mut invalid = |detail: &str| errors.invalid(&path.child("deprecationWarning"), warning, detail);

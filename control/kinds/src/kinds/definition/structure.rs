@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::invalid::Invalid;
 use crate::path::{Errors, Path};
 use crate::value::{at, bool_at, list_at, map_at, text};
 
@@ -17,13 +18,13 @@ enum Level {
 /// The words that combine schemas which restrict a value.
 const JUNCTORS: [&str; 3] = ["anyOf", "allOf", "oneOf"];
 
-pub(super) fn check(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn faults(schema: &Value, path: &Path<'_>) -> Vec<Invalid> {
     let mut found = Errors::new();
     invariants(schema, Level::Root, path, &mut found);
     complete(schema, path, &mut found);
     let mut found = found.into_vec();
     found.sort_by_cached_key(ToString::to_string);
-    errors.extend(found);
+    found
 }
 
 fn invariants(schema: &Value, level: Level, path: &Path<'_>, errors: &mut Errors) {
