@@ -53,6 +53,8 @@ pub struct Declared {
     pub status_alone: bool,
     /// What everybody is told who uses the kind, if it is not to be used any more.
     pub deprecation: Option<&'static str>,
+    /// Whether a new object without a name gets a random one.
+    pub names_itself: bool,
     /// Whether a `PUT` to a new name creates.
     pub create_on_update: bool,
     /// Whether a `PUT` may leave the version out.
@@ -94,6 +96,7 @@ pub const PLAIN: Declared = Declared {
     new_status: NewStatus::None,
     status_alone: false,
     deprecation: None,
+    names_itself: false,
     create_on_update: false,
     unconditional_update: true,
     bare_finalizers: false,
@@ -198,6 +201,10 @@ impl Strategy for Declared {
 
     fn deprecation(&self) -> Option<&str> {
         self.deprecation
+    }
+
+    fn names_itself(&self) -> bool {
+        self.names_itself
     }
 
     fn create_on_update(&self) -> bool {

@@ -166,6 +166,11 @@ pub trait Strategy: Sync {
         false
     }
 
+    /// Whether a new object without a name gets a random one.
+    fn names_itself(&self) -> bool {
+        false
+    }
+
     /// Whether an update of an absent object creates it (`PUT` to a new name), as Leases and Events allow.
     fn create_on_update(&self) -> bool {
         false

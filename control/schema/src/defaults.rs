@@ -1,14 +1,24 @@
 //! What is not given: zeros that say nothing, and the defaults that the published documents state.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{Container, TypeRef};
+
+/// As [`apply`], of a whole object, which has a specification if its kind has one, be it empty.
+pub fn apply_to_object(ty: TypeRef, object: &mut Value) {
+    if ty.field("spec").is_some_and(|field| field.always)
+        && let Value::Object(map) = object
+    {
+        map.entry("spec").or_insert_with(|| Value::Object(Map::new()));
+    }
+    apply(ty, object);
+}
 
 /// Leaves out the empty texts, zeros and `false` that mean "not given", as a Go API server does, whose types have no
 /// pointer there (encoding/json, `omitempty`); where it has one, `""` stays and is a value. Then fills absent fields that
 /// have a stated default other than a zero, such as `protocol: TCP` of a port. Defaults that kube applies in code are the
 /// business of each kind's strategy.
-pub fn apply(ty: TypeRef, value: &mut Value) {
+fn apply(ty: TypeRef, value: &mut Value) {
     let Value::Object(map) = value else { return };
     for field in ty.fields() {
         if map.get(field.name).is_some_and(|value| field.means_absent(value)) {

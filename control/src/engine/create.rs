@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use barepod_admission::Operation;
 use barepod_kinds::time::rfc3339;
-use barepod_kinds::{Invalid, Kind as ErrorKind};
 use barepod_schema::fields::UpdateOptions;
 use barepod_store::{Change, Expect, Object, Write, WriteError};
 use http::Response;
@@ -74,9 +73,11 @@ impl Engine {
         let named = Target { name: &name, ..target };
         self.admit_create(request, named, &mut object, options, book).await?;
         let base = meta::text(&object, "generateName").to_owned();
-        let generated = meta::text(&object, "name").is_empty() && !base.is_empty();
-        require_name(kind, &object)?;
-        if !generated {
+        let unnamed = meta::text(&object, "name").is_empty();
+        if unnamed && base.is_empty() && kind.strategy.names_itself() {
+            meta::of(&mut object).insert("name".into(), meta::new_uid().into());
+        }
+        if !unnamed || base.is_empty() {
             return self.create_once(request, target, object, options).await;
         }
         for _ in 0..NAME_ATTEMPTS {
@@ -242,24 +243,6 @@ fn exists(target: Target<'_>, current: Option<&Object>) -> ApiError {
     }
 }
 
-fn require_name(kind: &Kind, object: &Value) -> ApiResult<()> {
-    if !meta::text(object, "name").is_empty() || !meta::text(object, "generateName").is_empty() {
-        return Ok(());
-    }
-    let error = Invalid {
-        field: "metadata.name".into(),
-        kind: ErrorKind::Required,
-        value: Value::Null,
-        detail: "name or generateName is required".into(),
-    };
-    Err(ApiError::invalid(
-        &kind.resource.group,
-        &kind.resource.kind,
-        "",
-        &[error],
-    ))
-}
-
 /// All field errors of an object, as one error.
 pub(super) fn validate(
     kind: &Kind,
@@ -277,8 +260,8 @@ pub(super) fn validate(
     }
     errors.extend(kind.strategy.judge(new, old, false, warnings));
     errors.extend(kind.own_rules(new, old));
-    if errors.is_empty() && custom::is_definition(kind) {
-        errors = custom::check(new);
+    if custom::is_definition(kind) {
+        errors.extend(custom::check(new));
     }
     if errors.is_empty() {
         return Ok(());

@@ -138,7 +138,7 @@ impl Kind {
             (Some(versions), _) => return versions.fill(object),
             (None, Structure::Table(own)) => {
                 let ty = self.forms.all.first().map_or(*own, |form| form.ty);
-                barepod_schema::defaults::apply(ty, object);
+                barepod_schema::defaults::apply_to_object(ty, object);
             }
             (None, Structure::Custom(_)) => {}
         }
@@ -157,7 +157,7 @@ impl Kind {
     fn to_stored_form(&self, object: &mut Value) {
         if let (Some(conversion), Some(stored)) = (self.forms.conversion, self.forms.all.first()) {
             if let Structure::Table(ty) = self.structure {
-                barepod_schema::defaults::apply(ty, object);
+                barepod_schema::defaults::apply_to_object(ty, object);
             }
             (conversion.default)(object);
             (conversion.to_stored)(object);

@@ -755,6 +755,44 @@ async fn what_kube_refuses_is_refused() {
     );
 }
 
+/// What is wrong with an object that lacks its specification or its name is what would be wrong with an empty one.
+#[tokio::test]
+async fn what_is_missing_is_told_with_the_rest() {
+    let api = Api::new().await;
+    let here = "/api/v1/namespaces/default";
+    for (path, object, expected) in [
+        (
+            format!("{here}/services"),
+            json!({"metadata": {"name": "x"}}),
+            vec!["spec.ports"],
+        ),
+        (
+            format!("{here}/services"),
+            json!({}),
+            vec!["metadata.name", "spec.ports"],
+        ),
+        (
+            PODS.to_owned(),
+            json!({"metadata": {"name": "x"}}),
+            vec!["spec.containers"],
+        ),
+    ] {
+        let answer = api.post(&path, object).await;
+        let causes = answer.value["details"]["causes"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let fields: Vec<&str> = causes.iter().filter_map(|cause| cause["field"].as_str()).collect();
+        assert_eq!((answer.code, fields), (422, expected), "{}", answer.value);
+    }
+    let driver = json!({"metadata": {"name": "x"}});
+    let driver = api.post("/apis/storage.k8s.io/v1/csidrivers", driver).await.ok();
+    assert_eq!(driver["spec"]["attachRequired"], true);
+    let range = json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}});
+    let range = api.post(&format!("{here}/limitranges"), range).await.ok();
+    assert_eq!(range["metadata"]["name"].as_str().map(str::len), Some(36), "{range}");
+}
+
 /// kube's ValidateServiceUpdate.
 #[tokio::test]
 async fn what_a_service_has_stays() {

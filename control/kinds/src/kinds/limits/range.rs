@@ -16,6 +16,7 @@ const LISTS: [&str; 5] = ["default", "defaultRequest", "max", "maxLimitRequestRa
 
 /// LimitRanges.
 pub static RANGE: Declared = Declared {
+    names_itself: true,
     create_on_update: true,
     rules: &[
         rule("spec.limits", Check::Unique(&["type"])),
