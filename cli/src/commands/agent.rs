@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use barepod_agent::{DEFAULT_LOG_MAX_BYTES, DEFAULT_LOG_MAX_FILES, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS_LIMIT};
+use barepod_netplugin::Ipv4Net;
 use clap::Args;
 
 use crate::daemon::Running;
@@ -29,6 +30,9 @@ pub struct Options {
     /// The API server
     #[arg(long, default_value = "https://127.0.0.1:6443")]
     pub api: String,
+    /// The addresses that Services get, as the API server was told them
+    #[arg(long, default_value = node::SERVICE_CIDR)]
+    pub service_cidr: Ipv4Net,
     /// How many pods the node takes
     #[arg(long, default_value_t = DEFAULT_MAX_PODS)]
     pub max_pods: u32,
@@ -67,7 +71,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         bridge: BRIDGE.to_owned(),
         listen: options.listen,
         tls,
-        service_cidr: node::SERVICE_CIDR.parse()?,
+        service_cidr: options.service_cidr,
         cluster_cidr: node::CLUSTER_CIDR.parse()?,
         static_pods: paths.manifests(),
         labels: options.labels.iter().cloned().collect(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use barepod_client::types::Node;
 use barepod_client::{Client, Event, Kubeconfig, Object, Selection, watch};
+use barepod_netplugin::Ipv4Net;
 use clap::Args;
 use futures_util::StreamExt;
 
@@ -35,6 +36,9 @@ pub struct Options {
     /// Port of the node API
     #[arg(long, default_value_t = 10250)]
     pub agent_port: u16,
+    /// The addresses that Services get
+    #[arg(long, default_value = node::SERVICE_CIDR)]
+    pub service_cidr: Ipv4Net,
     /// How many sandboxes are kept ready for pods to come; each costs the memory of an idle pod
     #[arg(long, default_value_t = 0)]
     pub spare_sandboxes: usize,
@@ -84,7 +88,8 @@ fn start_control(paths: &Paths, options: &Options, ip: Ipv4Addr, progress: &Prog
     let mut command = this_program(paths)?;
     command
         .arg("control")
-        .args(["--listen", &listen.to_string(), "--advertise", &ip.to_string()]);
+        .args(["--listen", &listen.to_string(), "--advertise", &ip.to_string()])
+        .args(["--service-cidr", &options.service_cidr.to_string()]);
     let started = daemon::start(
         "control service",
         &mut command,
@@ -103,6 +108,7 @@ fn start_agent(paths: &Paths, options: &Options, ip: Ipv4Addr, progress: &Progre
         .arg("agent")
         .args(["--api", &format!("https://127.0.0.1:{}", options.port)]);
     command.args(["--agent-listen", &listen.to_string(), "--node-ip", &ip.to_string()]);
+    command.args(["--service-cidr", &options.service_cidr.to_string()]);
     command.args(["--spare-sandboxes", &options.spare_sandboxes.to_string()]);
     if let Some(name) = &options.node_name {
         command.args(["--node-name", name]);

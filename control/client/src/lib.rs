@@ -40,4 +40,4 @@ pub use object::{Object, PartialObject, Read, Resource, decode};
 pub use request::{DeleteOptions, Patch, Propagation, Request};
 pub use tls::AnyCertificate;
 pub use transport::{Body, BoxError, Transport};
-pub use watch::{Event, Selection, watch};
+pub use watch::{Event, List, ListMeta, Selection, watch};

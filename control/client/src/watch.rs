@@ -174,20 +174,26 @@ struct Frame<'a> {
     object: &'a RawValue,
 }
 
-#[derive(Deserialize)]
-struct List<'a> {
-    metadata: ListMeta,
-    /// Servers in Go write an empty list as null.
-    #[serde(borrow, deserialize_with = "nullable")]
-    items: Vec<&'a RawValue>,
+/// A list, or a page of one.
+#[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub struct List<T> {
+    /// Where in the whole it stands.
+    pub metadata: ListMeta,
+    /// The objects. Servers in Go write an empty list as null.
+    #[serde(deserialize_with = "nullable")]
+    pub items: Vec<T>,
 }
 
-#[derive(Deserialize, Default)]
+/// Metadata of a list.
+#[derive(Debug, Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct ListMeta {
-    resource_version: String,
+pub struct ListMeta {
+    /// The revision that it was read at.
+    pub resource_version: String,
+    /// The token of the next page; empty if there is none.
     #[serde(rename = "continue")]
-    next: String,
+    pub next: String,
 }
 
 impl Watcher {
@@ -264,7 +270,7 @@ impl Watcher {
                 request = request.query("continue", &next);
             }
             let answer = self.client.fetch(request).await?;
-            let list: List<'_> = decode(text(&answer)?).map_err(Error::Decode)?;
+            let list: List<&RawValue> = decode(text(&answer)?).map_err(Error::Decode)?;
             let objects = list.items.iter().filter_map(|it| self.object(it));
             found.extend(objects.map(|(object, _)| Event::InitApply(object)));
             next = list.metadata.next;

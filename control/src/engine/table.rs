@@ -103,7 +103,8 @@ impl Source<'_> {
     }
 }
 
-/// A `Table` of this group and version as JSON text. Without `columns` the definitions are left out, as in all but the first event of a watch.
+/// A `Table` of this group and version as JSON text. Without `columns` the definitions are left out, as in all but the
+/// first event of a watch.
 pub fn table<'a>(
     version: &str,
     kind: &Kind,

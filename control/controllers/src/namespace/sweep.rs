@@ -3,10 +3,9 @@
 use super::plan::Remains;
 use crate::api::Error;
 use crate::discovery::{Kind, discover};
-use barepod_client::types::{ObjectMeta, nullable};
-use barepod_client::{Client, DeleteOptions, PartialObject, Request};
+use barepod_client::types::ObjectMeta;
+use barepod_client::{Client, DeleteOptions, List, PartialObject, Request};
 use futures_util::future::join_all;
-use serde::Deserialize;
 
 /// One pass over all namespaced kinds.
 pub(super) async fn sweep(client: &Client, namespace: &str) -> Remains {
@@ -70,16 +69,9 @@ async fn empty(client: &Client, namespace: &str, kind: &Kind) -> Result<Vec<Obje
     list(client, namespace, kind).await
 }
 
-#[derive(Deserialize)]
-struct List {
-    /// Servers in Go write an empty list as null.
-    #[serde(deserialize_with = "nullable")]
-    items: Vec<PartialObject>,
-}
-
 async fn list(client: &Client, namespace: &str, kind: &Kind) -> Result<Vec<ObjectMeta>, Error> {
     let request = Request::get(kind.resource().collection(namespace)).metadata_list();
-    let answer = client.read::<List>(request).await;
+    let answer = client.read::<List<PartialObject>>(request).await;
     let list = answer.map_err(|e| Error::request("list", format!("{} in namespace {namespace}", kind.name()), e))?;
     Ok(list.items.into_iter().map(|object| object.metadata).collect())
 }

@@ -44,16 +44,13 @@ pub(super) fn schemas(version: Version, custom: &Custom) -> [(String, Value); 2]
     let own = name(&facts.group, &facts.version, &facts.kind);
     let item = json!({ "$ref": version.reference(&own) });
     let list_kind = facts.list_kind();
+    let mut properties = own_properties(meta(version, "ListMeta"));
+    properties.insert("items".to_owned(), json!({ "type": "array", "items": item }));
     let list = json!({
         "description": format!("{list_kind} is a list of {}", facts.kind),
         "type": "object",
         "required": ["items"],
-        "properties": {
-            "apiVersion": describe("apiVersion"),
-            "kind": describe("kind"),
-            "metadata": meta(version, "ListMeta"),
-            "items": { "type": "array", "items": item },
-        },
+        "properties": properties,
         "x-kubernetes-group-version-kind": marks(&list_kind),
     });
     [(own, schema), (name(&facts.group, &facts.version, &list_kind), list)]
@@ -83,6 +80,12 @@ fn describe(key: &str) -> Value {
     json!({ "type": "string", "description": text })
 }
 
+/// What every object has, and every list.
+fn own_properties(metadata: Value) -> Map<String, Value> {
+    let kind = ["apiVersion", "kind"].map(|key| (key.to_owned(), describe(key)));
+    kind.into_iter().chain([("metadata".to_owned(), metadata)]).collect()
+}
+
 /// Adds what every object has.
 fn add_own(version: Version, schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
@@ -90,8 +93,7 @@ fn add_own(version: Version, schema: &mut Value) {
     let mut metadata = meta(version, "ObjectMeta");
     metadata["description"] = "Standard object's metadata.".into();
     if let Some(properties) = properties.as_object_mut() {
-        properties.extend(["apiVersion", "kind"].map(|key| (key.to_owned(), describe(key))));
-        properties.insert("metadata".to_owned(), metadata);
+        properties.extend(own_properties(metadata));
     }
 }
 
