@@ -39,6 +39,18 @@ impl Prepared<'_> {
     pub fn tree(&self) -> Option<BorrowedFd<'_>> {
         self.tree.as_ref().map(AsFd::as_fd)
     }
+
+    /// Mounts its file system; the root of one that is not made yet has a mode if the options do not give it another.
+    fn mount_at(&self, target: &OwnedFd, kind: &str, mode: Option<u32>) -> Result<()> {
+        let place = self.destination.display();
+        match &self.made {
+            Some(made) => attach(made, target).during("mount on", place),
+            None => {
+                let mounted = FileSystem::new(kind, self.mount, &self.options).mount_at(target, mode);
+                mounted.during("mount on", place)
+            }
+        }
+    }
 }
 
 /// What sources are found by.
@@ -98,7 +110,8 @@ pub fn prepare<'a>(
         }
         let made = match mount.typ().as_deref() {
             Some(kind) if sources.inside && tree.is_none() && link.is_none() && is_plain(kind, &options) => {
-                Some(make(kind, mount, &options).during("mount on", mount.destination().display())?)
+                let made = FileSystem::new(kind, mount, &options).detached(options.attributes.set);
+                Some(made.during("mount on", mount.destination().display())?)
             }
             _ => None,
         };
@@ -292,7 +305,7 @@ pub fn attach_all(
                 control_groups(root, prepared, shown)?;
             }
             Some(kind @ ("proc" | "sysfs")) => {
-                file_system(in_place(root, destination, kind)?.as_fd(), kind, prepared, None)?;
+                prepared.mount_at(&in_place(root, destination, kind)?, kind, None)?;
             }
             Some("tmpfs") if options.copy_up => {
                 let target = root.make_dir(destination, dir_mode())?;
@@ -305,9 +318,10 @@ pub fn attach_all(
                     Scope::NoLinks,
                 );
                 let below = below.during("open", destination.display())?;
-                let source = prepared.mount.source().as_deref().unwrap_or(Path::new("tmpfs"));
-                let (flags, data) = (options.flags - MsFlags::MS_RDONLY, options.data.join(","));
-                mount_at(target.as_fd(), source, "tmpfs", flags, &data).during("mount on", destination.display())?;
+                let mut file_system = FileSystem::new("tmpfs", prepared.mount, options);
+                file_system.flags -= MsFlags::MS_RDONLY;
+                let mounted = file_system.mount_at(&target, None);
+                mounted.during("mount on", destination.display())?;
                 let above = root.open(destination, libc::O_RDONLY | libc::O_DIRECTORY);
                 super::copyup::copy(&below, &above.during("open", destination.display())?)?;
                 if options.flags.contains(MsFlags::MS_RDONLY) {
@@ -315,11 +329,12 @@ pub fn attach_all(
                 }
             }
             Some(kind) => {
-                let covered = root.open(destination, libc::O_PATH | libc::O_DIRECTORY).ok();
+                // One that is made already has its mode.
+                let covered = (kind == "tmpfs" && prepared.made.is_none())
+                    .then(|| root.open(destination, libc::O_PATH | libc::O_DIRECTORY).ok());
                 let target = root.make_dir(destination, dir_mode())?;
                 refuse_procfs(&target, destination)?;
-                let mode = covered.filter(|_| kind == "tmpfs").as_ref().and_then(mode_of);
-                file_system(target.as_fd(), kind, prepared, mode)?;
+                prepared.mount_at(&target, kind, covered.flatten().as_ref().and_then(mode_of))?;
             }
             None => {
                 return Err(Error::Invalid(format!(
@@ -439,44 +454,60 @@ fn is_plain(kind: &str, options: &Options) -> bool {
     known && !options.is_change(Some(kind)) && !has("context=") && !options.of_superblock()
 }
 
-/// Makes a file system that is attached nowhere yet.
-fn make(kind: &str, mount: &Mount, options: &Options) -> std::io::Result<OwnedFd> {
-    let context = Context::open(kind)?;
-    context.set("source", mount.source().as_deref().unwrap_or(Path::new(kind)))?;
-    let mut attributes = options.attributes.set;
-    if holds_devices(mount) {
-        attributes &= !libc::MOUNT_ATTR_RDONLY;
-    } else if options.flags.contains(MsFlags::MS_RDONLY) {
-        context.flag("ro")?;
-    }
-    for word in options.data.iter().filter(|_| !broken::lacks("tmpfs-size")) {
-        match word.split_once('=') {
-            Some((key, value)) => context.set(key, Path::new(value))?,
-            None => context.flag(word)?,
-        }
-    }
-    context.mount(attributes)
+/// A file system to be made.
+struct FileSystem<'a> {
+    kind: &'a str,
+    source: &'a Path,
+    flags: MsFlags,
+    words: &'a [String],
 }
 
-/// Mounts a file system; its root has a mode if the options do not give it another.
-fn file_system(target: BorrowedFd<'_>, kind: &str, prepared: &Prepared<'_>, mode: Option<u32>) -> Result<()> {
-    let destination = &prepared.destination;
-    if let Some(made) = &prepared.made {
-        return attach(made, target).during("mount on", destination.display());
+impl<'a> FileSystem<'a> {
+    fn new(kind: &'a str, mount: &'a Mount, options: &'a Options) -> Self {
+        let late = if holds_devices(mount) {
+            MsFlags::MS_RDONLY
+        } else {
+            MsFlags::empty()
+        };
+        Self {
+            kind,
+            source: mount.source().as_deref().unwrap_or(Path::new(kind)),
+            flags: options.flags - late,
+            words: if broken::lacks("tmpfs-size") {
+                &[]
+            } else {
+                &options.data
+            },
+        }
     }
-    let source = prepared.mount.source().as_deref().unwrap_or(Path::new(kind));
-    let mut data = prepared.options.data.clone();
-    if let Some(mode) = mode.filter(|_| !data.iter().any(|word| word.starts_with("mode="))) {
-        data.push(format!("mode={mode:o}"));
+
+    /// Makes it attached nowhere yet; the mount of it has `MOUNT_ATTR_*`.
+    fn detached(&self, mut attributes: u64) -> std::io::Result<OwnedFd> {
+        let context = Context::open(self.kind)?;
+        context.set("source", self.source)?;
+        if self.flags.contains(MsFlags::MS_RDONLY) {
+            context.flag("ro")?;
+        } else {
+            attributes &= !libc::MOUNT_ATTR_RDONLY;
+        }
+        for word in self.words {
+            match word.split_once('=') {
+                Some((key, value)) => context.set(key, Path::new(value))?,
+                None => context.flag(word)?,
+            }
+        }
+        context.mount(attributes)
     }
-    if broken::lacks("tmpfs-size") {
-        data.clear();
+
+    /// Makes it on a directory; its root has a mode if the words do not give it another.
+    fn mount_at(&self, target: &OwnedFd, mode: Option<u32>) -> nix::Result<()> {
+        let mut data = self.words.join(",");
+        if let Some(mode) = mode.filter(|_| !self.words.iter().any(|word| word.starts_with("mode="))) {
+            let comma = if data.is_empty() { "" } else { "," };
+            data = format!("{data}{comma}mode={mode:o}");
+        }
+        mount_at(target.as_fd(), self.source, self.kind, self.flags, &data)
     }
-    let flags = match prepared.options.flags {
-        flags if holds_devices(prepared.mount) => flags - MsFlags::MS_RDONLY,
-        flags => flags,
-    };
-    mount_at(target, source, kind, flags, &data.join(",")).during("mount on", destination.display())
 }
 
 /// Whether a mount is where devices and other mounts are put, so that it becomes read-only when all of them are there.
