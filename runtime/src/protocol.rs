@@ -30,6 +30,9 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+use crate::seccomp::Filter;
+
 /// Largest packet either side sends, in bytes. A [`ContainerConfig`] above it must be passed as a memory file (see
 /// [`Request::Create`]).
 pub const MAX_PACKET: usize = 160 * 1024;
@@ -317,6 +320,9 @@ pub struct ContainerConfig {
     /// The OCI configuration. Its network, IPC, UTS and PID namespaces are the sandbox's whatever `linux.namespaces`
     /// says; `linux.cgroupsPath` is ignored: the cgroup is the pod's, with the id as last part.
     pub spec: Box<Spec>,
+    /// The filter of all its processes if it is compiled already: see [`ContainerConfig::compile`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// Mounted as the root file system, in the container's mount namespace only; `root.path` is used without it.
     pub overlay: Option<Overlay>,
     /// Log file in CRI format, made if absent.
@@ -331,6 +337,26 @@ pub struct ContainerConfig {
     pub stdin_once: bool,
     /// Kept in the record for tools.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl ContainerConfig {
+    /// Puts the filter in the place of the seccomp profile, which is the greater part of most configurations: it is read
+    /// and compiled once here, and not by the container and each of its execs. A profile that somebody is notified by
+    /// stays, as it says who.
+    ///
+    /// # Errors
+    /// The profile makes no sense.
+    pub fn compile(&mut self) -> Result<()> {
+        let Some(linux) = self.spec.linux_mut() else {
+            return Ok(());
+        };
+        let filter = linux.seccomp().as_ref().map(Filter::new).transpose()?;
+        if let Some(filter) = filter.filter(|filter| !filter.notifies()) {
+            linux.set_seccomp(None);
+            self.filter = Some(filter);
+        }
+        Ok(())
+    }
 }
 
 /// Directories of an overlay root file system.

@@ -142,6 +142,36 @@ fn an_exec_is_as_confined_as_its_container() {
 }
 
 #[test]
+fn a_filter_that_was_compiled_before_holds_for_the_container_and_its_execs() {
+    let mut pod = Pod::new("compiled");
+    let mut container = pod.container(&["sh", "-c", "mkdir /tmp/x 2>&1; echo tried; exec sleep 1000"]);
+    let profile = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EXDEV}],
+    });
+    let linux = container.spec.linux_mut().as_mut().unwrap();
+    linux.set_seccomp(serde_json::from_value(profile).unwrap());
+    container.compile().unwrap();
+    assert!(container.spec.linux().as_ref().unwrap().seccomp().is_none());
+    pod.run(&container).unwrap();
+    until("the container to try", || {
+        output(&container.log_path).contains("tried").then_some(())
+    });
+    let (stdout, end) = pipe();
+    let wanted = Exec {
+        stdio: [false, true, false],
+        ..exec("x", &["sh", "-c", "mkdir /tmp/y 2>&1"])
+    };
+    wanted.ask(&mut pod, &container, &[end.as_fd()]).unwrap();
+    drop(end);
+    for text in [output(&container.log_path), read_all(stdout)] {
+        assert!(text.contains("Invalid cross-device link"), "{text}");
+    }
+    ended(&mut pod, "x");
+    pod.stop();
+}
+
+#[test]
 fn a_timed_out_exec_dies_with_all_it_started() {
     let mut pod = Pod::new("timeout");
     let container = sleeper(&mut pod);

@@ -51,6 +51,8 @@ pub struct Plan<'a> {
     pub spec: &'a Document,
     /// What it is called and where it comes from; without hooks for nobody.
     pub told: Told<'a>,
+    /// Its filter, if that is compiled already.
+    pub filter: Option<Filter>,
     /// The root file system if it is an overlay.
     pub overlay: Option<&'a Overlay>,
     /// Where it is limited and counted.
@@ -104,7 +106,7 @@ pub fn container(mut plan: Plan<'_>, channel: &mut Child) -> Result<Infallible> 
     let _ = setsid();
     let (spec, linux) = (plan.spec, &plan.spec.linux);
     let process = spec.process.as_ref();
-    let filter = linux.seccomp.as_ref().map(Filter::new).transpose()?;
+    let filter = Filter::of(plan.filter.take(), linux.seccomp.as_ref())?;
     let labels = process.map(Labels::new).transpose()?;
     if let Some(process) = process {
         identity::set_oom_score(process.oom_score_adj, plan.unset)?;

@@ -39,6 +39,8 @@ pub struct Joined<'a> {
     pub leaf: Option<&'a Path>,
     /// Its root, if its mount namespace is not its own and has another.
     pub root: Option<BorrowedFd<'a>>,
+    /// The container's filter, if that is compiled already.
+    pub filter: Option<Filter>,
     /// What it shares with the container.
     pub linux: &'a SharedLinux,
     /// What the process gets that its configuration does not speak of.
@@ -134,7 +136,7 @@ pub fn exec(joined: &Joined<'_>, process: &Process, stdio: Stdio, channel: &mut 
     // A process that leads a session already is as good.
     let _ = setsid();
     process.check()?;
-    let filter = joined.linux.seccomp.as_ref().map(Filter::new).transpose()?;
+    let filter = Filter::of(joined.filter.clone(), joined.linux.seccomp.as_ref())?;
     identity::set_oom_score(process.oom_score_adj, joined.unset)?;
     let labels = Labels::new(process)?;
     // Root of a user namespace may not do it, so it comes before that is joined.

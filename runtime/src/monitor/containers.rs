@@ -300,6 +300,10 @@ impl Monitor {
             let plan = Plan {
                 spec: &spec,
                 told: Told::new(&config.id, Path::new("/"), &spec.annotations),
+                filter: config
+                    .filter
+                    .map(|filter| parse("the container's filter", filter.get()))
+                    .transpose()?,
                 overlay: config.overlay.as_ref(),
                 cgroup,
                 join: &join,

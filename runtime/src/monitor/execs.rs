@@ -22,6 +22,7 @@ use crate::error::{During, Error, Result};
 use crate::init::channel::{self, Child, Maker, Message};
 use crate::init::{self, Joined, Keyring, Shared, Stdio, Unset};
 use crate::protocol::{Event, Exit, Failure, NamespaceMode, Reason, Response};
+use crate::seccomp::Filter;
 use crate::sys::clone::Side;
 use crate::sys::process::{close_all_but, exit_now, has_executed, pidfd_send_signal};
 use crate::{fault, time};
@@ -58,6 +59,8 @@ pub struct Exec {
 struct Config {
     id: String,
     spec: Shared,
+    #[serde(default)]
+    filter: Option<Filter>,
 }
 
 impl Monitor {
@@ -160,13 +163,18 @@ impl Monitor {
                 keep.extend(files.iter().flatten().map(AsFd::as_fd));
             }
             close_all_but(&keep).during("close", "inherited descriptors")?;
-            let Config { id, spec: shared } = parse("the container's configuration", config)?;
+            let Config {
+                id,
+                spec: shared,
+                filter,
+            } = parse("the container's configuration", config)?;
             let mut process: Process = parse("the exec's process", text)?;
             shared.complete(&mut process);
             let joined = Joined {
                 process: target.as_fd(),
                 namespaces: CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP | pause::joined(&self.state.config),
                 cgroup,
+                filter,
                 linux: &shared.linux,
                 leaf: (self.layout.mode == Mode::V1).then_some(leaf),
                 root: None,

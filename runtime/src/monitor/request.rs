@@ -79,6 +79,8 @@ pub struct Config<'a> {
     #[serde(borrow)]
     pub spec: &'a RawValue,
     #[serde(default)]
+    pub filter: Option<&'a RawValue>,
+    #[serde(default)]
     pub overlay: Option<Overlay>,
     pub log_path: PathBuf,
     #[serde(default)]
@@ -197,6 +199,7 @@ mod tests {
             id: "0123".to_owned(),
             name: "web".to_owned(),
             spec: Box::new(Spec::default()),
+            filter: None,
             overlay: Some(Overlay {
                 lower: vec!["/l".into()],
                 upper: "/u".into(),

@@ -274,6 +274,7 @@ fn become_exec(made: &Made<'_>, stdio: Stdio, channel: &mut Child) -> ! {
             namespaces: made.at.namespaces,
             cgroup: made.cgroup,
             root: made.at.root.as_ref().map(AsFd::as_fd),
+            filter: None,
             linux: &made.shared.linux,
             unset: Unset::Inherited,
             leaf: made

@@ -224,6 +224,7 @@ fn become_container(
         let plan = Plan {
             spec: made.document,
             told: made.stored.told(),
+            filter: None,
             overlay: None,
             cgroup: made.cgroup,
             join: &join,

@@ -14,6 +14,7 @@ mod x86;
 use std::os::fd::OwnedFd;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
+use serde::{Deserialize, Serialize};
 
 use crate::broken;
 use crate::error::{During, Error, Result};
@@ -27,11 +28,26 @@ const NEW_LISTENER: u32 = 1 << 3;
 const TSYNC_ESRCH: u32 = 1 << 4;
 const WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
-/// A filter that is ready to be installed.
-#[derive(Debug)]
+/// A filter that is ready to be installed, here or where it is sent to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Filter {
-    program: Vec<Instruction>,
+    /// An instruction each: code, jump if true, jump if false and operand, from the lowest bits up.
+    program: Vec<u64>,
     flags: u32,
+}
+
+fn pack(it: &Instruction) -> u64 {
+    u64::from(it.code) | u64::from(it.jt) << 16 | u64::from(it.jf) << 24 | u64::from(it.k) << 32
+}
+
+fn unpack(packed: &u64) -> Instruction {
+    let [a, b, jt, jf, c, d, e, f] = packed.to_le_bytes();
+    Instruction {
+        code: u16::from_le_bytes([a, b]),
+        jt,
+        jf,
+        k: u32::from_le_bytes([c, d, e, f]),
+    }
 }
 
 impl Filter {
@@ -60,9 +76,20 @@ impl Filter {
             ));
         }
         Ok(Self {
-            program: compiled.program,
+            program: compiled.program.iter().map(pack).collect(),
             flags: flags(profile, compiled.notifies),
         })
+    }
+
+    /// One that is compiled already, or that of a profile.
+    ///
+    /// # Errors
+    /// The profile asks for something that makes no sense.
+    pub fn of(compiled: Option<Self>, profile: Option<&LinuxSeccomp>) -> Result<Option<Self>> {
+        match compiled {
+            None => profile.map(Self::new).transpose(),
+            compiled => Ok(compiled),
+        }
     }
 
     /// Whether it notifies of some calls.
@@ -79,7 +106,8 @@ impl Filter {
         if broken::lacks("filter") {
             return Ok(None);
         }
-        let installed = crate::sys::seccomp::install(&self.program, self.flags, self.notifies());
+        let program: Vec<Instruction> = self.program.iter().map(unpack).collect();
+        let installed = crate::sys::seccomp::install(&program, self.flags, self.notifies());
         installed.during("install", "the seccomp filter")
     }
 }

@@ -484,6 +484,7 @@ impl Pod {
             id,
             name: "test".to_owned(),
             spec: Box::new(document(args)),
+            filter: None,
             overlay: Some(Overlay {
                 lower: vec![base().join("rootfs")],
                 upper: dir.join("upper"),

@@ -107,8 +107,10 @@ impl Bench {
             let sandbox = self.sandbox(&self.config(&uid), true)?;
             ready.add(begin.elapsed());
 
+            let mut config = self.container(&uid);
+            config.compile()?;
             let request = Request::Create {
-                config: Some(Box::new(self.container(&uid))),
+                config: Some(Box::new(config)),
                 start: true,
             };
             quiet();
@@ -301,6 +303,7 @@ impl Bench {
             id: "0123456789abcdef0123456789abcdef".to_owned(),
             name: "tiny".to_owned(),
             spec: Box::new(self.spec.clone()),
+            filter: None,
             overlay: Some(Overlay {
                 lower: vec![self.rootfs.clone()],
                 upper: dir.join("upper"),

@@ -265,10 +265,11 @@ fn configure(
             container.image.clone().unwrap_or_default(),
         ),
     ]);
-    Ok(ContainerConfig {
+    let mut config = ContainerConfig {
         id: job.id.clone(),
         name: container.name.clone(),
         spec: Box::new(spec),
+        filter: None,
         overlay: Some(Overlay {
             lower: image.layers.clone(),
             upper: dir.join("upper"),
@@ -280,7 +281,9 @@ fn configure(
         stdin: container.stdin.unwrap_or(false),
         stdin_once: container.stdin_once.unwrap_or(false),
         annotations,
-    })
+    };
+    config.compile().map_err(create_error)?;
+    Ok(config)
 }
 
 fn mounts(
