@@ -8,7 +8,7 @@
 //! serve ─ accepts; one task a connection
 //!   └─ connection ─ TLS, HTTP; request → [`Node`] → answer
 //!        ├─ logs: one task, reads ahead by one chunk ──(mpsc)──► response body
-//!        └─ upgraded: one task a WebSocket
+//!        └─ upgraded: one task a connection, WebSocket or SPDY
 //!             ├─ exec, attach: reader, writer and pumps, joined by a bounded channel
 //!             └─ port-forward: reader, writer and one future a forwarded connection
 //! ```
@@ -32,6 +32,7 @@ mod server;
 pub mod spdy;
 mod status;
 mod sys;
+mod upgrade;
 mod websocket;
 
 pub use error::{Error, ServeError};

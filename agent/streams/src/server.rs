@@ -23,13 +23,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::auth::Identity;
 use crate::error::{Error, ServeError};
-use crate::exec::{self, Channels};
+use crate::exec;
 use crate::logs::{self, LogOptions};
 use crate::node::{ExecRequest, Node};
 use crate::portforward::{self, Target};
 use crate::query::Query;
 use crate::route::{self, Container, Route};
-use crate::websocket::Handshake;
+use crate::upgrade::Handshake;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -230,35 +230,32 @@ impl Server {
         is_exec: bool,
     ) -> Result<Response<Body>, Error> {
         let exec = ExecRequest::of(&Query::of(request.uri()), is_exec)?;
-        let handshake = Handshake::of(&mut request, exec::PROTOCOLS)?;
+        let handshake = Handshake::of(&mut request, &exec::PROTOCOLS)?;
         let protocol = handshake.protocol();
         let response = handshake.response();
         let node = Arc::clone(&self.node);
         self.tasks.spawn(async move {
-            let socket = match handshake.finish().await {
-                Ok(socket) => socket,
+            let connection = match handshake.finish().await {
+                Ok(connection) => connection,
                 Err(error) => return tracing::debug!(%error, "client left before the upgrade"),
             };
-            let channels = Channels {
-                stdout: exec.stdout,
-                stderr: exec.stderr,
-            };
-            let Container {
-                namespace,
-                pod,
-                container,
-            } = &place;
+            let wanted = exec.clone();
             // Asked only now, because kubectl shows an error on the error channel, but answers a refused upgrade by
             // trying SPDY and then shows what it thinks of that.
-            let session = if is_exec {
-                node.exec(namespace, pod, container, exec).await
-            } else {
+            let begin = async {
+                let Container {
+                    namespace,
+                    pod,
+                    container,
+                } = &place;
+                if is_exec {
+                    return node.exec(namespace, pod, container, exec).await;
+                }
                 // How the container's own program ends is no result of the attach.
-                node.attach(namespace, pod, container, exec)
-                    .await
-                    .map(exec::without_exit_code)
+                let session = node.attach(namespace, pod, container, exec).await;
+                session.map(exec::without_exit_code)
             };
-            exec::run(socket, protocol, channels, session).await;
+            exec::run(connection, protocol, &wanted, begin).await;
         });
         Ok(response)
     }
@@ -270,9 +267,9 @@ impl Server {
         pod: String,
     ) -> Result<Response<Body>, Error> {
         let ports = route::ports(&Query::of(request.uri()))?;
-        let handshake = Handshake::of(&mut request, portforward::PROTOCOLS)?;
+        let handshake = Handshake::of(&mut request, &portforward::PROTOCOLS)?;
         let protocol = handshake.protocol();
-        if portforward::needs_ports(protocol) && !(1..=portforward::MAX_PORTS).contains(&ports.len()) {
+        if portforward::needs_ports(&handshake) && !(1..=portforward::MAX_PORTS).contains(&ports.len()) {
             let message = format!(
                 "name 1 to {} ports with the query parameter port",
                 portforward::MAX_PORTS
@@ -287,7 +284,7 @@ impl Server {
         };
         self.tasks.spawn(async move {
             match handshake.finish().await {
-                Ok(socket) => portforward::run(socket, protocol, target, &ports).await,
+                Ok(connection) => portforward::run(connection, protocol, target, &ports).await,
                 Err(error) => tracing::debug!(%error, "client left before the upgrade"),
             }
         });

@@ -85,6 +85,22 @@ fn exec_carries_output_input_and_exit_code() {
     assert!(missing.contains("no-such-program"), "{missing}");
     // What is started and left behind does not hold the session up.
     assert_eq!(n.sh("exec", "sleep 60 & echo done").trim(), "done");
+    // Over SPDY, as before kubectl 1.31.
+    let mut over_spdy = n.cluster.client(kubectl());
+    over_spdy.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false").args([
+        "-n",
+        n.name(),
+        "-v=8",
+        "exec",
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        "head -c 3000000 /dev/zero; exit 7",
+    ]);
+    let ran = Ran::of(&mut over_spdy);
+    assert_eq!((ran.code, ran.stdout.len()), (7, 3_000_000), "{}", ran.stderr);
+    assert!(ran.stderr.contains("X-Stream-Protocol-Version: v"), "{}", ran.stderr);
 }
 
 /// kubectl with a terminal of `rows` by `columns`, which becomes another size when the file `resize` appears.
@@ -170,8 +186,17 @@ fn port_forward_reaches_the_pod() {
     n.kubectl("create deployment web --image=nginx:1 --port=80");
     n.pods("web", 1);
     n.kubectl("expose deployment web --port=8080 --target-port=80");
-    for (what, port) in [("deployment/web", 80), ("service/web", 8080)] {
-        let mut forward = n.kubectl_beside(&format!("port-forward {what} :{port}"));
+    // Without WebSockets it goes over SPDY, as before kubectl 1.31.
+    for (what, port, websockets) in [
+        ("deployment/web", 80, "true"),
+        ("service/web", 8080, "true"),
+        ("deployment/web", 80, "false"),
+    ] {
+        let mut client = n.cluster.client(kubectl());
+        client
+            .env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets)
+            .args(words(&format!("-n forward port-forward {what} :{port}")));
+        let mut forward = Background::start(client);
         let told = forward.line(|line| line.starts_with("Forwarding from 127.0.0.1:"));
         let local = told.split([':', ' ']).nth(3).expect("a port").to_owned();
         for _ in 0..5 {

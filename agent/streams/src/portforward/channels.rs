@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Target;
-use crate::websocket::{self, Socket};
+use crate::upgrade::{self, Socket};
+use crate::websocket;
 
 const CHUNK: usize = 32 * 1024;
 /// Messages waiting for the client, and for each port's connection.
@@ -49,20 +50,11 @@ pub(super) async fn run(socket: Socket, target: Target, ports: &[u16]) {
                 }
             }
         };
-        tokio::pin!(writer, reader);
-        let forwards = join_all(forwards);
-        tokio::pin!(forwards);
-        let mut forwarding = true;
-        loop {
-            tokio::select! {
-                result = &mut writer => break result.is_ok(),
-                _ = &mut forwards, if forwarding => forwarding = false,
-                () = &mut reader => break true,
-            }
-        }
+        let forwards = async { drop(join_all(forwards).await) };
+        upgrade::drive(writer, forwards, reader).await
     };
     if in_order && let Ok(socket) = stream.reunite(sink) {
-        websocket::linger(socket).await;
+        upgrade::linger(socket).await;
     }
 }
 

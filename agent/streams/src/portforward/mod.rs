@@ -1,7 +1,7 @@
 //! Forwarding of TCP connections into a pod.
 //!
-//! Two protocols run over the WebSocket: `kubectl` tunnels a SPDY connection through it, one pair of streams for every
-//! forwarded connection; simpler clients get two plain channels for every port.
+//! `kubectl` and client-go open a pair of SPDY streams for every forwarded connection, on a SPDY connection or on one that
+//! is tunnelled through a WebSocket; simpler clients of WebSockets get two plain channels for every port.
 
 mod channels;
 mod tunnel;
@@ -10,13 +10,17 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::node::Node;
-use crate::websocket::Socket;
+use crate::upgrade::{Connection, Handshake, Protocols};
 
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const CHANNELS: &str = "v4.channel.k8s.io";
+const STREAMS: &str = "portforward.k8s.io";
 
 /// Subprotocols, the best first.
-pub(crate) const PROTOCOLS: &[&str] = &[TUNNEL, CHANNELS, "portforward.k8s.io"];
+pub(crate) const PROTOCOLS: Protocols = Protocols {
+    websocket: &[TUNNEL, CHANNELS, STREAMS],
+    spdy: &[STREAMS],
+};
 
 /// Ports of one request; two channels each must be told apart by one byte.
 pub(crate) const MAX_PORTS: usize = 127;
@@ -39,15 +43,15 @@ impl Target {
 }
 
 /// Whether the ports are named in the request, instead of with every connection.
-pub(crate) fn needs_ports(protocol: &str) -> bool {
-    protocol != TUNNEL
+pub(crate) fn needs_ports(handshake: &Handshake) -> bool {
+    handshake.is_websocket() && handshake.protocol() != TUNNEL
 }
 
 /// Forwards until the client goes away or every port is done.
-pub(crate) async fn run(socket: Socket, protocol: &str, target: Target, ports: &[u16]) {
-    if protocol == TUNNEL {
-        tunnel::run(socket, target).await;
-    } else {
-        channels::run(socket, target, ports).await;
+pub(crate) async fn run(connection: Connection, protocol: &str, target: Target, ports: &[u16]) {
+    match connection {
+        Connection::Spdy(connection) => tunnel::run(connection, target).await,
+        Connection::WebSocket(socket) if protocol == TUNNEL => tunnel::run(socket, target).await,
+        Connection::WebSocket(socket) => channels::run(socket, target, ports).await,
     }
 }

@@ -1,4 +1,4 @@
-//! A SPDY connection inside the WebSocket's binary messages.
+//! A SPDY connection, plain or inside a WebSocket's binary messages.
 //!
 //! For every connection the client opens two streams with the same `requestid`: an `error` stream, on which the server
 //! may write why it failed, and a `data` stream.
@@ -10,15 +10,16 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Target;
-use crate::spdy::{Decoder, Encoder, Frame, Headers, RstStatus, Windows};
-use crate::websocket::{self, Socket};
+use crate::spdy::{self, Frame, Frames, Headers, Peer, Refill, RstStatus, header};
+use crate::upgrade::{self, Messages};
+use crate::websocket;
 
 const CHUNK: usize = 32 * 1024;
 /// Frames waiting for the client.
@@ -26,55 +27,29 @@ const QUEUE: usize = 16;
 /// Pieces of data waiting for a pod's connection: 2 MiB as clients cut them. Beyond, the whole tunnel waits, since the
 /// client at hand cannot be stopped for a single stream.
 const STREAM_QUEUE: usize = 64;
-/// Received bytes after which the client's window is refilled.
-const REFILL: u32 = 32 * 1024;
 /// How long one of two streams waits for the other.
 const PAIRING: Duration = Duration::from_secs(30);
 /// Connections forwarded at the same time.
 const MAX_FORWARDS: usize = 1024;
 
-pub(super) async fn run(socket: Socket, target: Target) {
-    let (mut sink, mut stream) = socket.split();
-    let (frames, mut receiver) = mpsc::channel::<Frame>(QUEUE);
+pub(super) async fn run(connection: impl Messages, target: Target) {
+    let (mut sink, mut stream) = connection.split();
+    let (frames, receiver) = mpsc::channel::<Frame>(QUEUE);
     // Pongs go beside the frames, which have a state that only the writer keeps.
-    let (pongs, mut pong_receiver) = mpsc::channel::<Message>(1);
-    let weak_pongs = pongs.downgrade();
-    let writer = async {
-        let mut encoder = Encoder::new();
-        let mut buffer = BytesMut::new();
-        loop {
-            tokio::select! {
-                frame = receiver.recv() => {
-                    let Some(frame) = frame else { break };
-                    encoder.encode(&frame, &mut buffer);
-                    sink.send(Message::Binary(buffer.split().freeze())).await?;
-                }
-                Some(pong) = pong_receiver.recv() => sink.send(pong).await?,
-            }
-        }
-        sink.send(websocket::close()).await
-    };
-    let finished = {
-        let tunnel = async move {
-            let _pongs = pongs;
-            let mut tunnel = Tunnel::new(Arc::new(target), frames);
-            tunnel.run(&mut stream, &weak_pongs).await;
-            stream
-        };
-        tokio::pin!(writer, tunnel);
-        let mut reader = None;
-        loop {
-            tokio::select! {
-                // Fails after the client has closed, which is no reason not to close in order.
-                _ = &mut writer => break reader,
-                stream = &mut tunnel, if reader.is_none() => reader = Some(stream),
-            }
-        }
-    };
-    if let Some(stream) = finished
-        && let Ok(socket) = stream.reunite(sink)
+    let (pongs, pong_receiver) = mpsc::channel::<Message>(1);
     {
-        websocket::linger(socket).await;
+        let weak = pongs.downgrade();
+        let tunnel = async {
+            let _pongs = pongs;
+            let mut tunnel = Tunnel::new(Arc::new(target), Peer::new(frames));
+            tunnel.run(&mut Frames::new(&mut stream), &weak).await;
+        };
+        let writer = spdy::write(receiver, pong_receiver, &mut sink);
+        // A client that has closed cannot be written to, which is no reason not to close in order.
+        upgrade::drive(writer, tunnel, std::future::pending()).await;
+    }
+    if let Ok(connection) = stream.reunite(sink) {
+        upgrade::linger(connection).await;
     }
 }
 
@@ -95,8 +70,7 @@ struct Open {
 
 struct Tunnel {
     target: Arc<Target>,
-    frames: mpsc::Sender<Frame>,
-    windows: Arc<Windows>,
+    peer: Peer,
     streams: HashMap<u32, Open>,
     /// Streams whose partner has not come yet, by request id.
     pairs: HashMap<String, Pair>,
@@ -115,11 +89,10 @@ enum Ended {
 }
 
 impl Tunnel {
-    fn new(target: Arc<Target>, frames: mpsc::Sender<Frame>) -> Self {
+    fn new(target: Arc<Target>, peer: Peer) -> Self {
         Self {
             target,
-            frames,
-            windows: Arc::new(Windows::new()),
+            peer,
             streams: HashMap::new(),
             pairs: HashMap::new(),
             inputs: HashMap::new(),
@@ -129,32 +102,25 @@ impl Tunnel {
     }
 
     /// Reads frames and drives the forwards until the client closes or breaks the protocol.
-    async fn run<S, E>(&mut self, stream: &mut S, pongs: &mpsc::WeakSender<Message>)
+    async fn run<S, E>(&mut self, frames: &mut Frames<S>, pongs: &mpsc::WeakSender<Message>)
     where
         S: futures_util::Stream<Item = Result<Message, E>> + Unpin,
     {
-        let mut decoder = Decoder::new();
         loop {
             tokio::select! {
-                data = websocket::next_data(stream) => {
-                    let Some(data) = data else { return };
-                    decoder.push(&data);
-                    loop {
-                        match decoder.decode() {
-                            Ok(Some(frame)) => {
-                                if !self.frame(frame, pongs).await {
-                                    return;
-                                }
-                            }
-                            Ok(None) => break,
-                            Err(error) => {
-                                tracing::warn!(pod = self.target.pod, %error, "port-forward client broke the protocol");
-                                let _ = self.frames.send(Frame::GoAway { last_stream: self.last_stream }).await;
-                                return;
-                            }
+                frame = frames.next() => match frame {
+                    Some(Ok(frame)) => {
+                        if !self.frame(frame, pongs).await {
+                            return;
                         }
                     }
-                }
+                    Some(Err(error)) => {
+                        tracing::warn!(pod = self.target.pod, %error, "port-forward client broke the protocol");
+                        self.peer.send(Frame::GoAway { last_stream: self.last_stream }).await;
+                        return;
+                    }
+                    None => return,
+                },
                 Some(ended) = self.forwards.next() => self.ended(ended).await,
             }
         }
@@ -183,30 +149,16 @@ impl Tunnel {
                 }
                 true
             }
-            // Only the client's pings are answered; an even number would be an answer to ours.
-            Frame::Ping { id } if !id.is_multiple_of(2) => self.send(Frame::Ping { id }).await,
-            Frame::WindowUpdate { stream, delta } => {
-                self.windows.update(stream, delta);
-                true
+            frame => {
+                let peer = self.peer.clone();
+                self.driving(peer.upkeep(frame)).await
             }
-            Frame::Settings { initial_window } => {
-                if let Some(size) = initial_window {
-                    self.windows.set_initial(size);
-                }
-                true
-            }
-            // The client opens no more streams; those that are open go on.
-            Frame::GoAway { .. }
-            | Frame::Ping { .. }
-            | Frame::Headers { .. }
-            | Frame::SynReply { .. }
-            | Frame::Other { .. } => true,
         }
     }
 
-    async fn send(&mut self, frame: Frame) -> bool {
-        let frames = self.frames.clone();
-        self.driving(async move { frames.send(frame).await.is_ok() }).await
+    async fn reset(&mut self, stream: u32, status: RstStatus) -> bool {
+        let peer = self.peer.clone();
+        self.driving(peer.reset(stream, status)).await
     }
 
     async fn deliver(&mut self, input: mpsc::Sender<Bytes>, data: Bytes, pongs: &mpsc::WeakSender<Message>) {
@@ -230,30 +182,19 @@ impl Tunnel {
     }
 
     async fn open(&mut self, stream: u32, fin: bool, headers: &Headers) -> bool {
-        let header = |name: &str| {
-            headers
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.as_str())
-        };
-        let port = header("port")
+        let port = header(headers, "port")
             .and_then(|port| port.parse::<u16>().ok())
             .filter(|&port| port > 0);
-        let kind = header("streamtype");
+        let kind = header(headers, "streamtype");
         // Old clients send no request id; the streams of a connection are numbered in order then.
-        let request = match (header("requestid"), kind) {
+        let request = match (header(headers, "requestid"), kind) {
             (Some(id), _) => id.to_owned(),
             (None, Some("error")) => stream.to_string(),
             (None, _) => stream.saturating_sub(2).to_string(),
         };
         let is_new = !stream.is_multiple_of(2) && stream > self.last_stream;
         let (Some(port), Some(kind @ ("data" | "error")), true) = (port, kind, is_new) else {
-            return self
-                .send(Frame::RstStream {
-                    stream,
-                    status: RstStatus::ProtocolError,
-                })
-                .await;
+            return self.reset(stream, RstStatus::ProtocolError).await;
         };
         self.last_stream = stream;
         let taken = self.pairs.get(&request).is_some_and(|pair| match kind {
@@ -261,24 +202,12 @@ impl Tunnel {
             _ => pair.error.is_some() || pair.port != port,
         });
         if taken || self.streams.len() >= 2 * MAX_FORWARDS {
-            return self
-                .send(Frame::RstStream {
-                    stream,
-                    status: RstStatus::RefusedStream,
-                })
-                .await;
+            return self.reset(stream, RstStatus::RefusedStream).await;
         }
-        if !self
-            .send(Frame::SynReply {
-                stream,
-                fin: false,
-                headers: Headers::new(),
-            })
-            .await
-        {
+        let peer = self.peer.clone();
+        if !self.driving(peer.accept(stream)).await {
             return false;
         }
-        self.windows.open(stream);
         let input = (kind == "data").then(|| {
             let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
             self.inputs.insert(request.clone(), receiver);
@@ -326,8 +255,7 @@ impl Tunnel {
             .collect();
         let forward = Forward {
             target: Arc::clone(&self.target),
-            frames: self.frames.clone(),
-            windows: Arc::clone(&self.windows),
+            peer: self.peer.clone(),
             data,
             error,
         };
@@ -358,15 +286,7 @@ impl Tunnel {
         };
         for stream in streams {
             self.streams.remove(&stream);
-            self.windows.close(stream);
-            let _ = self
-                .frames
-                .send(Frame::Data {
-                    stream,
-                    fin: true,
-                    data: Bytes::new(),
-                })
-                .await;
+            self.peer.end(stream).await;
         }
     }
 }
@@ -374,8 +294,7 @@ impl Tunnel {
 /// One forwarded connection.
 struct Forward {
     target: Arc<Target>,
-    frames: mpsc::Sender<Frame>,
-    windows: Arc<Windows>,
+    peer: Peer,
     data: u32,
     error: u32,
 }
@@ -385,15 +304,7 @@ impl Forward {
         let mut connection = match self.target.dial(port).await {
             Ok(connection) => connection,
             Err(text) => {
-                let data = Bytes::from(text);
-                let _ = self
-                    .frames
-                    .send(Frame::Data {
-                        stream: self.error,
-                        fin: false,
-                        data,
-                    })
-                    .await;
+                self.peer.data(self.error, Bytes::from(text)).await;
                 return;
             }
         };
@@ -406,28 +317,14 @@ impl Forward {
 
     /// Client to pod. The client's end is passed on, and the pod may go on sending.
     async fn up(&self, mut input: mpsc::Receiver<Bytes>, mut to_pod: WriteHalf<'_>) {
-        let mut received = 0;
+        let mut refill = Refill::new(self.data);
         while let Some(data) = input.recv().await {
             if to_pod.write_all(&data).await.is_err() {
                 // The pod's last words, or the error, come from the other direction.
                 break;
             }
-            received += u32::try_from(data.len()).unwrap_or(u32::MAX);
-            if received >= REFILL {
-                for stream in [self.data, 0] {
-                    if self
-                        .frames
-                        .send(Frame::WindowUpdate {
-                            stream,
-                            delta: received,
-                        })
-                        .await
-                        .is_err()
-                    {
-                        return;
-                    }
-                }
-                received = 0;
+            if !refill.used(data.len(), &self.peer).await {
+                return;
             }
         }
         drop(input);
@@ -444,17 +341,8 @@ impl Forward {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            let mut data = buffer.split().freeze();
-            while !data.is_empty() {
-                let granted = self.windows.take(self.data, data.len()).await;
-                let frame = Frame::Data {
-                    stream: self.data,
-                    fin: false,
-                    data: data.split_to(granted),
-                };
-                if self.frames.send(frame).await.is_err() {
-                    return;
-                }
+            if !self.peer.data(self.data, buffer.split().freeze()).await {
+                return;
             }
         }
     }

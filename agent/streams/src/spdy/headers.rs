@@ -8,7 +8,13 @@ use super::frame::FrameError;
 /// Headers of a stream: lower-case names with their values, in order.
 pub type Headers = Vec<(String, String)>;
 
-/// A block may not become larger than this; port-forward headers take some hundred bytes.
+/// The value of a header.
+pub(crate) fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    let found = headers.iter().find(|(key, _)| key == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// A block may not become larger than this; a stream's headers take some hundred bytes.
 const MAX_BLOCK: usize = 64 * 1024;
 
 /// Packs the header blocks of one direction.

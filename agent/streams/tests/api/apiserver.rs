@@ -45,6 +45,8 @@ async fn serve(server: &Server, mut stream: TlsStream<TcpStream>) {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         if let Some(target) = target(path, query) {
             let config = server.authority.client_config("kube-apiserver-kubelet-client", "");
+            let upgrade = head.lines().find_map(|line| line.strip_prefix("Upgrade: "));
+            *server.node.upgrade.lock().unwrap() = upgrade.map(str::to_owned);
             let mut node = client::connect(server, config).await.unwrap();
             node.write_all(head.replacen(uri, &target, 1).as_bytes()).await.unwrap();
             let _ = copy_bidirectional(&mut stream, &mut node).await;

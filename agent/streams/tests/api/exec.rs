@@ -1,10 +1,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use barepod_streams::spdy::{Frame, RstStatus};
 use tokio_tungstenite::tungstenite::Error as WsError;
 
 use super::Server;
-use super::client::{Channels, exit_code};
+use super::client::{Channels, admin, exit_code, request};
+use super::spdy::Spdy;
 
 const V5: &str = "v5.channel.k8s.io";
 const V4: &str = "v4.channel.k8s.io";
@@ -199,6 +201,181 @@ async fn a_client_that_vanishes_ends_its_session() {
     silent.send(0, b"x").await;
     drop(silent);
     gone(&server).await;
+}
+
+/// What client-go offers, the best first.
+const SPDY: [&str; 5] = [V5, V4, "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
+
+/// Reads until these streams have ended.
+async fn all_ended(client: &mut Spdy, streams: &[u32]) {
+    client
+        .until(|client, _| streams.iter().all(|&stream| client.has_ended(stream)))
+        .await;
+}
+
+#[tokio::test]
+async fn spdy_has_a_stream_for_each_channel() {
+    let server = Server::start().await;
+    let why = "command terminated with non-zero exit code: exit status 7";
+    for at in 0..SPDY.len() {
+        let path = path(&["sh", "-c", "cat; echo err >&2; exit 7"], "input=1&output=1&error=1");
+        let mut client = Spdy::plain(&server, &path, &SPDY[at..]).await;
+        let mut streams = Vec::new();
+        for kind in ["error", "stdin", "stdout"] {
+            streams.push(client.open(kind, &[]).await);
+        }
+        // Nothing begins before the last stream is there; what comes early waits for it.
+        client.data(streams[1], b"early, ", false).await;
+        client.send(&[Frame::Ping { id: 1 }]).await;
+        client.until(|_, frame| *frame == Frame::Ping { id: 1 }).await;
+        assert_eq!(server.node.sessions.load(Ordering::SeqCst), 0);
+        streams.push(client.open("stderr", &[]).await);
+        client.data(streams[1], b"late", true).await;
+        all_ended(&mut client, &streams).await;
+        let texts: Vec<_> = streams.iter().map(|&stream| client.text(stream)).collect();
+        assert_eq!(texts[1..], ["", "early, late", "err\n"], "{}", SPDY[at]);
+        match at {
+            0 | 1 => assert_eq!(exit_code(&serde_json::from_str(&texts[0]).unwrap()), Some("7")),
+            _ => assert_eq!(texts[0], why, "{}", SPDY[at]),
+        }
+        gone(&server).await;
+    }
+    for (protocol, said) in [(V4, r#"{"metadata":{},"status":"Success"}"#), ("v2.channel.k8s.io", "")] {
+        let mut client = Spdy::plain(&server, &path(&["true"], "output=1"), &[protocol]).await;
+        let streams = [client.open("error", &[]).await, client.open("stdout", &[]).await];
+        all_ended(&mut client, &streams).await;
+        assert_eq!(client.text(streams[0]), said);
+    }
+}
+
+#[tokio::test]
+async fn spdy_resizes_terminals_and_attaches() {
+    let server = Server::start().await;
+    let terminal = path(&["sh"], "input=1&output=1&tty=1");
+    let mut client = Spdy::plain(&server, &terminal, &["v3.channel.k8s.io"]).await;
+    let mut streams = Vec::new();
+    for kind in ["error", "stdin", "stdout", "resize"] {
+        streams.push(client.open(kind, &[]).await);
+    }
+    for (size, said) in [
+        (&b"{\"Width\":80,\"Height\":24}\n"[..], "80x24\r\n"),
+        (b"{\"Width\":132,\"Height\":50}\n", "80x24\r\n132x50\r\n"),
+    ] {
+        client.data(streams[3], size, false).await;
+        client
+            .until(|client, frame| matches!(frame, Frame::Data { .. }) && client.text(streams[2]) == said)
+            .await;
+    }
+    client.data(streams[1], &[0], false).await;
+    all_ended(&mut client, &streams).await;
+    assert_eq!(client.text(streams[0]), "");
+    let attach = "/attach/default/pod/main?stdin=1&stdout=1";
+    let mut client = Spdy::plain(&server, attach, &SPDY).await;
+    let [error, stdin, stdout] = [
+        client.open("error", &[]).await,
+        client.open("stdin", &[]).await,
+        client.open("stdout", &[]).await,
+    ];
+    client.data(stdin, b"hi", true).await;
+    all_ended(&mut client, &[error, stdin, stdout]).await;
+    assert_eq!(client.text(stdout), "attached\nhi");
+    assert!(client.text(error).contains("Success"));
+}
+
+#[tokio::test]
+async fn spdy_carries_megabytes_with_and_without_flow_control() {
+    let server = Server::start().await;
+    for controlled in [false, true] {
+        let mut client = Spdy::plain(&server, &path(&["cat"], "input=1&output=1"), &SPDY).await;
+        if controlled {
+            let initial_window = Some(1000);
+            client.send(&[Frame::Settings { initial_window }]).await;
+        }
+        let error = client.open("error", &[]).await;
+        let stdin = client.open("stdin", &[]).await;
+        let stdout = client.open("stdout", &[]).await;
+        let block = [7; 32 * 1024];
+        let (mut granted, mut sent) = (1000, 0);
+        while sent < 64 * block.len() {
+            client.data(stdin, &block, false).await;
+            sent += block.len();
+            // A client with windows is sent no more than it has room for, and makes room for all of it.
+            while controlled && client.streams.get(&stdout).is_none_or(|(seen, _)| seen.len() < sent) {
+                client.next().await.unwrap();
+                let seen = client.streams.get(&stdout).map_or(0, |(seen, _)| seen.len());
+                assert!(seen <= granted, "{seen} of {granted}");
+                if seen == granted {
+                    granted += 9000;
+                    for stream in [stdout, 0] {
+                        client.send(&[Frame::WindowUpdate { stream, delta: 9000 }]).await;
+                    }
+                }
+            }
+            if !controlled {
+                client
+                    .until(|client, _| client.streams.get(&stdout).is_some_and(|(seen, _)| seen.len() == sent))
+                    .await;
+            }
+        }
+        client.data(stdin, b"", true).await;
+        if controlled {
+            client
+                .send(&[Frame::WindowUpdate {
+                    stream: error,
+                    delta: 9000,
+                }])
+                .await;
+        }
+        all_ended(&mut client, &[error, stdin, stdout]).await;
+        assert_eq!(client.streams[&stdout].0.len(), sent);
+        // What was sent has been credited, for the stream and for the connection.
+        assert!(
+            client.windows[&stdin] > 1_900_000 && client.windows[&stdin] == client.windows[&0],
+            "{:?}",
+            client.windows
+        );
+    }
+}
+
+#[tokio::test]
+async fn spdy_clients_that_break_off_or_break_rules() {
+    let server = Server::start().await;
+    let sleep = path(&["sleep", "60"], "input=1");
+    let mut client = Spdy::plain(&server, &sleep, &SPDY).await;
+    let error = client.open("error", &[]).await;
+    for kind in ["error", "data"] {
+        let stream = client.open(kind, &[]).await;
+        let status = RstStatus::ProtocolError;
+        client
+            .until(|_, frame| *frame == Frame::RstStream { stream, status })
+            .await;
+    }
+    let stdin = client.open("stdin", &[]).await;
+    client.until(|client, _| client.streams.contains_key(&stdin)).await;
+    wait(&server, 1).await;
+    assert!(!client.has_ended(error));
+    drop(client);
+    gone(&server).await;
+    // A reset ends the input as an end does.
+    let mut client = Spdy::plain(&server, &path(&["cat"], "input=1&output=1"), &SPDY).await;
+    let streams = [
+        client.open("error", &[]).await,
+        client.open("stdin", &[]).await,
+        client.open("stdout", &[]).await,
+    ];
+    let (stream, status) = (streams[1], RstStatus::Cancel);
+    client.send(&[Frame::RstStream { stream, status }]).await;
+    all_ended(&mut client, &streams).await;
+    client.send_bytes(&[0x80, 9, 0, 1, 0, 0, 0, 0]).await;
+    assert_eq!(client.next().await, None);
+    // Nothing is agreed on without a protocol that is known.
+    for offer in ["", "X-Stream-Protocol-Version: v9.channel.k8s.io\r\n"] {
+        let headers = format!("Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n{offer}");
+        let (status, text) = request(&server, admin(&server), "POST", &sleep, &headers)
+            .await
+            .unwrap();
+        assert!(status == 400 && text.contains("v4.channel.k8s.io"), "{status} {text}");
+    }
 }
 
 async fn gone(server: &Server) {

@@ -1,4 +1,4 @@
-//! The API over real TLS, spoken to by a bare WebSocket client, by kube and by kubectl.
+//! The API over real TLS, spoken to by bare clients of WebSocket and SPDY, by kube and by kubectl.
 
 mod access;
 mod apiserver;
@@ -10,6 +10,7 @@ mod kubectl;
 mod logs;
 mod node;
 mod portforward;
+mod spdy;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -18,6 +18,8 @@ pub struct TestNode {
     pub finished: watch::Sender<bool>,
     /// What was asked for last.
     pub last: Mutex<Option<ExecRequest>>,
+    /// What was asked for last through the API server in place of HTTP.
+    pub upgrade: Mutex<Option<String>>,
     /// Sessions that live.
     pub sessions: Arc<AtomicUsize>,
 }
@@ -41,6 +43,7 @@ impl TestNode {
             dir,
             finished: watch::Sender::new(false),
             last: Mutex::default(),
+            upgrade: Mutex::default(),
             sessions: Arc::default(),
         }
     }

@@ -1,16 +1,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use barepod_streams::spdy::{Decoder, Encoder, Frame, RstStatus};
-use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use barepod_streams::spdy::{Frame, RstStatus};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::Server;
 use super::client::Channels;
+use super::spdy::Spdy;
 
 /// A service that greets, then echoes until the client's end, and then says goodbye.
 pub async fn service() -> SocketAddr {
@@ -61,274 +58,169 @@ async fn plain_channels_carry_each_port() {
     assert!(String::from_utf8_lossy(&channels[&3][2..]).contains("refused"));
 }
 
-/// A client of the tunnel, as kubectl is one.
-struct Tunnel {
-    channels: Channels,
-    encoder: Encoder,
-    decoder: Decoder,
-    next_stream: u32,
-    /// What came on each stream, and whether it has ended.
-    streams: HashMap<u32, (Vec<u8>, bool)>,
-    /// Window updates by stream.
-    windows: HashMap<u32, u32>,
+/// Both ways that SPDY comes.
+async fn tunnels(server: &Server) -> [Spdy; 2] {
+    let path = "/portForward/default/pod";
+    [
+        Spdy::tunnelled(server, path, "SPDY/3.1+portforward.k8s.io").await,
+        Spdy::plain(server, path, &["portforward.k8s.io"]).await,
+    ]
 }
 
-impl Tunnel {
-    async fn open(server: &Server) -> Self {
-        let path = "/portForward/default/pod";
-        let channels = Channels::open(server, path, "SPDY/3.1+portforward.k8s.io")
-            .await
-            .unwrap();
-        let (encoder, decoder) = (Encoder::new(), Decoder::new());
-        Self {
-            channels,
-            encoder,
-            decoder,
-            next_stream: 1,
-            streams: HashMap::new(),
-            windows: HashMap::new(),
-        }
-    }
-
-    async fn send(&mut self, frames: &[Frame]) {
-        let mut bytes = BytesMut::new();
-        frames.iter().for_each(|frame| self.encoder.encode(frame, &mut bytes));
-        // Cut anywhere, as a byte stream is.
-        for piece in bytes.chunks(20_001) {
-            self.channels
-                .socket
-                .send(Message::Binary(Bytes::copy_from_slice(piece)))
-                .await
-                .unwrap();
-        }
-    }
-
-    async fn data(&mut self, stream: u32, data: &[u8], fin: bool) {
-        self.send(&[Frame::Data {
-            stream,
-            fin,
-            data: Bytes::copy_from_slice(data),
-        }])
-        .await;
-    }
-
+impl Spdy {
     /// Opens the two streams of a connection; returns the error and the data stream.
     async fn forward(&mut self, port: u16) -> (u32, u32) {
-        let (error, data) = (self.next_stream, self.next_stream + 2);
-        self.next_stream += 4;
-        let headers = |kind: &str| {
-            [
-                ("streamType", kind.to_owned()),
-                ("port", port.to_string()),
-                ("requestID", error.to_string()),
-            ]
-            .map(|(name, value)| (name.to_owned(), value))
-            .to_vec()
-        };
-        self.send(&[
-            Frame::SynStream {
-                stream: error,
-                fin: false,
-                headers: headers("error"),
-            },
-            Frame::Data {
-                stream: error,
-                fin: true,
-                data: Bytes::new(),
-            },
-            Frame::SynStream {
-                stream: data,
-                fin: false,
-                headers: headers("data"),
-            },
-        ])
-        .await;
-        (error, data)
-    }
-
-    /// Reads frames until one fits.
-    async fn until(&mut self, fits: impl Fn(&Self, &Frame) -> bool) -> Frame {
-        let wait = async {
-            loop {
-                while let Some(frame) = self.decoder.decode().unwrap() {
-                    match &frame {
-                        Frame::SynReply { stream, .. } => drop(self.streams.insert(*stream, Default::default())),
-                        Frame::Data { stream, fin, data } => {
-                            let (seen, ended) = self.streams.get_mut(stream).expect("data before the reply");
-                            seen.extend(data);
-                            *ended |= *fin;
-                        }
-                        Frame::WindowUpdate { stream, delta } => *self.windows.entry(*stream).or_default() += delta,
-                        _ => {}
-                    }
-                    if fits(self, &frame) {
-                        return frame;
-                    }
-                }
-                match self.channels.socket.next().await.unwrap().unwrap() {
-                    Message::Binary(data) => self.decoder.push(&data),
-                    other => panic!("{other:?}"),
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), wait)
-            .await
-            .expect("the frame does not come")
-    }
-
-    fn text(&self, stream: u32) -> String {
-        String::from_utf8(self.streams[&stream].0.clone()).unwrap()
-    }
-
-    fn has_ended(&self, stream: u32) -> bool {
-        self.streams.get(&stream).is_some_and(|(_, ended)| *ended)
+        let headers = [("port", port.to_string()), ("requestID", self.next_stream.to_string())];
+        let error = self.open("error", &headers).await;
+        self.data(error, b"", true).await;
+        (error, self.open("data", &headers).await)
     }
 }
 
 #[tokio::test]
 async fn the_tunnel_forwards_and_ends_in_order() {
     let server = Server::start().await;
-    let mut tunnel = Tunnel::open(&server).await;
-    let port = service().await.port();
-    let (error, data) = tunnel.forward(port).await;
-    tunnel.data(data, b"world", false).await;
-    tunnel
-        .until(|tunnel, _| {
-            tunnel
-                .streams
-                .get(&data)
-                .is_some_and(|(seen, _)| seen == b"hello world")
-        })
-        .await;
-    // The client ends its side; the pod still answers.
-    tunnel.data(data, b"!", true).await;
-    tunnel
-        .until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error))
-        .await;
-    assert_eq!(
-        (tunnel.text(data).as_str(), tunnel.text(error).as_str()),
-        ("hello world! goodbye", "")
-    );
-    // The same tunnel takes further connections, several at a time.
-    let pairs = [
-        tunnel.forward(port).await,
-        tunnel.forward(port).await,
-        tunnel.forward(port).await,
-    ];
-    for (n, (_, data)) in pairs.iter().enumerate() {
-        tunnel.data(*data, n.to_string().as_bytes(), true).await;
-    }
-    tunnel
-        .until(|tunnel, _| pairs.iter().all(|(error, _)| tunnel.has_ended(*error)))
-        .await;
-    for (n, (_, data)) in pairs.iter().enumerate() {
-        assert_eq!(tunnel.text(*data), format!("hello {n} goodbye"));
+    for mut tunnel in tunnels(&server).await {
+        let port = service().await.port();
+        let (error, data) = tunnel.forward(port).await;
+        tunnel.data(data, b"world", false).await;
+        tunnel
+            .until(|tunnel, _| {
+                tunnel
+                    .streams
+                    .get(&data)
+                    .is_some_and(|(seen, _)| seen == b"hello world")
+            })
+            .await;
+        // The client ends its side; the pod still answers.
+        tunnel.data(data, b"!", true).await;
+        tunnel
+            .until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error))
+            .await;
+        assert_eq!(
+            (tunnel.text(data).as_str(), tunnel.text(error).as_str()),
+            ("hello world! goodbye", "")
+        );
+        // The same tunnel takes further connections, several at a time.
+        let pairs = [
+            tunnel.forward(port).await,
+            tunnel.forward(port).await,
+            tunnel.forward(port).await,
+        ];
+        for (n, (_, data)) in pairs.iter().enumerate() {
+            tunnel.data(*data, n.to_string().as_bytes(), true).await;
+        }
+        tunnel
+            .until(|tunnel, _| pairs.iter().all(|(error, _)| tunnel.has_ended(*error)))
+            .await;
+        for (n, (_, data)) in pairs.iter().enumerate() {
+            assert_eq!(tunnel.text(*data), format!("hello {n} goodbye"));
+        }
     }
 }
 
 #[tokio::test]
 async fn failures_are_told_on_the_error_stream() {
     let server = Server::start().await;
-    let mut tunnel = Tunnel::open(&server).await;
-    let (error, data) = tunnel.forward(closed_port().await).await;
-    tunnel
-        .until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error))
-        .await;
-    assert!(tunnel.text(error).contains("refused"), "{}", tunnel.text(error));
-    // Streams that fit nothing are reset, pings answered, and the rest goes on.
-    let stream = tunnel.next_stream;
-    tunnel.next_stream += 2;
-    tunnel
-        .send(&[
-            Frame::SynStream {
+    for mut tunnel in tunnels(&server).await {
+        let (error, data) = tunnel.forward(closed_port().await).await;
+        tunnel
+            .until(|tunnel, _| tunnel.has_ended(data) && tunnel.has_ended(error))
+            .await;
+        assert!(tunnel.text(error).contains("refused"), "{}", tunnel.text(error));
+        // Streams that fit nothing are reset, pings answered, and the rest goes on.
+        let stream = tunnel.next_stream;
+        tunnel.next_stream += 2;
+        tunnel
+            .send(&[
+                Frame::SynStream {
+                    stream,
+                    fin: false,
+                    headers: Vec::new(),
+                },
+                Frame::Ping { id: 7 },
+            ])
+            .await;
+        let reset = tunnel.until(|_, frame| matches!(frame, Frame::RstStream { .. })).await;
+        assert_eq!(
+            reset,
+            Frame::RstStream {
                 stream,
-                fin: false,
-                headers: Vec::new(),
-            },
-            Frame::Ping { id: 7 },
-        ])
-        .await;
-    let reset = tunnel.until(|_, frame| matches!(frame, Frame::RstStream { .. })).await;
-    assert_eq!(
-        reset,
-        Frame::RstStream {
-            stream,
-            status: RstStatus::ProtocolError
-        }
-    );
-    tunnel.until(|_, frame| *frame == Frame::Ping { id: 7 }).await;
-    let (_, data) = tunnel.forward(service().await.port()).await;
-    tunnel
-        .until(|tunnel, _| tunnel.streams.get(&data).is_some_and(|(seen, _)| seen == b"hello "))
-        .await;
-    // A reset ends the forward, and the error stream with it.
-    tunnel
-        .send(&[Frame::RstStream {
-            stream: data,
-            status: RstStatus::Cancel,
-        }])
-        .await;
-    tunnel.until(|tunnel, _| tunnel.has_ended(data - 2)).await;
+                status: RstStatus::ProtocolError
+            }
+        );
+        tunnel.until(|_, frame| *frame == Frame::Ping { id: 7 }).await;
+        let (_, data) = tunnel.forward(service().await.port()).await;
+        tunnel
+            .until(|tunnel, _| tunnel.streams.get(&data).is_some_and(|(seen, _)| seen == b"hello "))
+            .await;
+        // A reset ends the forward, and the error stream with it.
+        tunnel
+            .send(&[Frame::RstStream {
+                stream: data,
+                status: RstStatus::Cancel,
+            }])
+            .await;
+        tunnel.until(|tunnel, _| tunnel.has_ended(data - 2)).await;
+    }
 }
 
 #[tokio::test]
 async fn megabytes_pass_without_flow_control_and_windows_are_refilled() {
     let server = Server::start().await;
-    let mut tunnel = Tunnel::open(&server).await;
-    let (_, data) = tunnel.forward(service().await.port()).await;
-    let block = [7; 32 * 1024];
-    for _ in 0..64 {
-        // kubectl's library never refills a window: nothing is read meanwhile, and nothing may wait for it.
-        tunnel.data(data, &block, false).await;
-        tunnel
-            .until(|tunnel, frame| tunnel.windows.contains_key(&data) || matches!(frame, Frame::Data { .. }))
-            .await;
+    for mut tunnel in tunnels(&server).await {
+        let (_, data) = tunnel.forward(service().await.port()).await;
+        let block = [7; 32 * 1024];
+        for _ in 0..64 {
+            // kubectl's library never refills a window: nothing is read meanwhile, and nothing may wait for it.
+            tunnel.data(data, &block, false).await;
+            tunnel
+                .until(|tunnel, frame| tunnel.windows.contains_key(&data) || matches!(frame, Frame::Data { .. }))
+                .await;
+        }
+        let total = 6 + 64 * block.len();
+        tunnel.until(|tunnel, _| tunnel.streams[&data].0.len() == total).await;
+        // All but the last bit of what was sent has been credited, for the stream and for the connection.
+        assert!(
+            tunnel.windows[&data] > 1_900_000 && tunnel.windows[&data] == tunnel.windows[&0],
+            "{:?}",
+            tunnel.windows
+        );
     }
-    let total = 6 + 64 * block.len();
-    tunnel.until(|tunnel, _| tunnel.streams[&data].0.len() == total).await;
-    // All but the last bit of what was sent has been credited, for the stream and for the connection.
-    assert!(
-        tunnel.windows[&data] > 1_900_000 && tunnel.windows[&data] == tunnel.windows[&0],
-        "{:?}",
-        tunnel.windows
-    );
 }
 
 #[tokio::test]
 async fn a_peer_with_flow_control_is_not_overrun() {
     let server = Server::start().await;
-    let mut tunnel = Tunnel::open(&server).await;
-    tunnel
-        .send(&[Frame::Settings {
-            initial_window: Some(4),
-        }])
-        .await;
-    let (_, data) = tunnel.forward(service().await.port()).await;
-    tunnel
-        .until(|tunnel, frame| matches!(frame, Frame::Data { .. }) && tunnel.text(data) == "hell")
-        .await;
-    tunnel.send(&[Frame::Ping { id: 1 }]).await;
-    tunnel.until(|_, frame| *frame == Frame::Ping { id: 1 }).await;
-    assert_eq!(tunnel.text(data), "hell");
-    tunnel
-        .send(&[Frame::WindowUpdate {
-            stream: data,
-            delta: 100,
-        }])
-        .await;
-    tunnel.until(|tunnel, _| tunnel.text(data) == "hello ").await;
+    for mut tunnel in tunnels(&server).await {
+        tunnel
+            .send(&[Frame::Settings {
+                initial_window: Some(4),
+            }])
+            .await;
+        let (_, data) = tunnel.forward(service().await.port()).await;
+        tunnel
+            .until(|tunnel, frame| matches!(frame, Frame::Data { .. }) && tunnel.text(data) == "hell")
+            .await;
+        tunnel.send(&[Frame::Ping { id: 1 }]).await;
+        tunnel.until(|_, frame| *frame == Frame::Ping { id: 1 }).await;
+        assert_eq!(tunnel.text(data), "hell");
+        tunnel
+            .send(&[Frame::WindowUpdate {
+                stream: data,
+                delta: 100,
+            }])
+            .await;
+        tunnel.until(|tunnel, _| tunnel.text(data) == "hello ").await;
+    }
 }
 
 #[tokio::test]
 async fn garbage_ends_the_tunnel_only() {
     let server = Server::start().await;
-    let mut tunnel = Tunnel::open(&server).await;
-    tunnel
-        .channels
-        .socket
-        .send(Message::Binary(Bytes::from_static(&[0x80, 9, 0, 1, 0, 0, 0, 0])))
-        .await
-        .unwrap();
-    tunnel.until(|_, frame| matches!(frame, Frame::GoAway { .. })).await;
-    assert!(tunnel.channels.next().await.is_none());
+    for mut tunnel in tunnels(&server).await {
+        tunnel.send_bytes(&[0x80, 9, 0, 1, 0, 0, 0, 0]).await;
+        tunnel.until(|_, frame| matches!(frame, Frame::GoAway { .. })).await;
+        assert_eq!(tunnel.next().await, None);
+    }
 }

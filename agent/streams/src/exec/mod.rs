@@ -1,14 +1,16 @@
-//! Remote commands: the streams of a program as channels of a WebSocket.
+//! Remote commands: the streams of a program as channels of a WebSocket, or as streams of SPDY.
 //!
 //! Every message starts with a byte that names its channel. Version 5 differs from 4 only in that the client can close
 //! its side of a channel, which is how a program sees the end of its input (KEP-4006). Before version 4 a failure came as
 //! text and success as nothing (`remotecommand` of kube-apiserver still speaks so). The protocols in base64, which pages
 //! in browsers use, name the channel by a digit and send text.
 
+mod spdy;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,18 +18,29 @@ use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::error::Error;
-use crate::node::{ExitStatus, Session, TerminalSize};
+use crate::node::{ExecRequest, ExitStatus, Session, TerminalSize};
 use crate::status;
-use crate::websocket::{self, Socket};
+use crate::upgrade::{self, Connection, Protocols};
+use crate::websocket;
 
-/// Subprotocols, the best first.
-pub(crate) const PROTOCOLS: &[&str] = &[
-    "v5.channel.k8s.io",
-    "v4.channel.k8s.io",
-    "v4.base64.channel.k8s.io",
-    "channel.k8s.io",
-    "base64.channel.k8s.io",
-];
+/// Subprotocols, the best first. SPDY has versions of its own: 2 and 3, with which terminals are resized from then on, tell
+/// results as the first does.
+pub(crate) const PROTOCOLS: Protocols = Protocols {
+    websocket: &[
+        "v5.channel.k8s.io",
+        "v4.channel.k8s.io",
+        "v4.base64.channel.k8s.io",
+        "channel.k8s.io",
+        "base64.channel.k8s.io",
+    ],
+    spdy: &[
+        "v5.channel.k8s.io",
+        "v4.channel.k8s.io",
+        "v3.channel.k8s.io",
+        "v2.channel.k8s.io",
+        "channel.k8s.io",
+    ],
+};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -44,26 +57,23 @@ const QUEUE: usize = 4;
 /// How long output is waited for after the program has ended: something it left running may hold the stream open.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// Which streams there are, to greet the client with.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Channels {
-    pub(crate) stdout: bool,
-    pub(crate) stderr: bool,
-}
-
 /// What one of [`PROTOCOLS`] asks for.
 #[derive(Debug, Clone, Copy)]
 struct Protocol {
     base64: bool,
     /// Results are statuses, of success too.
     statuses: bool,
+    /// A terminal's client opens a stream for its size.
+    resizes: bool,
 }
 
 impl Protocol {
     fn of(name: &str) -> Self {
+        let statuses = name.starts_with("v5.") || name.starts_with("v4.");
         Self {
             base64: name.contains("base64."),
-            statuses: name.starts_with('v'),
+            statuses,
+            resizes: statuses || name.starts_with("v3."),
         }
     }
 
@@ -98,16 +108,47 @@ impl Protocol {
     }
 }
 
-/// Runs a session to its end, or until the client goes away. `session` is what the node said to the request.
-pub(crate) async fn run(socket: Socket, protocol: &'static str, channels: Channels, session: Result<Session, Error>) {
+/// Runs the session that `begin` makes to its end, or until the client goes away.
+pub(crate) async fn run(
+    connection: Connection,
+    protocol: &'static str,
+    wanted: &ExecRequest,
+    begin: impl Future<Output = Result<Session, Error>>,
+) {
     let protocol = Protocol::of(protocol);
-    let (mut sink, mut stream) = socket.split();
+    match connection {
+        Connection::Spdy(connection) => spdy::run(connection, protocol, wanted, begin).await,
+        Connection::WebSocket(socket) => {
+            let session = begin.await;
+            let (mut sink, mut stream) = socket.split();
+            // By its end the session has been dropped.
+            if serve(&mut sink, &mut stream, protocol, wanted, session).await
+                && let Ok(socket) = stream.reunite(sink)
+            {
+                upgrade::linger(socket).await;
+            }
+        }
+    }
+}
+
+/// Carries a session's messages. True if the connection can be ended in order.
+async fn serve<W, S, E>(
+    mut sink: W,
+    mut stream: S,
+    protocol: Protocol,
+    wanted: &ExecRequest,
+    session: Result<Session, Error>,
+) -> bool
+where
+    W: Sink<Message> + Unpin,
+    S: Stream<Item = Result<Message, E>> + Unpin,
+{
     let (sender, mut receiver) = mpsc::channel(QUEUE);
     let writer = async {
         while let Some(message) = receiver.recv().await {
             sink.send(protocol.sent(message)).await?;
         }
-        Ok::<_, tokio_tungstenite::tungstenite::Error>(())
+        Ok::<_, W::Error>(())
     };
     let (input, output) = match session {
         Ok(Session {
@@ -136,7 +177,7 @@ pub(crate) async fn run(socket: Socket, protocol: &'static str, channels: Channe
         ),
     };
     let work = async move {
-        greet(&sender, channels).await;
+        greet(&sender, wanted).await;
         let result = match output {
             Ok((stdout, stderr, exit)) => outputs(stdout, stderr, exit, &sender).await,
             Err(error) => Err(error),
@@ -146,24 +187,7 @@ pub(crate) async fn run(socket: Socket, protocol: &'static str, channels: Channe
         }
         let _ = sender.send(websocket::close()).await;
     };
-    let in_order = {
-        let reader = input.read(&mut stream);
-        tokio::pin!(writer, work, reader);
-        let mut working = true;
-        loop {
-            tokio::select! {
-                // Ends when everything was sent, the close last, or the client cannot be written to.
-                result = &mut writer => break result.is_ok(),
-                () = &mut work, if working => working = false,
-                // The client has closed, or is gone.
-                () = &mut reader => break true,
-            }
-        }
-    };
-    // By now the session has been dropped.
-    if in_order && let Ok(socket) = stream.reunite(sink) {
-        websocket::linger(socket).await;
-    }
+    upgrade::drive(writer, work, input.read(&mut stream)).await
 }
 
 /// The session with every exit taken as success.
@@ -173,10 +197,10 @@ pub(crate) fn without_exit_code(session: Session) -> Session {
 }
 
 /// An empty message on the first channel tells the client that the connection stands.
-async fn greet(sender: &mpsc::Sender<Message>, channels: Channels) {
-    let channel = match channels {
-        Channels { stdout: true, .. } => STDOUT,
-        Channels { stderr: true, .. } => STDERR,
+async fn greet(sender: &mpsc::Sender<Message>, wanted: &ExecRequest) {
+    let channel = match wanted {
+        ExecRequest { stdout: true, .. } => STDOUT,
+        ExecRequest { stderr: true, .. } => STDERR,
         _ => ERROR,
     };
     let _ = sender.send(message(channel, &[])).await;
@@ -261,7 +285,7 @@ impl Input {
     /// Passes messages on until the client closes or is gone.
     async fn read<S, E>(mut self, stream: &mut S)
     where
-        S: futures_util::Stream<Item = Result<Message, E>> + Unpin,
+        S: Stream<Item = Result<Message, E>> + Unpin,
     {
         while let Some(data) = websocket::next_data(stream).await {
             let Some((channel, payload)) = self.protocol.received(data) else {
