@@ -48,16 +48,18 @@ fn fqdn(pod: &Pod, name: &str) -> Option<String> {
 /// Domain of the cluster's names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
-/// `/etc/hosts`. On the node's network the node's own file comes first.
+/// `/etc/hosts`. On the node's network the node's own file comes first. The first line is the kubelet's, which
+/// programs look for (`pkg/kubelet/kubelet_pods.go`).
 pub fn hosts(pod: &Pod, ip: Option<Ipv4Addr>, hostname: &str, node_hosts: &str) -> String {
-    let mut out = String::from("# Written by barepod for this pod; changes are lost when the pod is started again.\n");
+    let mut out = String::from("# Kubernetes-managed hosts file");
     if shape::host_network(pod) {
+        out.push_str(" (host network).\n");
         out.push_str(node_hosts);
         if !out.ends_with('\n') {
             out.push('\n');
         }
     } else {
-        out.push_str("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        out.push_str(".\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         out.push_str(
             "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
         );
@@ -182,13 +184,19 @@ mod tests {
 
     #[test]
     fn hosts_name_the_pod_and_its_aliases() {
-        let pod = pod(
+        let with_aliases = pod(
             json!({"containers": [], "subdomain": "s", "hostAliases": [{"ip": "1.1.1.1", "hostnames": ["a", "b"]}]}),
         );
-        let got = hosts(&pod, Some(Ipv4Addr::new(10, 1, 0, 2)), "p", "");
-        assert!(got.contains("127.0.0.1\tlocalhost\n"), "{got}");
+        let got = hosts(&with_aliases, Some(Ipv4Addr::new(10, 1, 0, 2)), "p", "");
+        let begin = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n";
+        assert!(got.starts_with(begin), "{got}");
         assert!(got.contains("10.1.0.2\tp.s.n.svc.cluster.local\tp\n"), "{got}");
         assert!(got.ends_with("1.1.1.1\ta\tb\n"), "{got}");
+        let on_the_node = pod(json!({"containers": [], "hostNetwork": true}));
+        assert_eq!(
+            hosts(&on_the_node, None, "node", "127.0.0.1 here"),
+            "# Kubernetes-managed hosts file (host network).\n127.0.0.1 here\n"
+        );
     }
 
     #[test]
