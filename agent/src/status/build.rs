@@ -114,14 +114,7 @@ fn container_status(pod: &Pod, role: Role, container: &Container, seen: &Observe
         _ => {
             let state = match &it.waiting {
                 Some(why) => waiting(&why.reason, &why.message),
-                None => waiting(
-                    if role == Role::Main && !initialized(pod, seen) {
-                        "PodInitializing"
-                    } else {
-                        "ContainerCreating"
-                    },
-                    "",
-                ),
+                None => waiting(not_begun(pod), ""),
             };
             (state, it.last.as_ref())
         }
@@ -144,6 +137,14 @@ fn container_status(pod: &Pod, role: Role, container: &Container, seen: &Observe
         started: Some(running && it.started),
         state: Some(state),
         last_state: Some(last.map(terminated).unwrap_or_default()),
+    }
+}
+
+/// Why a container is not there yet, as the kubelet has it: a pod with init containers says so of all of its containers.
+fn not_begun(pod: &Pod) -> &'static str {
+    match &shape::spec(pod).init_containers {
+        Some(init) if !init.is_empty() => "PodInitializing",
+        _ => "ContainerCreating",
     }
 }
 
@@ -204,10 +205,6 @@ fn terminated(end: &Termination) -> ContainerState {
         }),
         ..ContainerState::default()
     }
-}
-
-fn initialized(pod: &Pod, seen: &Observed) -> bool {
-    uninitialized(pod, seen).is_empty()
 }
 
 /// Init containers that have not done their part yet.

@@ -135,9 +135,24 @@ fn waiting_reasons_and_phase_before_the_first_start() {
         Some("ContainersNotInitialized")
     );
     let status = build(&pod, &seen(&[("i", end(0))]), None, &place());
-    assert_eq!(reason(&status.container_statuses), "ContainerCreating");
+    assert_eq!(reason(&status.container_statuses), "PodInitializing");
     assert_eq!(get(&status, "Initialized").status, "True");
     assert!(status.init_container_statuses.unwrap()[0].ready);
+    let two = json!([{"name": "i", "image": "x"}, {"name": "j", "image": "x"}]);
+    let status = build(
+        &self::pod(json!({"initContainers": two, "containers": [{"name": "a", "image": "x"}]})),
+        &seen(&[]),
+        None,
+        &place(),
+    );
+    assert_eq!(reason(&status.init_container_statuses), "PodInitializing");
+    let status = build(
+        &self::pod(json!({"containers": [{"name": "a", "image": "x"}]})),
+        &seen(&[]),
+        None,
+        &place(),
+    );
+    assert_eq!(reason(&status.container_statuses), "ContainerCreating");
 }
 
 #[test]
