@@ -29,7 +29,7 @@ use crate::node::{ExecRequest, Node};
 use crate::portforward::{self, Target};
 use crate::query::Query;
 use crate::route::{self, Container, Route};
-use crate::upgrade::Handshake;
+use crate::upgrade::{Connection, Handshake};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -189,14 +189,15 @@ impl Server {
         match route {
             Route::Healthz => Ok(text(StatusCode::OK, "ok")),
             Route::Pods => Ok(json(&self.node.pods())),
-            Route::Logs(container) => self.logs(&container, &Query::of(request.uri())).await,
+            Route::Logs(container) => self.logs(request, &container).await,
             Route::Exec(container) => self.command(request, container, true),
             Route::Attach(container) => self.command(request, container, false),
             Route::PortForward { namespace, pod } => self.port_forward(request, namespace, pod),
         }
     }
 
-    async fn logs(&self, container: &Container, query: &Query) -> Result<Response<Body>, Error> {
+    async fn logs(&self, mut request: Request<Incoming>, container: &Container) -> Result<Response<Body>, Error> {
+        let query = Query::of(request.uri());
         let options = LogOptions::parse(|name| query.get(name))?;
         let previous = query.flag(&["previous"]);
         let Container {
@@ -204,6 +205,7 @@ impl Server {
             pod,
             container,
         } = container;
+        let handshake = Handshake::if_asked(&mut request, &logs::PROTOCOLS)?;
         let source = self.node.container_logs(namespace, pod, container, previous).await?;
         let mut chunks = {
             let (sender, receiver) = mpsc::channel(1);
@@ -211,6 +213,18 @@ impl Server {
             self.tasks.spawn(task);
             receiver
         };
+        if let Some(handshake) = handshake {
+            let response = handshake.response();
+            self.tasks.spawn(async move {
+                let protocol = handshake.protocol();
+                match handshake.finish().await {
+                    Ok(Connection::WebSocket(socket)) => logs::carry(socket, protocol, chunks).await,
+                    Ok(Connection::Spdy(_)) => {}
+                    Err(error) => tracing::debug!(%error, "client left before the upgrade"),
+                }
+            });
+            return Ok(response);
+        }
         let frames = futures_util::stream::poll_fn(move |cx| {
             chunks
                 .poll_recv(cx)

@@ -32,7 +32,8 @@ const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// How long a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The protocol beside WebSocket, and the header its subprotocols are agreed on with (`httpstream` of apimachinery).
+const WEBSOCKET: &str = "websocket";
+/// The protocol beside it, and the header its subprotocols are agreed on with (`httpstream` of apimachinery).
 const SPDY: &str = "SPDY/3.1";
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 
@@ -42,7 +43,7 @@ pub(crate) enum Connection {
     Spdy(Plain),
 }
 
-/// Subprotocols by what carries them, the best first.
+/// Subprotocols by what carries them, the best first; the empty one is for clients that name none.
 pub(crate) struct Protocols {
     pub(crate) websocket: &'static [&'static str],
     pub(crate) spdy: &'static [&'static str],
@@ -60,10 +61,8 @@ impl Handshake {
     /// Checks that `request` asks for a connection that is served, with one of `protocols`.
     pub(crate) fn of<B>(request: &mut Request<B>, protocols: &Protocols) -> Result<Self, Error> {
         let headers = request.headers();
-        let asks = has_token(headers, &CONNECTION, "upgrade");
-        let is_websocket = asks
+        let is_websocket = asks_for(headers, WEBSOCKET)
             && request.method() == Method::GET
-            && has_token(headers, &UPGRADE, "websocket")
             && has_token(headers, &SEC_WEBSOCKET_VERSION, "13");
         let (accept, name, known) = match headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_websocket) {
             Some(key) => {
@@ -71,14 +70,17 @@ impl Handshake {
                 let accept = accept.expect("base64 is a valid header value");
                 (Some(accept), SEC_WEBSOCKET_PROTOCOL, protocols.websocket)
             }
-            None if asks && has_token(headers, &UPGRADE, SPDY) => (None, STREAM_PROTOCOL, protocols.spdy),
+            None if asks_for(headers, SPDY) => (None, STREAM_PROTOCOL, protocols.spdy),
             None => {
                 return Err(Error::BadRequest(format!(
                     "upgrade required: this is served over WebSocket and {SPDY} only"
                 )));
             }
         };
-        let offered = |protocol: &&&str| tokens(headers, &name).any(|token| token == **protocol);
+        let offered = |protocol: &&&str| match **protocol {
+            "" => !headers.contains_key(&name),
+            protocol => tokens(headers, &name).any(|token| token == protocol),
+        };
         let Some(protocol) = known.iter().find(offered) else {
             let known = known.join(", ");
             return Err(Error::BadRequest(format!(
@@ -90,6 +92,12 @@ impl Handshake {
             accept,
             protocol,
         })
+    }
+
+    /// The same where a WebSocket is one of two ways to be answered.
+    pub(crate) fn if_asked<B>(request: &mut Request<B>, protocols: &Protocols) -> Result<Option<Self>, Error> {
+        let asked = asks_for(request.headers(), WEBSOCKET);
+        asked.then(|| Self::of(request, protocols)).transpose()
     }
 
     /// The subprotocol that was agreed on.
@@ -110,8 +118,10 @@ impl Handshake {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         let protocol = HeaderValue::from_static(self.protocol);
         if let Some(accept) = &self.accept {
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+            headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+            if !self.protocol.is_empty() {
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+            }
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
         } else {
             headers.insert(UPGRADE, HeaderValue::from_static(SPDY));
@@ -133,6 +143,11 @@ impl Handshake {
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Ok(Connection::WebSocket(socket))
     }
+}
+
+/// Whether a request asks for a connection of this kind.
+fn asks_for(headers: &HeaderMap, kind: &str) -> bool {
+    has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, kind)
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {

@@ -36,6 +36,33 @@ fn logs_in_all_ways() {
         n.kubectl("logs -l app=logs --prefix")
             .contains("[pod/logs/main] line 1")
     );
+    // As pages in browsers do: a WebSocket, and the text in base64.
+    let mut proxy = n.kubectl_beside("proxy --port=0");
+    let told = proxy.line(|line| line.starts_with("Starting to serve on "));
+    let address = told.rsplit(' ').next().expect("an address");
+    let mut page = n.cluster.client("curl");
+    page.args([
+        "-sNi",
+        "--max-time",
+        "3",
+        "-H",
+        "Connection: Upgrade",
+        "-H",
+        "Upgrade: websocket",
+    ])
+    .args([
+        "-H",
+        "Sec-WebSocket-Version: 13",
+        "-H",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ])
+    .args(["-H", "Sec-WebSocket-Protocol: base64.binary.k8s.io"])
+    .arg(format!(
+        "http://{address}/api/v1/namespaces/logs/pods/logs/log?limitBytes=6"
+    ));
+    let seen = Ran::of(&mut page).stdout;
+    // "line 1"
+    assert!(seen.starts_with("HTTP/1.1 101 ") && seen.contains("bGluZSAx"), "{seen}");
     let absent = n.try_kubectl("logs logs -c other").refused();
     assert!(absent.contains("other"), "{absent}");
     let none = n.try_kubectl("logs logs --previous").refused();

@@ -11,6 +11,7 @@
 mod files;
 mod follow;
 mod join;
+mod messages;
 mod options;
 mod reader;
 mod record;
@@ -20,5 +21,6 @@ mod tests;
 mod watch;
 
 pub(crate) use follow::send;
+pub(crate) use messages::{PROTOCOLS, carry};
 pub use options::LogOptions;
 pub use record::{Record, Stream};

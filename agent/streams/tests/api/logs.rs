@@ -1,10 +1,14 @@
 use std::io::Write;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::Server;
-use super::client::{admin, connect, get};
+use super::client::{Channels, admin, connect, get};
 
 fn append(server: &Server, lines: std::ops::Range<u32>) {
     let mut file = std::fs::OpenOptions::new()
@@ -56,4 +60,45 @@ async fn following_streams_what_is_written() {
     let _ = stream.read_to_end(&mut rest).await;
     let rest = String::from_utf8(rest).unwrap();
     assert!(rest.contains("line 19\n") && rest.ends_with("0\r\n\r\n"), "{rest:?}");
+}
+
+#[tokio::test]
+async fn websockets_carry_logs_as_bytes_and_as_base64() {
+    let server = Server::start().await;
+    append(&server, 0..5000);
+    let path = "/containerLogs/default/pod/main";
+    let (_, whole) = get(&server, admin(&server), path).await.unwrap();
+    let follow = format!("{path}?follow=true");
+    for (path, protocol) in [(path, "binary.k8s.io"), (path, ""), (&follow, "base64.binary.k8s.io")] {
+        let mut client = Channels::open(&server, path, protocol).await.unwrap();
+        let mut seen = Vec::new();
+        let code = loop {
+            let next = tokio::time::timeout(Duration::from_secs(10), client.socket.next());
+            match next.await.expect("nothing comes").unwrap().unwrap() {
+                Message::Binary(data) if !protocol.starts_with("base64") => seen.extend(data),
+                Message::Text(text) if protocol.starts_with("base64") => seen.extend(STANDARD.decode(text).unwrap()),
+                Message::Close(frame) => break u16::from(frame.unwrap().code),
+                other => panic!("{other:?}"),
+            }
+            if seen.len() == whole.len() {
+                // Whoever follows is told of the end of the container only.
+                server.node.finished.send_replace(true);
+            }
+        };
+        assert_eq!(
+            (code, String::from_utf8(seen).unwrap()),
+            (1000, whole.clone()),
+            "{protocol}"
+        );
+    }
+    // What is wrong is said before the connection becomes another.
+    for (path, protocol, wanted) in [
+        ("/containerLogs/default/pod/other", "binary.k8s.io", 404),
+        (path, "v4.channel.k8s.io", 400),
+    ] {
+        match Channels::open(&server, path, protocol).await {
+            Err(WsError::Http(response)) => assert_eq!(response.status(), wanted),
+            other => panic!("{:?}", other.map(drop)),
+        }
+    }
 }
