@@ -26,7 +26,7 @@ fn body(media: &str, data: &[u8]) {
     for ty in types() {
         let mut value = decoded.value.clone();
         if check::check(ty, &mut value).is_ok() {
-            defaults::apply(ty, &mut value);
+            defaults::apply_to_object(ty, &mut value);
             again(&value);
             // What fits once fits as it is.
             let before = value.clone();
