@@ -14,6 +14,7 @@ mod custom;
 mod delete;
 mod fairness;
 mod keepers;
+mod kinds;
 mod metrics;
 mod parts;
 mod policies;
